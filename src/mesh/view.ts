@@ -1,0 +1,29 @@
+/**
+ * What the data path may ask of the mesh. `store.ts` answers from indexes; nothing here is worse than logarithmic.
+ * Answers are the records of the moment: a change between two calls is possible only between two turns of the loop.
+ */
+import type { L4Policy, MeshChange, PolicyKey, Service, ServiceKey, Workload } from './model.ts';
+
+export interface MeshView {
+  workload(uid: string): Workload | undefined;
+  /** Pods in host networking are not found by address: the node's address is not theirs alone. */
+  workloadByAddress(network: string, ip: string): Workload | undefined;
+  /** The workload of this node with this name, as istio-cni names a pod. */
+  workloadByName(namespace: string, name: string, serviceAccount: string, node: string): Workload | undefined;
+  /** VIP, then CIDR, seen from a namespace: own namespace, then canonical, then any that is visible. */
+  serviceByAddress(network: string, ip: string, fromNamespace: string): Service | undefined;
+  service(key: ServiceKey): Service | undefined;
+  /** Workloads that name the service as theirs, in stable order. Unhealthy ones too: choosing is not the view's job. */
+  endpoints(key: ServiceKey): readonly Workload[];
+  policy(key: PolicyKey): L4Policy | undefined;
+  /** Policies in force for a workload: global, its namespace's, and those it names. `missing`: named but unknown. */
+  policiesFor(workload: Workload): { readonly policies: readonly L4Policy[]; readonly missing: readonly PolicyKey[] };
+  workloads(): Iterable<Workload>;
+  services(): Iterable<Service>;
+  policies(): Iterable<L4Policy>;
+  workloadsOnNode(node: string): Iterable<Workload>;
+  /** Whether a complete first state has been applied. Until then nothing is decided (design rule 1). */
+  readonly complete: boolean;
+  /** Called after each applied change, once, with what changed. Returns the way to stop listening. */
+  onChange(listener: (change: MeshChange) => void): () => void;
+}

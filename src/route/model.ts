@@ -1,0 +1,170 @@
+/**
+ * The L7 model of waypoints: routes, destinations and policies as immutable, pre-parsed records, compiled from
+ * HTTPRoute, VirtualService and AuthorizationPolicy. Evaluation is pure (`match-route.ts`, `../policy/`).
+ * Semantics: Gateway API GEP-1294 and Istio's virtual service reference.
+ */
+import type { Cidr } from '../base/address.ts';
+import type { AppProtocol, ServiceKey, StringMatch } from '../mesh/model.ts';
+
+/** The user's object a decision came from, for reasons, logs and the effective-configuration view. */
+export interface ObjectRef {
+  readonly kind: string;
+  readonly namespace: string;
+  readonly name: string;
+}
+
+export type TextMatch =
+  | { readonly kind: 'exact' | 'prefix' | 'suffix'; readonly value: string; readonly ignoreCase: boolean }
+  /** Whole-text match by a linear-time engine (RE2 semantics). */
+  | { readonly kind: 'regex'; readonly source: string; test(text: string): boolean }
+  | { readonly kind: 'presence' };
+
+export type PathMatch =
+  | { readonly kind: 'exact'; readonly value: string; readonly ignoreCase: boolean }
+  /** Segment-wise, Gateway API: `/v2` matches `/v2` and `/v2/x`, not `/v2x`. */
+  | { readonly kind: 'path-prefix'; readonly value: string }
+  /** Plain text prefix, VirtualService. */
+  | { readonly kind: 'text-prefix'; readonly value: string; readonly ignoreCase: boolean }
+  | { readonly kind: 'regex'; readonly source: string; test(text: string): boolean };
+
+export interface NamedMatch {
+  /** Header names lower case; query names as written. */
+  readonly name: string;
+  readonly match: TextMatch;
+  /** True for `withoutHeaders`: the route matches when this does not. */
+  readonly negate: boolean;
+}
+
+export interface RouteMatch {
+  readonly path: PathMatch | undefined;
+  readonly method: TextMatch | undefined;
+  readonly authority: TextMatch | undefined;
+  readonly scheme: TextMatch | undefined;
+  readonly headers: readonly NamedMatch[];
+  readonly queryParams: readonly NamedMatch[];
+}
+
+export interface HeaderChange {
+  readonly set: readonly (readonly [name: string, value: string])[];
+  readonly add: readonly (readonly [name: string, value: string])[];
+  readonly remove: readonly string[];
+}
+
+export interface RouteBackend {
+  /** Undefined: the reference is invalid; its share is answered with 500. */
+  readonly service: ServiceKey | undefined;
+  readonly port: number;
+  readonly weight: number;
+  readonly requestHeaders: HeaderChange | undefined;
+  readonly responseHeaders: HeaderChange | undefined;
+}
+
+export interface RetryPolicy {
+  /** Retries, not tries. */
+  readonly attempts: number;
+  readonly perTryTimeoutMs: number | undefined;
+  readonly onConnectFailure: boolean;
+  readonly onRefusedStream: boolean;
+  readonly onReset: boolean;
+  readonly on5xx: boolean;
+  readonly onGatewayError: boolean;
+  readonly onRetriable4xx: boolean;
+  readonly statusCodes: ReadonlySet<number>;
+  readonly backoffMs: number;
+}
+
+export interface Redirect {
+  readonly scheme: string | undefined;
+  readonly host: string | undefined;
+  readonly port: number | undefined;
+  readonly path: PathRewrite | undefined;
+  readonly status: number;
+}
+
+export type PathRewrite =
+  | { readonly kind: 'full'; readonly value: string }
+  /** Replaces the matched prefix of the route. */
+  | { readonly kind: 'prefix'; readonly value: string };
+
+export type RouteAction =
+  | { readonly kind: 'forward'; readonly backends: readonly RouteBackend[] }
+  | { readonly kind: 'redirect'; readonly redirect: Redirect }
+  | { readonly kind: 'respond'; readonly status: number; readonly body: string };
+
+export interface Route {
+  /** `namespace/object/rule/match`, unique within a port; shown in dumps and logs. */
+  readonly name: string;
+  readonly source: ObjectRef | undefined;
+  /** Undefined matches everything. One match per route: rules with several are several routes. */
+  readonly match: RouteMatch | undefined;
+  readonly action: RouteAction;
+  readonly requestHeaders: HeaderChange | undefined;
+  readonly responseHeaders: HeaderChange | undefined;
+  readonly rewritePath: PathRewrite | undefined;
+  readonly rewriteHost: string | undefined;
+  /** Whole request, from its headers' arrival to the end of the response. Undefined: none. */
+  readonly timeoutMs: number | undefined;
+  readonly retry: RetryPolicy | undefined;
+}
+
+/** How requests to one port of one service are routed. */
+export interface PortRoutes {
+  readonly service: ServiceKey;
+  readonly port: number;
+  readonly appProtocol: AppProtocol;
+  /** In order of precedence: the first that matches wins. Empty: plain forwarding to the service. */
+  readonly routes: readonly Route[];
+  /** Weighted TCP destinations; empty: the service itself. */
+  readonly tcpBackends: readonly RouteBackend[];
+}
+
+/** One condition on a request or connection; `values` any of, `notValues` none of. */
+export type L7Condition =
+  | { readonly kind: 'principal' | 'namespace'; readonly values: readonly StringMatch[]; readonly notValues: readonly StringMatch[] }
+  | {
+      readonly kind: 'service-account';
+      /** `namespace/name`. */
+      readonly values: readonly string[];
+      readonly notValues: readonly string[];
+    }
+  | { readonly kind: 'source-ip' | 'remote-ip' | 'destination-ip'; readonly values: readonly Cidr[]; readonly notValues: readonly Cidr[] }
+  | { readonly kind: 'destination-port'; readonly values: readonly number[]; readonly notValues: readonly number[] }
+  | { readonly kind: 'method' | 'path' | 'host'; readonly values: readonly TextMatch[]; readonly notValues: readonly TextMatch[] }
+  | {
+      readonly kind: 'header';
+      /** Lower case. */
+      readonly name: string;
+      readonly values: readonly TextMatch[];
+      readonly notValues: readonly TextMatch[];
+    };
+
+/** clauses AND; within a clause conditions sets OR; within a set conditions AND: from ∧ to ∧ each when. */
+export interface L7Rule {
+  readonly clauses: readonly (readonly (readonly L7Condition[])[])[];
+}
+
+export interface L7Policy {
+  readonly source: ObjectRef;
+  readonly action: 'allow' | 'deny' | 'audit';
+  readonly dryRun: boolean;
+  readonly rules: readonly L7Rule[];
+}
+
+/** Everything waypoints need beyond the mesh itself. Which waypoint serves what is in the mesh records. */
+export interface L7Model {
+  /** Key: `namespace/hostname:port`. A port without an entry is forwarded plainly. */
+  readonly ports: ReadonlyMap<string, PortRoutes>;
+  /** Policies on a service (`targetRefs`). */
+  readonly servicePolicies: ReadonlyMap<ServiceKey, readonly L7Policy[]>;
+  /** Policies on a whole gateway, key `namespace/name`. */
+  readonly gatewayPolicies: ReadonlyMap<string, readonly L7Policy[]>;
+  /** Policies that select a pod (the article's world), key workload uid. */
+  readonly workloadPolicies: ReadonlyMap<string, readonly L7Policy[]>;
+}
+
+export const emptyL7Model: L7Model = {
+  ports: new Map(),
+  servicePolicies: new Map(),
+  gatewayPolicies: new Map(),
+  workloadPolicies: new Map(),
+};
