@@ -120,16 +120,28 @@ export interface PortRoutes {
 
 /** One condition on a request or connection; `values` any of, `notValues` none of. */
 export type L7Condition =
-  | { readonly kind: 'principal' | 'namespace'; readonly values: readonly StringMatch[]; readonly notValues: readonly StringMatch[] }
+  | {
+      readonly kind: 'principal' | 'namespace';
+      readonly values: readonly StringMatch[];
+      readonly notValues: readonly StringMatch[];
+    }
   | {
       readonly kind: 'service-account';
       /** `namespace/name`. */
       readonly values: readonly string[];
       readonly notValues: readonly string[];
     }
-  | { readonly kind: 'source-ip' | 'remote-ip' | 'destination-ip'; readonly values: readonly Cidr[]; readonly notValues: readonly Cidr[] }
+  | {
+      readonly kind: 'source-ip' | 'remote-ip' | 'destination-ip';
+      readonly values: readonly Cidr[];
+      readonly notValues: readonly Cidr[];
+    }
   | { readonly kind: 'destination-port'; readonly values: readonly number[]; readonly notValues: readonly number[] }
-  | { readonly kind: 'method' | 'path' | 'host'; readonly values: readonly TextMatch[]; readonly notValues: readonly TextMatch[] }
+  | {
+      readonly kind: 'method' | 'path' | 'host';
+      readonly values: readonly TextMatch[];
+      readonly notValues: readonly TextMatch[];
+    }
   | {
       readonly kind: 'header';
       /** Lower case. */
