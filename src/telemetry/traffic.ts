@@ -1,0 +1,30 @@
+/**
+ * What proxies call to report traffic. A proxy asks for the cells of a label set once per connection (or per route and
+ * response class) and then only adds numbers. `traffic-metrics.ts` implements it; label sets are interned and bounded.
+ */
+import type { ResponseFlag } from '../base/errors.ts';
+import type { RequestLabels, TrafficLabels } from './traffic-labels.ts';
+
+/** Cells of one connection's label set; `received`: bytes client → server, `sent`: server → client, as Istio names them. */
+export interface ConnectionMetrics {
+  opened(): void;
+  /** Adds to the live byte counters. */
+  transferred(received: number, sent: number): void;
+  closed(flag: ResponseFlag): void;
+}
+
+export interface TrafficMetrics {
+  connection(labels: TrafficLabels): ConnectionMetrics;
+  /** One finished request at a waypoint. Sizes in bytes, without headers. */
+  request(labels: TrafficLabels, request: RequestLabels, durationMs: number, requestBytes: number, responseBytes: number): void;
+}
+
+/** One line per connection or request. Undefined fields are left out; order of keys is the order printed. */
+export type AccessLogFields = readonly (readonly [key: string, value: string | number | undefined])[];
+
+export interface AccessLog {
+  /** `complete`: info, or error when `fields` has one. `denied`: warn, for what never became a connection. */
+  write(event: 'opened' | 'complete' | 'denied', fields: AccessLogFields): void;
+  /** Whether `opened` lines are wanted. */
+  readonly verbose: boolean;
+}
