@@ -1,0 +1,104 @@
+/**
+ * `npm test`: every tier in turn, then one line `N passed, N failed, N skipped`. Arguments choose tiers or files:
+ * `npm test -- unit`, `npm test -- test/unit/base/address.test.ts`. In CI a skipped test is a failure (design §8).
+ */
+import { spawn } from 'node:child_process';
+import { existsSync, globSync, mkdtempSync, rmSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { availableParallelism, tmpdir } from 'node:os';
+import path from 'node:path';
+
+interface Counts {
+  passed: number;
+  failed: number;
+  skipped: number;
+}
+
+const root = path.resolve(import.meta.dirname, '..');
+const tiers = ['static', 'unit', 'integration', 'netns', 'interop'];
+const bin = (name: string) => path.join(root, 'node_modules/.bin', name);
+const checks: readonly (readonly [name: string, command: string, ...args: string[]])[] = [
+  ['types', bin('tsc'), '--noEmit', '-p', '.'],
+  ['format and lint', bin('biome'), 'check', '.'],
+  ['type-aware lint', bin('oxlint'), '--type-aware', 'src', 'bin', 'test', 'bench'],
+];
+
+const scratch = mkdtempSync(path.join(tmpdir(), 'ambit-test-'));
+const total: Counts = { passed: 0, failed: 0, skipped: 0 };
+try {
+  await runAll(process.argv.slice(2));
+} finally {
+  rmSync(scratch, { recursive: true, force: true });
+}
+if (process.env.CI === 'true' && total.skipped > 0) {
+  console.error(`CI has everything the tests need, yet ${total.skipped} were skipped: that is a failure here`);
+  total.failed += total.skipped;
+  total.skipped = 0;
+}
+console.log(`${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped`);
+process.exitCode = total.failed === 0 && total.passed > 0 ? 0 : 1;
+
+async function runAll(words: readonly string[]): Promise<void> {
+  const unknown = words.filter((word) => !tiers.includes(word) && !existsSync(path.resolve(root, word)));
+  if (unknown.length > 0) {
+    console.error(`neither a tier (${tiers.join(', ')}) nor a file: ${unknown.join(', ')}`);
+    total.failed++;
+    return;
+  }
+  const files = words.filter((word) => !tiers.includes(word));
+  if (files.length > 0) await runTap('files', files);
+  for (const tier of tiers) {
+    if (words.length > 0 && !words.includes(tier)) continue;
+    if (tier === 'static') await runChecks();
+    else await runTap(tier, globSync(`test/${tier}/**/*.test.ts`, { cwd: root }).sort());
+  }
+}
+
+async function runChecks(): Promise<void> {
+  for (const [name, command, ...args] of checks) {
+    const code = await run(command, args);
+    console.log(`${code === 0 ? 'ok' : 'not ok'} - ${name}`);
+    if (code === 0) total.passed++;
+    else total.failed++;
+  }
+}
+
+/** Tap's own plugin set-up is built once; each file is then a process of its own under Node's type stripping. */
+async function runTap(tier: string, files: readonly string[]): Promise<void> {
+  if (files.length === 0) return;
+  if (!existsSync(path.join(root, '.tap/plugins'))) await run(bin('tap'), ['build']);
+  const output = path.join(scratch, `${tier}.tap`);
+  const startedMs = Date.now();
+  const jobs = tier === 'unit' || tier === 'integration' ? availableParallelism() : 1;
+  const code = await run(bin('tap'), [
+    'run',
+    `--jobs=${jobs}`,
+    '--reporter=terse',
+    `--output-file=${output}`,
+    ...files,
+  ]);
+  const counts = await readCounts(output);
+  // A runner that failed without saying which test did is a failure too.
+  if (code !== 0 && counts.failed === 0) counts.failed = 1;
+  total.passed += counts.passed;
+  total.failed += counts.failed;
+  total.skipped += counts.skipped;
+  const seconds = ((Date.now() - startedMs) / 1000).toFixed(0);
+  console.log(`# ${tier}: ${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped in ${seconds} s`);
+}
+
+/** Tap's own closing count: `# { total: 5, pass: 3, fail: 1, todo: 1, skip: 1 }`. */
+async function readCounts(file: string): Promise<Counts> {
+  const text = existsSync(file) ? await readFile(file, 'utf8') : '';
+  const summary = text.match(/^# \{ total: .*\}$/gm)?.at(-1) ?? '';
+  const count = (name: string) => Number(new RegExp(`${name}: (\\d+)`).exec(summary)?.[1] ?? 0);
+  return { passed: count('pass'), failed: count('fail'), skipped: count('skip') + count('todo') };
+}
+
+function run(command: string, args: readonly string[]): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(command, args, { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] });
+    child.on('error', reject);
+    child.on('exit', (code) => resolve(code ?? 1));
+  });
+}
