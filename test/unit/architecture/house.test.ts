@@ -68,8 +68,10 @@ t.test('each library has its door', async (t) => {
 
 function importsOf(file: string): Import[] {
   const text = readFileSync(path.join(root, file), 'utf8');
-  const found = text.matchAll(/^(?:import|export)\b[^;'"]*?(?:from\s+)?'([^']+)'|\bimport\('([^']+)'\)/gm);
-  return [...found].map((match) => ({ from: file, specifier: match[1] ?? match[2] ?? '' }));
+  const found = text.matchAll(
+    /^(?:import|export)\s(?:[\w$*{},\s]+?\sfrom\s)?'([^']+)'|^export\s(?:type\s)?(?:\*|\{[^}]*\})\sfrom\s'([^']+)'|\bimport\('([^']+)'\)/gm,
+  );
+  return [...found].map((match) => ({ from: file, specifier: match[1] ?? match[2] ?? match[3] ?? '' }));
 }
 
 /** Rows of the table whose last header is `header`, as cells. */
