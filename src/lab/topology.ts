@@ -1,0 +1,107 @@
+/**
+ * What a lab looks like, as data: nodes, pods and services with their addresses. No Kubernetes objects here; the same
+ * names and addresses appear in the YAML that configures the mesh.
+ *
+ * I1: names of nodes, ztunnels and pods are one set, since each names a network namespace; addresses are unique.
+ */
+
+import { canonicalIp, cidrContains, ipToBytes, parseCidr } from '../base/address.ts';
+import { AmbitError } from '../base/errors.ts';
+
+export interface LabNode {
+  readonly name: string;
+  /** The node's own address, on the link between nodes. */
+  readonly ip: string;
+  readonly podCidr: string;
+  /** The node's address towards its pods. */
+  readonly gateway: string;
+  /** Address of the node's ztunnel pod. Its namespace is named `ztunnelName(node)`. */
+  readonly ztunnelIp: string;
+}
+
+export interface LabPod {
+  readonly name: string;
+  readonly namespace: string;
+  readonly serviceAccount: string;
+  /** A node's name. */
+  readonly node: string;
+  readonly ip: string;
+  readonly labels: Readonly<Record<string, string>>;
+  /** Whether its traffic is redirected to ztunnel. Never for waypoints. */
+  readonly captured: boolean;
+  /** The sample program to run in it. */
+  readonly app?: LabApp;
+}
+
+export interface LabApp {
+  readonly kind: 'productpage' | 'details' | 'reviews' | 'ratings';
+  readonly port: number;
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+export interface LabService {
+  readonly name: string;
+  readonly namespace: string;
+  readonly vip: string;
+  readonly ports: readonly { readonly port: number; readonly targetPort: number }[];
+  /** Names of pods. */
+  readonly endpoints: readonly string[];
+}
+
+export interface Topology {
+  readonly nodes: readonly LabNode[];
+  readonly pods: readonly LabPod[];
+  readonly services: readonly LabService[];
+}
+
+/** The name of the namespace in which a node's ztunnel pod runs. */
+export function ztunnelName(node: Pick<LabNode, 'name'>): string {
+  return `ztunnel-${node.name}`;
+}
+
+/** Everything wrong with a topology, one line each; empty when it can be built. */
+export function topologyProblems(topology: Topology): string[] {
+  const { nodes, pods, services } = topology;
+  const problems: string[] = [];
+  const names = [...nodes.flatMap((node) => [node.name, ztunnelName(node)]), ...pods.map((pod) => pod.name)];
+  for (const name of names) {
+    if (!/^[a-z0-9]([a-z0-9-]*[a-z0-9])?$/.test(name)) problems.push(`${name}: not a DNS label`);
+  }
+  const addresses = [
+    ...nodes.flatMap((node) => [node.ip, node.gateway, node.ztunnelIp]),
+    ...pods.map((pod) => pod.ip),
+    ...services.map((service) => service.vip),
+  ];
+  for (const address of addresses) {
+    if (canonicalIp(address) !== address || address.includes(':')) problems.push(`${address}: not an IPv4 address`);
+  }
+  problems.push(...duplicates(names), ...duplicates(addresses));
+  problems.push(...duplicates(services.map((service) => `${service.name}.${service.namespace}`)));
+  for (const pod of pods) problems.push(...podProblems(topology, pod));
+  for (const service of services) {
+    for (const endpoint of service.endpoints) {
+      if (!pods.some((pod) => pod.name === endpoint)) problems.push(`service ${service.name}: no pod ${endpoint}`);
+    }
+  }
+  return problems;
+}
+
+/** Throws `LAB_TOPOLOGY` with all problems. */
+export function assertTopology(topology: Topology): void {
+  const problems = topologyProblems(topology);
+  if (problems.length === 0) return;
+  throw new AmbitError(`this lab cannot be built:\n${problems.join('\n')}`, { code: 'LAB_TOPOLOGY', origin: 'local' });
+}
+
+function podProblems({ nodes }: Topology, pod: LabPod): string[] {
+  const node = nodes.find((candidate) => candidate.name === pod.node);
+  if (node === undefined) return [`pod ${pod.name}: no node ${pod.node}`];
+  const cidr = parseCidr(node.podCidr);
+  if (cidr === undefined) return [`node ${node.name}: podCidr ${node.podCidr} is not a CIDR block`];
+  if (canonicalIp(pod.ip) !== pod.ip || cidrContains(cidr, ipToBytes(pod.ip))) return [];
+  return [`pod ${pod.name}: ${pod.ip} is outside ${node.podCidr} of ${node.name}`];
+}
+
+function duplicates(values: readonly string[]): string[] {
+  return values.filter((value, i) => values.indexOf(value) !== i).map((value) => `${value}: used twice`);
+}
