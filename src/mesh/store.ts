@@ -1,0 +1,221 @@
+/**
+ * The mesh as this proxy knows it: records and the indexes that answer `MeshView`. Rules of ztunnel's state
+ * (reference §3.3, §6.4): endpoints follow from workloads, also before their service is known; host-network workloads
+ * are not found by address.
+ *
+ * I1: indexes change only inside `apply`, all of them before any listener runs.
+ * I2: applying equal records changes nothing and tells nobody.
+ */
+import { AddressIndex } from './address-index.ts';
+import { emptyMeshChange, isEmptyChange } from './diff.ts';
+import { recordsEqual } from './equal.ts';
+import { GroupedIndex } from './grouped-index.ts';
+import type { L4Policy, MeshChange, PolicyKey, Service, ServiceKey, Workload } from './model.ts';
+import type { MeshView } from './view.ts';
+
+interface AppliedPolicies {
+  readonly generation: number;
+  readonly policies: readonly L4Policy[];
+  readonly missing: readonly PolicyKey[];
+}
+
+/** Group of the policies of every namespace. No namespace has this name. */
+const everyNamespace = '';
+
+export class MeshStore implements MeshView {
+  readonly #workloads = new Map<string, Workload>();
+  readonly #services = new Map<ServiceKey, Service>();
+  readonly #policies = new Map<PolicyKey, L4Policy>();
+  readonly #addresses = new AddressIndex();
+  readonly #byName = new GroupedIndex<Workload>();
+  readonly #byNode = new GroupedIndex<Workload>();
+  readonly #endpoints = new GroupedIndex<Workload>();
+  readonly #scopedPolicies = new GroupedIndex<L4Policy>();
+  #policyGeneration = 0;
+  #applied = new WeakMap<Workload, AppliedPolicies>();
+  readonly #listeners = new Set<(change: MeshChange) => void>();
+  #complete = false;
+
+  get complete(): boolean {
+    return this.#complete;
+  }
+
+  /**
+   * Applies removals, then records (of two with one key the later wins); a removal and a record of the same key in one
+   * change thus replace it. Returns what really changed, which is what listeners were told.
+   */
+  apply(change: MeshChange): MeshChange {
+    const effective: MeshChange = {
+      removedWorkloads: change.removedWorkloads.filter((uid) => this.#removeWorkload(uid)),
+      removedServices: change.removedServices.filter((key) => this.#removeService(key)),
+      removedPolicies: change.removedPolicies.filter((key) => this.#removePolicy(key)),
+      policies: change.policies.filter((policy) => this.#putPolicy(policy)),
+      services: change.services.filter((service) => this.#putService(service)),
+      workloads: change.workloads.filter((workload) => this.#putWorkload(workload)),
+    };
+    if (!isEmptyChange(effective)) this.#tell(effective);
+    return effective;
+  }
+
+  /** Says that a complete first state is in. Listeners are called once, with an empty change. */
+  markComplete(): void {
+    if (this.#complete) return;
+    this.#complete = true;
+    this.#tell(emptyMeshChange);
+  }
+
+  workload(uid: string): Workload | undefined {
+    return this.#workloads.get(uid);
+  }
+
+  workloadByAddress(network: string, ip: string): Workload | undefined {
+    return this.#addresses.workload(network, ip);
+  }
+
+  workloadByName(namespace: string, name: string, serviceAccount: string, node: string): Workload | undefined {
+    return this.#byName.list(nameKey(namespace, name, serviceAccount, node))[0];
+  }
+
+  serviceByAddress(network: string, ip: string, fromNamespace: string): Service | undefined {
+    return this.#addresses.service(network, ip, fromNamespace);
+  }
+
+  service(key: ServiceKey): Service | undefined {
+    return this.#services.get(key);
+  }
+
+  endpoints(key: ServiceKey): readonly Workload[] {
+    return this.#endpoints.list(key);
+  }
+
+  policy(key: PolicyKey): L4Policy | undefined {
+    return this.#policies.get(key);
+  }
+
+  policiesFor(workload: Workload): { readonly policies: readonly L4Policy[]; readonly missing: readonly PolicyKey[] } {
+    const kept = this.#applied.get(workload);
+    if (kept !== undefined && kept.generation === this.#policyGeneration) return kept;
+    const policies = new Set([
+      ...this.#scopedPolicies.list(everyNamespace),
+      ...this.#scopedPolicies.list(workload.namespace),
+    ]);
+    const missing: PolicyKey[] = [];
+    for (const key of workload.authorizationPolicies) {
+      const policy = this.#policies.get(key);
+      if (policy === undefined) missing.push(key);
+      else policies.add(policy);
+    }
+    const applied = { generation: this.#policyGeneration, policies: [...policies], missing };
+    this.#applied.set(workload, applied);
+    return applied;
+  }
+
+  workloads(): Iterable<Workload> {
+    return this.#workloads.values();
+  }
+
+  services(): Iterable<Service> {
+    return this.#services.values();
+  }
+
+  policies(): Iterable<L4Policy> {
+    return this.#policies.values();
+  }
+
+  workloadsOnNode(node: string): Iterable<Workload> {
+    return this.#byNode.list(node);
+  }
+
+  onChange(listener: (change: MeshChange) => void): () => void {
+    const own = (change: MeshChange) => listener(change);
+    this.#listeners.add(own);
+    return () => this.#listeners.delete(own);
+  }
+
+  /** A listener that throws is a broken invariant; the others are told first. */
+  #tell(change: MeshChange): void {
+    const failures: unknown[] = [];
+    for (const listener of this.#listeners) {
+      try {
+        listener(change);
+      } catch (error) {
+        failures.push(error);
+      }
+    }
+    if (failures.length > 0) throw new AggregateError(failures, 'listeners of the mesh failed');
+  }
+
+  #putWorkload(workload: Workload): boolean {
+    const old = this.#workloads.get(workload.uid);
+    if (recordsEqual(old, workload)) return false;
+    if (old !== undefined) this.#unindexWorkload(old, workload);
+    const { uid } = workload;
+    this.#workloads.set(uid, workload);
+    this.#addresses.addWorkload(workload);
+    this.#byName.set(nameKeyOf(workload), uid, workload);
+    this.#byNode.set(workload.node, uid, workload);
+    for (const key of workload.services.keys()) this.#endpoints.set(key, uid, workload);
+    return true;
+  }
+
+  #removeWorkload(uid: string): boolean {
+    const old = this.#workloads.get(uid);
+    if (old === undefined) return false;
+    this.#unindexWorkload(old, undefined);
+    return this.#workloads.delete(uid);
+  }
+
+  /** Leaves alone the groups that the next record joins again, so that it keeps its place in them. */
+  #unindexWorkload(old: Workload, next: Workload | undefined): void {
+    this.#addresses.removeWorkload(old);
+    if (next === undefined || nameKeyOf(next) !== nameKeyOf(old)) this.#byName.delete(nameKeyOf(old), old.uid);
+    if (next?.node !== old.node) this.#byNode.delete(old.node, old.uid);
+    for (const key of old.services.keys()) if (next?.services.has(key) !== true) this.#endpoints.delete(key, old.uid);
+  }
+
+  #putService(service: Service): boolean {
+    const old = this.#services.get(service.key);
+    if (recordsEqual(old, service)) return false;
+    if (old !== undefined) this.#addresses.removeService(old);
+    this.#services.set(service.key, service);
+    this.#addresses.addService(service);
+    return true;
+  }
+
+  #removeService(key: ServiceKey): boolean {
+    const old = this.#services.get(key);
+    if (old === undefined) return false;
+    this.#addresses.removeService(old);
+    return this.#services.delete(key);
+  }
+
+  #putPolicy(policy: L4Policy): boolean {
+    const old = this.#policies.get(policy.key);
+    if (recordsEqual(old, policy)) return false;
+    if (old !== undefined) this.#removePolicy(policy.key);
+    this.#policyGeneration++;
+    this.#policies.set(policy.key, policy);
+    if (policy.scope !== 'workload') this.#scopedPolicies.set(scopeGroup(policy), policy.key, policy);
+    return true;
+  }
+
+  #removePolicy(key: PolicyKey): boolean {
+    const old = this.#policies.get(key);
+    if (old === undefined) return false;
+    this.#policyGeneration++;
+    if (old.scope !== 'workload') this.#scopedPolicies.delete(scopeGroup(old), key);
+    return this.#policies.delete(key);
+  }
+}
+
+function nameKey(namespace: string, name: string, serviceAccount: string, node: string): string {
+  return `${namespace}/${name}/${serviceAccount}/${node}`;
+}
+
+function nameKeyOf(workload: Workload): string {
+  return nameKey(workload.namespace, workload.name, workload.serviceAccount, workload.node);
+}
+
+function scopeGroup(policy: L4Policy): string {
+  return policy.scope === 'global' ? everyNamespace : policy.namespace;
+}

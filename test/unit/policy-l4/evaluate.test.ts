@@ -1,0 +1,113 @@
+import t from 'tap';
+import { parseCidr } from '../../../src/base/address.ts';
+import type { L4Policy, PolicyMatch } from '../../../src/mesh/model.ts';
+import { evaluateL4, failClosed, type L4Connection, type L4Options, l4DenialText } from '../../../src/policy/l4.ts';
+import { makeMatch, makePolicy } from '../../support/mesh-records.ts';
+
+const sleep: L4Connection = {
+  peer: 'spiffe://cluster.local/ns/default/sa/sleep',
+  sourceIp: '10.244.1.4',
+  destinationIp: '10.244.2.5',
+  destinationPort: 9080,
+};
+const plaintext: L4Connection = { ...sleep, peer: undefined };
+
+const exact = (value: string) => ({ kind: 'exact', value }) as const;
+const sleepOnly = makeMatch({ principals: [exact('cluster.local/ns/default/sa/sleep')] });
+const strict = makePolicy({
+  name: 'strict',
+  action: 'deny',
+  rules: [[[makeMatch({ notPrincipals: [{ kind: 'presence' }] })]]],
+});
+
+function evaluate(connection: L4Connection, policies: readonly L4Policy[], options: L4Options = failClosed) {
+  return evaluateL4(connection, { policies, missing: [] }, options);
+}
+
+function allow(...matches: readonly PolicyMatch[]): L4Policy {
+  return makePolicy({ name: 'allow', rules: [[matches]] });
+}
+
+t.test('without policies everything is allowed, and the reason says so', async (t) => {
+  t.match(evaluate(plaintext, []), { kind: 'allow', reason: 'no-allow-policies', policy: undefined });
+});
+
+t.test('an ALLOW policy allows whom it matches and nobody else', async (t) => {
+  t.match(evaluate(sleep, [allow(sleepOnly)]), { kind: 'allow', policy: 'default/allow', rule: 0 });
+  const other = { ...sleep, peer: 'spiffe://cluster.local/ns/default/sa/notsleep' };
+  const verdict = evaluate(other, [allow(sleepOnly)]);
+  t.match(verdict, { kind: 'deny', reason: 'not-allowed' });
+  t.equal(verdict.kind === 'deny' && l4DenialText(verdict), 'allow policies exist, but none allowed');
+});
+
+t.test('an ALLOW policy with no rules allows nobody, one with an empty rule everybody', async (t) => {
+  t.match(evaluate(sleep, [makePolicy()]), { kind: 'deny', reason: 'not-allowed' });
+  t.match(evaluate(plaintext, [makePolicy({ rules: [[]] })]), { kind: 'allow', rule: 0 });
+});
+
+t.test('DENY goes before ALLOW and names itself', async (t) => {
+  const deny = makePolicy({
+    name: 'deny',
+    action: 'deny',
+    rules: [[[makeMatch({ namespaces: [exact('x')] })]], [[sleepOnly]]],
+  });
+  const verdict = evaluate(sleep, [allow(sleepOnly), deny]);
+  t.match(verdict, { kind: 'deny', reason: 'denied-by-policy', policy: 'default/deny', rule: 1, emptyMatch: false });
+  t.equal(verdict.kind === 'deny' && l4DenialText(verdict), 'explicitly denied by: default/deny');
+});
+
+t.test('a strict policy turns plaintext away and lets identities in', async (t) => {
+  t.equal(evaluate(plaintext, [strict]).kind, 'deny');
+  t.equal(evaluate(sleep, [strict]).kind, 'allow');
+});
+
+t.test('without an identity nothing positive matches, not even presence', async (t) => {
+  t.equal(evaluate(plaintext, [allow(makeMatch({ principals: [{ kind: 'presence' }] }))]).kind, 'deny');
+  t.equal(evaluate(plaintext, [allow(makeMatch({ namespaces: [{ kind: 'prefix', value: '' }] }))]).kind, 'deny');
+  const account = { namespace: 'default', serviceAccount: 'sleep' };
+  t.equal(evaluate(plaintext, [allow(makeMatch({ serviceAccounts: [account] }))]).kind, 'deny');
+  t.equal(evaluate(sleep, [allow(makeMatch({ serviceAccounts: [account] }))]).kind, 'allow');
+  t.equal(evaluate(plaintext, [allow(makeMatch({ notServiceAccounts: [account] }))]).kind, 'allow');
+});
+
+t.test('a DENY that lost its conditions on the way still denies, unless told otherwise', async (t) => {
+  const lost = makePolicy({ name: 'lost', action: 'deny', rules: [[[sleepOnly], [makeMatch()]]] });
+  t.match(evaluate(sleep, [lost]), { kind: 'deny', policy: 'default/lost', emptyMatch: true });
+  t.equal(evaluate(sleep, [lost], { ...failClosed, emptyDenyMatch: 'ignore' }).kind, 'allow');
+  t.equal(evaluate(plaintext, [lost]).kind, 'allow', 'its other clauses still count');
+});
+
+t.test('an empty match in an ALLOW allows nobody', async (t) => {
+  t.equal(evaluate(sleep, [allow(makeMatch())]).kind, 'deny');
+  t.equal(evaluate(sleep, [allow(makeMatch(), sleepOnly)]).kind, 'allow');
+});
+
+t.test('a policy that is named but unknown denies, unless it may still be under way', async (t) => {
+  const inForce = { policies: [], missing: ['default/late'] };
+  const verdict = evaluateL4(sleep, inForce, failClosed);
+  t.match(verdict, { kind: 'deny', reason: 'unknown-policy', policy: 'default/late' });
+  t.match(verdict.kind === 'deny' && l4DenialText(verdict), 'unknown: default/late');
+  t.equal(evaluateL4(sleep, inForce, { ...failClosed, unknownPolicy: 'skip' }).kind, 'allow');
+});
+
+t.test('dry-run policies decide nothing and are reported', async (t) => {
+  const deny = makePolicy({ name: 'deny', action: 'deny', dryRun: true, rules: [[]] });
+  const never = makePolicy({ name: 'never', dryRun: true });
+  t.same(evaluate(sleep, [deny, never]), {
+    kind: 'allow',
+    reason: 'no-allow-policies',
+    policy: undefined,
+    rule: undefined,
+    dryRun: [{ policy: 'default/deny', rule: 0, action: 'deny' }],
+  });
+});
+
+t.test('addresses and ports are those of the application’s socket', async (t) => {
+  const block = parseCidr('10.244.1.0/24');
+  if (block === undefined) throw new Error('not a block');
+  t.equal(evaluate(sleep, [allow(makeMatch({ sourceIps: [block] }))]).kind, 'allow');
+  t.equal(evaluate(sleep, [allow(makeMatch({ destinationIps: [block] }))]).kind, 'deny');
+  t.equal(evaluate({ ...sleep, sourceIp: 'fd00::1' }, [allow(makeMatch({ sourceIps: [block] }))]).kind, 'deny');
+  t.equal(evaluate(sleep, [allow(makeMatch({ destinationPorts: [80, 9080] }))]).kind, 'allow');
+  t.equal(evaluate(sleep, [allow(makeMatch({ notDestinationPorts: [9080] }))]).kind, 'deny');
+});
