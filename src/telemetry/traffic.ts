@@ -16,7 +16,13 @@ export interface ConnectionMetrics {
 export interface TrafficMetrics {
   connection(labels: TrafficLabels): ConnectionMetrics;
   /** One finished request at a waypoint. Sizes in bytes, without headers. */
-  request(labels: TrafficLabels, request: RequestLabels, durationMs: number, requestBytes: number, responseBytes: number): void;
+  request(
+    labels: TrafficLabels,
+    request: RequestLabels,
+    durationMs: number,
+    requestBytes: number,
+    responseBytes: number,
+  ): void;
 }
 
 /** One line per connection or request. Undefined fields are left out; order of keys is the order printed. */

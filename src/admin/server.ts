@@ -1,0 +1,147 @@
+/**
+ * The three ports of a proxy: admin (loopback or a unix socket), metrics, readiness. Paths and texts are ztunnel's.
+ * Admin answers only to a local Host and no foreign Origin, so that a page in a browser cannot reach it (DNS rebinding),
+ * and changes state only by POST. A request that fails is answered with 500 and ends alone.
+ */
+
+import { chmodSync, rmSync } from 'node:fs';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { AmbitError, errorText } from '../base/errors.ts';
+import type { Logger } from '../base/logger.ts';
+import type { AdminDependencies } from './interfaces.ts';
+import { adminRoutes, metricsRoutes, type Reply, type Routes, readinessRoutes } from './routes.ts';
+
+export interface AdminAddresses {
+  readonly admin: ListenAddress | undefined;
+  readonly metrics: ListenAddress | undefined;
+  readonly readiness: ListenAddress | undefined;
+}
+
+export type ListenAddress =
+  | { readonly kind: 'tcp'; readonly host: string; readonly port: number }
+  /** Made with mode 0600; a stale socket file is replaced. */
+  | { readonly kind: 'unix'; readonly path: string };
+
+export interface RunningAdmin {
+  /** Real ports, for port 0. Undefined for what does not listen on TCP. */
+  readonly ports: {
+    readonly admin: number | undefined;
+    readonly metrics: number | undefined;
+    readonly readiness: number | undefined;
+  };
+  close(): Promise<void>;
+}
+
+/** Rejects with AmbitError `ADMIN_LISTEN` when an address cannot be had; nothing stays open then. */
+export async function startAdmin(
+  deps: AdminDependencies,
+  addresses: AdminAddresses,
+  logger: Logger,
+): Promise<RunningAdmin> {
+  const log = logger.topic('admin');
+  const servers: Server[] = [];
+  const close = async () => {
+    await Promise.all(servers.splice(0).map(closeServer));
+  };
+  const start = async (address: ListenAddress | undefined, routes: Routes, guarded: boolean) => {
+    if (address === undefined) return undefined;
+    const server = createServer({ requestTimeout: 10_000, headersTimeout: 2_000, keepAliveTimeout: 5_000 });
+    server.maxConnections = 128;
+    server.on('request', (request, response) => void answer(request, response, routes, guarded, log));
+    servers.push(server);
+    return await listen(server, address);
+  };
+  try {
+    const admin = await start(addresses.admin, adminRoutes(deps), true);
+    const metrics = await start(addresses.metrics, metricsRoutes(deps), false);
+    const readiness = await start(addresses.readiness, readinessRoutes(deps), false);
+    return { ports: { admin, metrics, readiness }, close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+async function answer(
+  request: IncomingMessage,
+  response: ServerResponse,
+  routes: Routes,
+  guarded: boolean,
+  log: Logger,
+): Promise<void> {
+  request.on('error', () => {});
+  response.on('error', () => {});
+  request.resume();
+  let reply: Reply;
+  try {
+    reply = await route(request, routes, guarded);
+  } catch (error) {
+    const wrong = error instanceof AmbitError;
+    if (!wrong) log.error('request failed', { path: request.url, error: errorText(error) });
+    reply = { status: wrong ? 400 : 500, contentType: 'text/plain; charset=utf-8', body: `${errorText(error)}\n` };
+  }
+  response.writeHead(reply.status, {
+    'content-type': reply.contentType,
+    'x-content-type-options': 'nosniff',
+    'cache-control': 'no-store',
+    ...reply.headers,
+  });
+  response.end(request.method === 'HEAD' ? undefined : reply.body);
+}
+
+async function route(request: IncomingMessage, routes: Routes, guarded: boolean): Promise<Reply> {
+  const text = (status: number, body: string): Reply => ({
+    status,
+    contentType: 'text/plain; charset=utf-8',
+    body: `${body}\n`,
+  });
+  if (guarded && !isLocal(request)) return text(403, 'admin answers only to localhost');
+  const url = URL.parse(`http://admin${request.url ?? '/'}`);
+  const found = url === null ? undefined : routes.get(url.pathname);
+  if (url === null || found === undefined) return text(404, 'not found');
+  const method = request.method === 'HEAD' ? 'GET' : (request.method ?? 'GET');
+  const handler = method === 'GET' ? found.get : method === 'POST' ? found.post : undefined;
+  if (handler !== undefined) return await handler(url.searchParams, request);
+  const allow = [found.get && 'GET', found.post && 'POST'].filter(Boolean).join(', ');
+  return { ...text(405, `use ${allow}`), headers: { allow } };
+}
+
+/** A browser sends its page's Origin, and after DNS rebinding the page's name as Host. */
+function isLocal(request: IncomingMessage): boolean {
+  const local = /^(localhost|127\.0\.0\.1|\[::1\])(:\d+)?$/i;
+  const { host, origin } = request.headers;
+  if (host !== undefined && !local.test(host)) return false;
+  return origin === undefined || local.test(origin.replace(/^https?:\/\//, ''));
+}
+
+async function listen(server: Server, address: ListenAddress): Promise<number | undefined> {
+  if (address.kind === 'unix') rmSync(address.path, { force: true });
+  const target = address.kind === 'unix' ? { path: address.path } : { host: address.host, port: address.port };
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (cause) => {
+      const where = address.kind === 'unix' ? address.path : `${address.host}:${address.port}`;
+      reject(
+        new AmbitError(`cannot listen on ${where} (admin, metrics or readiness)`, {
+          code: 'ADMIN_LISTEN',
+          origin: 'local',
+          cause,
+        }),
+      );
+    });
+    server.listen(target, resolve);
+  });
+  server.on('error', () => {});
+  if (address.kind === 'unix') {
+    chmodSync(address.path, 0o600);
+    return undefined;
+  }
+  return (server.address() as AddressInfo).port;
+}
+
+async function closeServer(server: Server): Promise<void> {
+  await new Promise<void>((resolve) => {
+    server.close(() => resolve());
+    server.closeAllConnections();
+  });
+}

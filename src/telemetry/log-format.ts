@@ -1,0 +1,47 @@
+/**
+ * One log line as text, in ztunnel's two forms: tab-separated plain text and JSON with `level`, `time`, `scope`,
+ * `message` first. Text from peers cannot break a line or steer a terminal: strings are quoted and control characters
+ * escaped (design rule 10).
+ */
+
+export type LogFormat = 'plain' | 'json';
+export type FieldValue = string | number | boolean | undefined;
+export type Fields = readonly (readonly [key: string, value: FieldValue])[];
+
+/** `2026-01-05T10:20:30.123456Z`: the wall clock gives milliseconds, the form wants microseconds. */
+export function formatTime(wallMs: number): string {
+  const whole = Math.floor(wallMs);
+  const micros = Math.floor((wallMs - whole) * 1000);
+  return `${new Date(whole).toISOString().slice(0, -1)}${String(micros).padStart(3, '0')}Z`;
+}
+
+export function plainLine(time: string, level: string, topic: string, message: string, fields: Fields): string {
+  let line = `${time}\t${level}\t${topic}\t${escapeControls(message)}`;
+  let separator = '\t';
+  for (const [key, value] of fields) {
+    if (value === undefined) continue;
+    line += `${separator}${key}=${plainValue(value)}`;
+    separator = ' ';
+  }
+  return `${line}\n`;
+}
+
+export function jsonLine(time: string, level: string, topic: string, message: string, fields: Fields): string {
+  const line: Record<string, FieldValue> = { level, time, scope: topic, message };
+  for (const [key, value] of fields) if (value !== undefined) line[key] = value;
+  return `${escapeControls(JSON.stringify(line))}\n`;
+}
+
+/** Numbers, booleans and socket addresses stand bare; everything else is quoted. */
+function plainValue(value: Exclude<FieldValue, undefined>): string {
+  if (typeof value !== 'string') return String(value);
+  if (/^(\d{1,3}(\.\d{1,3}){3}|\[[0-9a-f:.]+\])(:\d{1,5})?$/.test(value)) return value;
+  return escapeControls(JSON.stringify(value));
+}
+
+/** C0 and C1 controls, DEL, and Unicode's own line ends. */
+const controls = /[\p{Cc}\u2028\u2029]/gu;
+
+function escapeControls(text: string): string {
+  return text.replace(controls, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`);
+}

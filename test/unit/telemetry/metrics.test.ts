@@ -1,0 +1,87 @@
+import t from 'tap';
+import { CellRegistry } from '../../../src/telemetry/metrics.ts';
+import { type TrafficLabels, unknownWorkload } from '../../../src/telemetry/traffic-labels.ts';
+import { createTrafficMetrics } from '../../../src/telemetry/traffic-metrics.ts';
+
+const labels: TrafficLabels = {
+  reporter: 'source',
+  source: { ...unknownWorkload, workload: 'sleep', principal: 'spiffe://cluster.local/ns/default/sa/sleep' },
+  destination: { ...unknownWorkload, workload: 'productpage-v1' },
+  destinationService: 'productpage.default.svc.cluster.local',
+  destinationServiceName: 'productpage',
+  destinationServiceNamespace: 'default',
+  connectionSecurityPolicy: 'mutual_tls',
+};
+
+t.test('cells are rendered in both text forms', async (t) => {
+  const registry = new CellRegistry();
+  registry.counter('ambit_things_total', 'Things.', { kind: 'a"b' }).value += 3;
+  registry.gauge('ambit_open', 'Open.').value = 2;
+  const histogram = registry.histogram('ambit_wait_ms', 'Wait.', [1, 10]);
+  for (const value of [0.5, 1, 5, 100]) histogram.observe(value);
+  const { body, contentType } = await registry.render(false);
+  t.match(contentType, /^text\/plain; version=0\.0\.4/);
+  t.match(body, 'ambit_things_total{kind="a\\"b"} 3\n');
+  t.match(body, 'ambit_open 2\n');
+  t.match(body, 'ambit_wait_ms_bucket{le="1"} 2\nambit_wait_ms_bucket{le="10"} 3\nambit_wait_ms_bucket{le="+Inf"} 4\n');
+  t.match(body, 'ambit_wait_ms_sum 106.5\nambit_wait_ms_count 4\n');
+  const open = await registry.render(true);
+  t.match(open.contentType, /^application\/openmetrics-text/);
+  t.match(open.body, 'ambit_things_total{kind="a\\"b"} 3\n');
+  t.match(open.body, /# EOF\n$/);
+});
+
+t.test('the same labels are the same cell, and a family is bounded', async (t) => {
+  const registry = new CellRegistry({ maxSeries: 2 });
+  t.equal(registry.counter('c_total', 'C.', { a: '1' }), registry.counter('c_total', 'C.', { a: '1' }));
+  registry.counter('c_total', 'C.', { a: '2' }).value = 5;
+  for (let i = 3; i < 100; i++) registry.counter('c_total', 'C.', { a: String(i) }).value++;
+  const { body } = await registry.render(false);
+  t.match(body, 'c_total{a="overflow"} 97\n');
+  t.equal(body.match(/^c_total/gm)?.length, 3);
+});
+
+t.test('a connection counts opened, live bytes and closed with Istio’s labels', async (t) => {
+  const registry = new CellRegistry();
+  const connection = createTrafficMetrics(registry).connection(labels);
+  connection.opened();
+  connection.transferred(10, 20);
+  connection.transferred(1, 2);
+  connection.closed('DENY');
+  const { body } = await registry.render(false);
+  const line = (name: string) => body.split('\n').find((text) => text.startsWith(`${name}{`)) ?? '';
+  t.match(line('istio_tcp_connections_opened_total'), /response_flags="-".*\} 1$/);
+  t.match(line('istio_tcp_received_bytes_total'), /\} 11$/);
+  t.match(line('istio_tcp_sent_bytes_total'), /\} 22$/);
+  t.match(line('istio_tcp_connections_closed_total'), /response_flags="DENY".*\} 1$/);
+  t.match(line('istio_tcp_connections_failed_total'), /response_flags="DENY".*\} 1$/);
+  t.match(
+    line('istio_tcp_connections_opened_total'),
+    /^istio_tcp_connections_opened_total\{reporter="source",source_workload="sleep",source_canonical_service="unknown",.*source_principal="spiffe:\/\/cluster\.local\/ns\/default\/sa\/sleep",.*destination_service="productpage\.default\.svc\.cluster\.local",.*request_protocol="tcp",.*connection_security_policy="mutual_tls"/,
+  );
+});
+
+t.test('a request counts once, with its code, flags and sizes', async (t) => {
+  const registry = new CellRegistry();
+  const metrics = createTrafficMetrics(registry);
+  const request = { requestProtocol: 'http', responseCode: 403, responseFlags: '-', grpcStatus: undefined } as const;
+  metrics.request({ ...labels, reporter: 'waypoint' }, request, 3, 0, 19);
+  const { body } = await registry.render(false);
+  t.match(body, /istio_requests_total\{reporter="waypoint".*response_code="403".*\} 1\n/);
+  t.match(
+    body,
+    /istio_request_duration_milliseconds_bucket\{le="5".*\} 1\n|istio_request_duration_milliseconds_bucket\{.*le="5".*\} 1\n/,
+  );
+  t.match(body, /istio_response_bytes_sum\{.*\} 19\n/);
+});
+
+t.test('process metrics are there, without those that walk every socket', async (t) => {
+  const registry = new CellRegistry();
+  registry.addProcessMetrics();
+  for (const openMetrics of [false, true]) {
+    const { body } = await registry.render(openMetrics);
+    t.match(body, 'process_resident_memory_bytes');
+    t.match(body, 'process_open_fds');
+    t.notMatch(body, 'nodejs_active_handles');
+  }
+});
