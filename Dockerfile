@@ -1,0 +1,39 @@
+# syntax=docker/dockerfile:1
+# One image for ztunnel, waypoint and ambit: `docker run ambit proxy ztunnel`, `… proxy waypoint`, `… ambit control`.
+# The first word or two of the command choose the program, as Istio's charts pass them (bin/image.ts).
+
+FROM node:26-trixie-slim AS build
+RUN apt-get update \
+  && apt-get install -y --no-install-recommends gcc libc6-dev \
+  && rm -rf /var/lib/apt/lists/*
+WORKDIR /app
+COPY package.json package-lock.json .npmrc ./
+COPY native/package.json native/
+RUN npm ci --ignore-scripts
+COPY native native
+COPY src src
+COPY bin bin
+COPY tsconfig.json tsconfig.build.json ./
+RUN node native/build.mjs \
+  && npm run compile \
+  && npm prune --omit=dev --ignore-scripts \
+  && rm -rf native/src native/test-asan.mjs
+
+FROM node:26-trixie-slim
+# What `ambit redirect` calls. ztunnel and waypoint themselves need none of it.
+RUN apt-get update \
+  && apt-get install -y --no-install-recommends iptables ipset iproute2 \
+  && rm -rf /var/lib/apt/lists/* /usr/local/lib/node_modules /usr/local/bin/npm /usr/local/bin/npx
+WORKDIR /app
+COPY --from=build /app/package.json ./
+COPY --from=build /app/node_modules node_modules
+COPY --from=build /app/native native
+COPY --from=build /app/dist dist
+COPY LICENSE NOTICE ./
+ENV NODE_ENV=production
+# ztunnel's chart expects uid 0 with dropped capabilities and a working directory of /; the waypoint's sets 1337 itself.
+WORKDIR /
+USER 1337:1337
+EXPOSE 15001 15006 15008 15020 15021
+ENTRYPOINT ["node", "--disable-sigusr1", "/app/dist/bin/image.js"]
+CMD ["--help"]
