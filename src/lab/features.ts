@@ -4,6 +4,7 @@
  */
 import { runCommand } from './command.ts';
 import { inNamespace, type LabNamespace } from './namespace.ts';
+import type { RedirectionMode, RedirectionSettings } from './redirection.ts';
 
 export type FeatureName = 'ip' | 'iptables' | 'sysctl' | 'veth' | 'tproxy' | 'connmark' | 'ipset' | 'vxlan' | 'geneve';
 
@@ -94,4 +95,19 @@ export function describeMissing(features: readonly Feature[]): string[] {
       const consequence = fallback === undefined ? `to mend it: ${remedy}` : `using ${fallback} instead`;
       return `${name} is missing (${cause}); ${consequence}`;
     });
+}
+
+/** Fills what was not asked for with the article's choice, or the nearest thing this kernel has. */
+export function chooseRedirection(
+  features: readonly Feature[],
+  asked: { readonly mode: RedirectionMode } & Partial<RedirectionSettings> = { mode: 'none' },
+): RedirectionSettings {
+  const encapsulation = hasFeature(features, 'vxlan') ? 'vxlan' : 'veth';
+  return {
+    tunnel: hasFeature(features, 'geneve') ? 'geneve' : encapsulation,
+    membership: hasFeature(features, 'ipset') ? 'ipset' : 'rules',
+    returnPath: 'socket',
+    dns: false,
+    ...asked,
+  };
 }

@@ -14,11 +14,13 @@ import { type Logger, silentLogger } from '../base/logger.ts';
 import { buildNodes, buildPod, buildZtunnel, installServices, unlinkPod } from './build.ts';
 import { requestMany, requestOne } from './client.ts';
 import { isInsideLab } from './enter.ts';
-import { describeMissing, type Feature, hasFeature, probeFeatures } from './features.ts';
+import { chooseRedirection, describeMissing, type Feature, hasFeature, probeFeatures } from './features.ts';
 import { bindHosts, rewriteHosts } from './hosts.ts';
 import { createNamespace, type LabNamespace, releaseNamespace } from './namespace.ts';
+import { NodeAgents } from './node-agents.ts';
 import { makePrivateDirectory } from './private-directory.ts';
 import { exitText, LabProcess, type ProcessSpec } from './process.ts';
+import { LabRedirection, type RedirectionMode, type RedirectionSettings } from './redirection.ts';
 import type { LabAnswer, LabRequest, RequestBatch } from './request.ts';
 import { assertTopology, type LabNode, type LabPod, type LabService, type Topology, ztunnelName } from './topology.ts';
 
@@ -26,6 +28,8 @@ export interface LabOptions {
   readonly topology: Topology;
   /** Starts the pods' sample programs; true unless told. */
   readonly apps?: boolean;
+  /** How captured pods' traffic is led to ztunnel; `none` unless told. What is absent is chosen by what the kernel has. */
+  readonly redirection?: { readonly mode: RedirectionMode } & Partial<RedirectionSettings>;
   readonly logger?: Logger;
   readonly clock?: Clock;
   /** Called for every line of output of every program. */
@@ -62,6 +66,9 @@ export class Lab {
   /** Seen by this mount namespace only; gone with it. */
   readonly directory: string;
   readonly features: readonly Feature[];
+  readonly redirection: LabRedirection;
+  /** The node agents that hand captured pods to ztunnels, in mode `inpod`; elsewhere nobody need connect to them. */
+  readonly agents: NodeAgents;
   #topology: Topology;
   readonly #options: LabOptions;
   readonly #clock: Clock;
@@ -76,6 +83,13 @@ export class Lab {
     this.#options = options;
     this.#topology = options.topology;
     this.#clock = options.clock ?? systemClock;
+    const logger = options.logger ?? silentLogger;
+    this.redirection = new LabRedirection(chooseRedirection(features, options.redirection), {
+      directory,
+      logger,
+      namespace: (name) => this.namespace(name),
+    });
+    this.agents = new NodeAgents({ directory, logger, clock: this.#clock });
   }
 
   get topology(): Topology {
@@ -120,8 +134,9 @@ export class Lab {
         );
       }),
     );
-    await Promise.all(pods.map((pod) => this.#buildPod(pod)));
     await this.#installServices();
+    await Promise.all(nodes.map((node) => this.redirection.addNode(node)));
+    await Promise.all(pods.map((pod) => this.#buildPod(pod)));
     this.#unbindHosts = await bindHosts(this.directory, services);
     if (this.#options.apps !== false) await Promise.all(pods.map((pod) => this.#startApp(pod)));
   }
@@ -162,7 +177,7 @@ export class Lab {
     if (this.#options.apps !== false) await this.#startApp(pod);
   }
 
-  /** Stops what runs in a pod and takes it, and its place in services, away. */
+  /** Stops what runs in a pod and takes it, and its place in services, away. Its programs end before ztunnel lets go of it. */
   async removePod(name: string): Promise<void> {
     const pod = this.pod(name);
     const namespace = this.namespace(name);
@@ -174,6 +189,8 @@ export class Lab {
     };
     await this.#installServices();
     await Promise.all([...this.#processes].filter((process) => process.namespace === namespace).map((p) => p.stop()));
+    if (this.redirection.settings.mode === 'inpod') await this.agents.removePod(pod);
+    await this.redirection.removePod(pod);
     await unlinkPod(this.namespace(pod.node), name);
     this.#namespaces.delete(name);
     await releaseNamespace(namespace);
@@ -193,6 +210,7 @@ export class Lab {
   /** Stops all programs, newest first, and lets the namespaces go. Not needed when the process ends anyway. */
   async close(): Promise<void> {
     for (const process of [...this.#processes].reverse()) await process.stop();
+    this.agents.close();
     await this.#unbindHosts();
     for (const namespace of this.#namespaces.values()) await releaseNamespace(namespace);
     this.#namespaces.clear();
@@ -205,7 +223,10 @@ export class Lab {
 
   async #buildPod(pod: LabPod): Promise<void> {
     const node = this.node(pod.node);
-    this.#namespaces.set(pod.name, await buildPod(this.#netDirectory, node, this.namespace(node.name), pod));
+    const namespace = await buildPod(this.#netDirectory, node, this.namespace(node.name), pod);
+    this.#namespaces.set(pod.name, namespace);
+    await this.redirection.addPod(pod);
+    if (this.redirection.settings.mode === 'inpod') await this.agents.addPod(pod, namespace);
   }
 
   async #installServices(): Promise<void> {

@@ -35,6 +35,8 @@ async function mountPrivate(): Promise<string> {
     });
   }
   await mustRun(['mount', '-t', 'tmpfs', '-o', 'mode=0755,size=256m', 'ambit-lab', point]);
+  // The legacy iptables' lock is /run/xtables.lock, which an ordinary user may not open and root shares with the host.
+  process.env.XTABLES_LOCKFILE = join(point, 'xtables.lock');
   return point;
 }
 
