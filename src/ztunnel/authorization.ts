@@ -1,0 +1,96 @@
+/**
+ * Whether a connection may reach a workload: the L4 policies in force, the article's rule for pods behind a waypoint, and
+ * patience with policies that are named but still under way (seed-design.md R40, ztunnel.md §5, istiod-observed.md).
+ *
+ * I1: while a named policy may be under way, nothing is let in that it could forbid: the answer is to wait.
+ */
+import type { Clock } from '../base/clock.ts';
+import type { SpiffeId } from '../base/spiffe.ts';
+import type { Preset } from '../config/preset.ts';
+import type { PolicyKey, Workload } from '../mesh/model.ts';
+import type { MeshView } from '../mesh/view.ts';
+import { waypointIdentities } from '../mesh/waypoint.ts';
+import { evaluateL4, type L4Connection, type L4Options, l4DenialText } from '../policy/l4.ts';
+import type { ZtunnelSettings } from './settings.ts';
+
+export interface AuthorizationContext {
+  readonly mesh: MeshView;
+  readonly preset: Preset;
+  readonly settings: ZtunnelSettings;
+  readonly emptyDenyMatch: L4Options['emptyDenyMatch'];
+  readonly grace: UnknownPolicyGrace;
+}
+
+export type Authorization =
+  | { readonly kind: 'allow'; readonly reason: string }
+  | {
+      readonly kind: 'deny';
+      readonly reason: string;
+      /** It matched only because an empty match counts as one: worth a warning that names it. */
+      readonly emptyMatchOf: PolicyKey | undefined;
+    }
+  /** A named policy may still arrive: ask again after a change of the mesh, or when this time is over. */
+  | { readonly kind: 'wait'; readonly forMs: number };
+
+export function authorize(
+  workload: Workload,
+  peer: SpiffeId | undefined,
+  connection: Omit<L4Connection, 'peer'>,
+  context: AuthorizationContext,
+): Authorization {
+  const { mesh, preset, settings, emptyDenyMatch } = context;
+  const inForce = mesh.policiesFor(workload);
+  const anyPolicy = inForce.policies.length > 0 || inForce.missing.length > 0;
+  if (preset.onlyWaypointBehindPolicies && workload.waypoint !== undefined && anyPolicy) {
+    return peer !== undefined && waypointIdentities(mesh, workload.waypoint).includes(peer)
+      ? { kind: 'allow', reason: 'peer is the waypoint of the workload' }
+      : deny('only the waypoint of the workload is admitted');
+  }
+  const graceMs = settings.unknownPolicy === 'deny' ? context.grace.remainingMs(workload, inForce.missing) : 0;
+  const unknownPolicy = graceMs > 0 ? 'skip' : settings.unknownPolicy;
+  const verdict = evaluateL4({ ...connection, peer }, inForce, { unknownPolicy, emptyDenyMatch });
+  if (verdict.kind === 'deny') {
+    return deny(l4DenialText(verdict), verdict.emptyMatch ? verdict.policy : undefined);
+  }
+  if (graceMs > 0) return { kind: 'wait', forMs: graceMs };
+  return { kind: 'allow', reason: verdict.policy === undefined ? verdict.reason : `allowed by: ${verdict.policy}` };
+}
+
+/**
+ * For how long a missing policy counts as being under way: since the workload that names it last changed, or since the
+ * policy itself went.
+ */
+export class UnknownPolicyGrace {
+  readonly #clock: Clock;
+  readonly #graceMs: number;
+  readonly #startedMs: number;
+  readonly #changedMs = new WeakMap<Workload, number>();
+  readonly #removedMs = new Map<PolicyKey, number>();
+
+  constructor(clock: Clock, graceMs: number) {
+    this.#clock = clock;
+    this.#graceMs = graceMs;
+    this.#startedMs = clock.nowMs();
+  }
+
+  /** To be told of every change of the mesh. */
+  changed(workloads: readonly Workload[], removedPolicies: readonly PolicyKey[]): void {
+    const now = this.#clock.nowMs();
+    for (const [key, atMs] of this.#removedMs) if (now - atMs > this.#graceMs) this.#removedMs.delete(key);
+    for (const key of removedPolicies) this.#removedMs.set(key, now);
+    for (const workload of workloads) {
+      if (workload.authorizationPolicies.length > 0) this.#changedMs.set(workload, now);
+    }
+  }
+
+  remainingMs(workload: Workload, missing: readonly PolicyKey[]): number {
+    if (missing.length === 0) return 0;
+    let latest = this.#changedMs.get(workload) ?? this.#startedMs;
+    for (const key of missing) latest = Math.max(latest, this.#removedMs.get(key) ?? 0);
+    return Math.max(0, latest + this.#graceMs - this.#clock.nowMs());
+  }
+}
+
+function deny(reason: string, emptyMatchOf?: PolicyKey): Authorization {
+  return { kind: 'deny', reason, emptyMatchOf };
+}

@@ -1,0 +1,170 @@
+/**
+ * What becomes of one CONNECT at the receiving end: who is meant, whether the peer may, and what to dial. Pure; order and
+ * statuses of ztunnel.md §4.1, with R39 and R40 of seed-design.md.
+ *
+ * I1: only the workload that the connection really reached is dialled: the authority must agree with the connection's
+ *     own address, and no header is ever a destination.
+ * I2: the peer's identity comes from its certificate alone.
+ */
+import { canonicalIp, formatSocketAddress, ipFamily, type SocketAddress, splitHostPort } from '../base/address.ts';
+import type { ResponseFlag } from '../base/errors.ts';
+import type { SpiffeId } from '../base/spiffe.ts';
+import type { TunnelHeaders } from '../hbone/seam.ts';
+import type { PolicyKey, Service, Workload } from '../mesh/model.ts';
+import { isGatewayEndpoint } from '../mesh/waypoint.ts';
+import type { SocketProfile } from '../net/socket-spec.ts';
+import { type AuthorizationContext, authorize } from './authorization.ts';
+import { objectText } from './chains.ts';
+import { isOwnPort } from './settings.ts';
+import { applicationSocket, ownSocket, type SocketRules } from './socket-rules.ts';
+import { baggage } from './tunnel-headers.ts';
+
+export interface InboundEvent {
+  readonly peerIdentity: SpiffeId;
+  /** Whom policies and the application see; `source` undefined: the tunnel carried our own address. */
+  readonly peer: SocketAddress;
+  readonly source: string | undefined;
+  /** The address the tunnel's connection was made to. */
+  readonly local: SocketAddress;
+  readonly authority: string;
+}
+
+export interface InboundContext extends AuthorizationContext {
+  readonly sockets: SocketRules;
+  /** The workload of this process that has the address; undefined when none has. */
+  readonly workloadAt: (ip: string) => Workload | undefined;
+}
+
+/** PROXY protocol v2 towards an application tunnel. */
+export interface ProxyPreface {
+  readonly source: SocketAddress;
+  readonly destination: SocketAddress;
+  readonly identity: SpiffeId;
+}
+
+export type InboundDecision =
+  | {
+      readonly kind: 'dial';
+      readonly workload: Workload;
+      readonly service: Service | undefined;
+      readonly destination: SocketAddress;
+      readonly socket: SocketProfile;
+      readonly preface: ProxyPreface | undefined;
+      readonly headers: TunnelHeaders;
+      readonly reason: string;
+    }
+  | {
+      readonly kind: 'refuse';
+      readonly status: 400 | 401 | 503;
+      readonly flag: ResponseFlag;
+      readonly reason: string;
+      readonly workload: Workload | undefined;
+      readonly emptyMatchOf: PolicyKey | undefined;
+    }
+  /** Ask again after a change of the mesh, or when this time is over. */
+  | { readonly kind: 'wait'; readonly forMs: number };
+
+export function decideInbound(event: InboundEvent, context: InboundContext): InboundDecision {
+  const target = splitHostPort(event.authority);
+  if (target === undefined) return refuse(400, `authority is no address: ${JSON.stringify(event.authority)}`);
+  const workload = context.workloadAt(event.local.ip);
+  if (workload === undefined) return refuse(503, `no workload of this node has the address ${event.local.ip}`);
+  const meant = findMeant(target, event, workload, context);
+  if (meant.kind === 'wrong') return refuse(meant.status, meant.reason, workload);
+  if (isOwnPort(meant.port, context.settings.ports)) {
+    return refuse(503, `port ${meant.port} is a listener of this proxy`, workload);
+  }
+  const { ip } = event.local;
+  const authorization = authorize(
+    workload,
+    event.peerIdentity,
+    { sourceIp: event.peer.ip, destinationIp: ip, destinationPort: meant.port },
+    context,
+  );
+  if (authorization.kind === 'wait') return authorization;
+  if (authorization.kind === 'deny') {
+    return { ...refuse(401, authorization.reason, workload, 'DENY'), emptyMatchOf: authorization.emptyMatchOf };
+  }
+  const headers: TunnelHeaders = context.settings.responseBaggage ? [['baggage', baggage(workload)]] : [];
+  const common = { kind: 'dial', workload, service: meant.service, headers, reason: authorization.reason } as const;
+  const tunnel = workload.applicationTunnel;
+  if (tunnel === undefined) {
+    const socket = applicationSocket(context.sockets, event.source, ip);
+    return { ...common, destination: { ip, port: meant.port }, socket, preface: undefined };
+  }
+  const preface =
+    tunnel.protocol === 'proxy'
+      ? { source: event.peer, destination: { ip: meant.ip, port: meant.port }, identity: event.peerIdentity }
+      : undefined;
+  const loopback = ipFamily(ip) === 6 ? '::1' : '127.0.0.1';
+  const destination = { ip: context.settings.localhostAppTunnel ? loopback : ip, port: tunnel.port };
+  return { ...common, destination, socket: ownSocket(context.sockets), preface };
+}
+
+type Meant =
+  | { readonly kind: 'meant'; readonly ip: string; readonly port: number; readonly service: Service | undefined }
+  | { readonly kind: 'wrong'; readonly status: 400 | 503; readonly reason: string };
+
+function findMeant(
+  target: { readonly host: string; readonly port: number },
+  event: InboundEvent,
+  workload: Workload,
+  context: InboundContext,
+): Meant {
+  const ip = canonicalIp(target.host);
+  if (ip === undefined) return findByHostname(target.host, target.port, event, workload, context);
+  const { mesh } = context;
+  if (ip === event.local.ip) {
+    return { kind: 'meant', ip, port: target.port, service: serviceOfPort(workload, target.port, context) };
+  }
+  if (workload.applicationTunnel !== undefined) {
+    // A waypoint behind us: it stands for those whose waypoint it is, and for nobody else.
+    const served =
+      mesh.workloadByAddress(workload.network, ip) ?? mesh.serviceByAddress(workload.network, ip, workload.namespace);
+    if (served?.waypoint !== undefined && isGatewayEndpoint(mesh, served.waypoint, workload)) {
+      return { kind: 'meant', ip, port: target.port, service: 'uid' in served ? undefined : served };
+    }
+  }
+  const requested = formatSocketAddress({ ip, port: target.port });
+  return { kind: 'wrong', status: 400, reason: `ip mismatch: ${formatSocketAddress(event.local)} != ${requested}` };
+}
+
+/** A hostname is one of the workload's own services; the port is the one this workload serves it on. */
+function findByHostname(
+  hostname: string,
+  servicePort: number,
+  event: InboundEvent,
+  workload: Workload,
+  context: InboundContext,
+): Meant {
+  for (const [key, ports] of workload.services) {
+    const service = context.mesh.service(key);
+    if (service?.hostname !== hostname) continue;
+    const own = ports.get(servicePort) ?? 0;
+    const port = own === 0 ? (service.ports.get(servicePort)?.targetPort ?? 0) : own;
+    if (port !== 0) return { kind: 'meant', ip: event.local.ip, port, service };
+    return { kind: 'wrong', status: 503, reason: `${objectText(service)}: has no port ${servicePort}` };
+  }
+  return {
+    kind: 'wrong',
+    status: 503,
+    reason: `${objectText(workload)}: is no endpoint of ${JSON.stringify(hostname)}`,
+  };
+}
+
+/** For logs and metrics: the first service that sends its traffic to this port. */
+function serviceOfPort(workload: Workload, port: number, context: InboundContext): Service | undefined {
+  for (const [key, ports] of workload.services) {
+    for (const target of ports.values()) if (target === port) return context.mesh.service(key);
+  }
+  return undefined;
+}
+
+function refuse(
+  status: 400 | 401 | 503,
+  reason: string,
+  workload?: Workload,
+  flag: ResponseFlag = 'CONNECT',
+): Extract<InboundDecision, { kind: 'refuse' }> {
+  return { kind: 'refuse', status, flag, reason, workload, emptyMatchOf: undefined };
+}

@@ -1,0 +1,53 @@
+/**
+ * What an operator may choose about decisions, as plain data: `app/` reads it from the environment. Every default is the
+ * closed one, but for unknown destinations, where Istio's own default is open (design §4 rule 1).
+ */
+
+export interface ZtunnelSettings {
+  /** Whose chains these are: workloads of other nodes are no sources here. Undefined: of every node (a desk). */
+  readonly node: string | undefined;
+  readonly network: string;
+  /** What happens to traffic whose source stays unknown for `unknownSourceWaitMs`. */
+  readonly unknownSource: 'blackhole' | 'passthrough';
+  readonly unknownSourceWaitMs: number;
+  readonly outboundPolicy: 'ALLOW_ANY' | 'REGISTRY_ONLY';
+  /** A policy that a workload names and nobody sent: refuse once the grace is over, or read on without it. */
+  readonly unknownPolicy: 'deny' | 'skip';
+  readonly unknownPolicyGraceMs: number;
+  /** Foreign source addresses may be used (IP_TRANSPARENT is allowed to us). */
+  readonly spoofing: boolean;
+  /** Deliver to application tunnels over loopback. */
+  readonly localhostAppTunnel: boolean;
+  /** `baggage` in our answers to CONNECT. */
+  readonly responseBaggage: boolean;
+  readonly ports: ZtunnelPorts;
+}
+
+export interface ZtunnelPorts {
+  readonly outbound: number;
+  readonly inbound: number;
+  readonly inboundPlaintext: number;
+  /** The port at which every other pod's ztunnel is dialled. */
+  readonly hbone: number;
+}
+
+export const defaultPorts: ZtunnelPorts = { outbound: 15001, inbound: 15008, inboundPlaintext: 15006, hbone: 15008 };
+
+export const defaultZtunnelSettings: ZtunnelSettings = {
+  node: undefined,
+  network: '',
+  unknownSource: 'blackhole',
+  unknownSourceWaitMs: 5000,
+  outboundPolicy: 'ALLOW_ANY',
+  unknownPolicy: 'deny',
+  unknownPolicyGraceMs: 5000,
+  spoofing: true,
+  localhostAppTunnel: true,
+  responseBaggage: true,
+  ports: defaultPorts,
+};
+
+/** A destination that would come straight back to a listener of ours. */
+export function isOwnPort(port: number, ports: ZtunnelPorts): boolean {
+  return port === ports.outbound || port === ports.inbound || port === ports.inboundPlaintext;
+}
