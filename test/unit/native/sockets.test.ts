@@ -91,14 +91,14 @@ t.test('freebind binds to an address the host does not have; without it the kern
   t.equal(localAddress(free).address, '192.0.2.1');
   closeFd(free);
   const plain = createSocket({ family: 4 });
-  t.throws(() => bind(plain, '192.0.2.1', 80), {
+  t.throws(() => bind(plain, '192.0.2.1', 8080), {
     code: 'EADDRNOTAVAIL',
     syscall: 'bind',
-    message: 'EADDRNOTAVAIL: address not available, bind 192.0.2.1:80',
+    message: 'EADDRNOTAVAIL: address not available, bind 192.0.2.1:8080',
   });
   closeFd(plain);
   const v6 = createSocket({ family: 6 });
-  t.throws(() => bind(v6, '2001:db8::1', 80), { code: 'EADDRNOTAVAIL', message: /bind \[2001:db8::1\]:80$/ });
+  t.throws(() => bind(v6, '2001:db8::1', 8080), { code: 'EADDRNOTAVAIL', message: /bind \[2001:db8::1\]:8080$/ });
   closeFd(v6);
 });
 
