@@ -28,9 +28,12 @@ export type RemoveOutcome =
   | { readonly kind: 'nothing-recorded' };
 
 export interface Redirection {
-  /** Makes the plan so, or changes an earlier plan of the program into it. Number of changes; 0 the second time. */
-  apply(plan: Plan): Promise<number>;
-  /** Undoes the program as recorded, or as planned here when the record is lost. */
+  /**
+   * Makes the plan so, or changes an earlier plan of the program into it; `members` are captured besides those that are
+   * already. Number of changes; 0 the second time.
+   */
+  apply(plan: Plan, members?: readonly Member[]): Promise<number>;
+  /** Undoes the program as recorded; as planned here when there is no record (no former setting is known then). */
   remove(program: ProgramName, planned?: Plan): Promise<RemoveOutcome>;
   /** Captures a pod. Only for pods that are members: never for a waypoint's. */
   addMember(program: ProgramName, member: Member): Promise<number>;
@@ -47,7 +50,7 @@ export function createRedirection(options: RedirectionOptions): Redirection {
     return turn;
   };
   return {
-    apply: (plan) => inTurn(() => apply(options, plan)),
+    apply: (plan, members = []) => inTurn(() => apply(options, plan, members)),
     remove: (program, planned) => inTurn(() => remove(options, program, planned)),
     addMember: (program, member) => inTurn(() => addMember(options, program, member)),
     removeMember: (program, ip) => inTurn(() => removeMember(options, program, ip)),
@@ -55,14 +58,15 @@ export function createRedirection(options: RedirectionOptions): Redirection {
   };
 }
 
-async function apply(options: RedirectionOptions, plan: Plan): Promise<number> {
+async function apply(options: RedirectionOptions, plan: Plan, added: readonly Member[]): Promise<number> {
   const { runner, store } = options;
   const former = await store.load(plan.program);
   const devices = former === undefined ? new Set<string>() : await presentDevices(runner);
   // A pod whose device is gone is gone, whether or not somebody said so.
-  const members = (former?.members ?? []).filter((member) => devices.has(member.hostVeth));
-  const memberSteps = members.flatMap((member) => planMember(plan.parameters, member));
-  const obsolete = former === undefined ? [] : obsoleteSteps(stepsOf(former), [...plan.steps, ...memberSteps]);
+  const kept = (former?.members ?? []).filter((member) => devices.has(member.hostVeth));
+  const members = [...kept.filter(({ ip }) => !added.some((member) => member.ip === ip)), ...added];
+  const steps = members.flatMap((member) => planMember(plan.parameters, member));
+  const obsolete = former === undefined ? [] : obsoleteSteps(stepsOf(former), [...plan.steps, ...steps]);
   const backend = await chooseBackend(runner, options.iptables);
   const state: RedirectState = {
     version: 1,
@@ -79,7 +83,7 @@ async function apply(options: RedirectionOptions, plan: Plan): Promise<number> {
     // In the other rule set ours would stay behind, unseen.
     if (former !== undefined && former.backend !== backend.kind) await leaveBackend(context, former);
     const withdrawn = await withdrawObsolete(context, obsolete);
-    return withdrawn + (await ensureSteps(context, plan.steps)) + (await ensureSteps(context, memberSteps));
+    return withdrawn + (await ensureSteps(context, plan.steps)) + (await ensureSteps(context, steps));
   });
   options.logger.info('redirection applied', { program: plan.program, backend: backend.kind, changes });
   return changes;
