@@ -1,0 +1,139 @@
+/**
+ * An exchange on a node:http2 server stream.
+ *
+ * Node tells 'end' before 'aborted' when the peer resets a stream, which would make a truncated upload look whole:
+ * the body is handed on through a stream of its own that ends only when END_STREAM is certain.
+ */
+import { constants, type ServerHttp2Stream } from 'node:http2';
+import { type Duplex, Readable } from 'node:stream';
+import type { Exchange, IncomingRequest } from './exchange.ts';
+import { type HeaderList, headerValue, noHeaders, withoutHeaders } from './header-list.ts';
+import { stripHopByHop } from './hop-by-hop.ts';
+
+export class Http2Exchange implements Exchange {
+  readonly request: IncomingRequest;
+  readonly #stream: ServerHttp2Stream;
+  readonly #closedListeners: ((complete: boolean) => void)[] = [];
+  readonly #expects: boolean;
+  #trailers: HeaderList = noHeaders;
+  #continued = false;
+  #ended = false;
+  #closed = false;
+
+  constructor(
+    stream: ServerHttp2Stream,
+    head: { readonly method: string; readonly authority: string; readonly path: string; readonly query: string },
+    headers: HeaderList,
+    bodyless: boolean,
+  ) {
+    this.#stream = stream;
+    this.#expects = headerValue(headers, 'expect') !== undefined;
+    this.request = {
+      version: '2',
+      ...head,
+      headers: withoutHeaders(stripHopByHop(headers), (name) => name === 'host' || name === 'expect'),
+      body: bodyless ? undefined : wholeBody(stream),
+      upgrade: undefined,
+    };
+    if (bodyless) stream.resume();
+    stream.on('wantTrailers', () => {
+      stream.sendTrailers(fields(this.#trailers));
+    });
+    stream.once('close', () => this.#close(this.#ended && stream.rstCode === constants.NGHTTP2_NO_ERROR));
+  }
+
+  expectBody(): void {
+    if (!this.#expects || this.#continued || this.#stream.headersSent || this.#stream.destroyed) return;
+    this.#continued = true;
+    this.#stream.additionalHeaders({ ':status': 100 });
+  }
+
+  inform(status: number, headers: HeaderList): void {
+    if (this.#stream.headersSent || this.#stream.destroyed) return;
+    this.#stream.additionalHeaders({ ':status': status, ...fields(headers) });
+  }
+
+  start(status: number, headers: HeaderList, empty: boolean): void {
+    if (this.#stream.headersSent || this.#stream.destroyed) return;
+    const list = [':status', String(status)];
+    for (let i = 0; i < headers.length; i += 2)
+      list.push((headers[i] as string).toLowerCase(), headers[i + 1] as string);
+    this.#stream.respond(list, { endStream: empty, waitForTrailers: !empty, sendDate: false } as object);
+    if (empty) this.#ended = true;
+  }
+
+  write(chunk: Uint8Array): boolean {
+    return this.#stream.destroyed || this.#stream.writableEnded ? true : this.#stream.write(chunk);
+  }
+
+  onDrain(listener: () => void): void {
+    this.#stream.on('drain', listener);
+  }
+
+  end(trailers: HeaderList = noHeaders): void {
+    if (this.#stream.destroyed || this.#stream.writableEnded) return;
+    this.#trailers = trailers;
+    this.#ended = true;
+    this.#stream.end();
+  }
+
+  switchProtocols(): Duplex {
+    throw new TypeError('HTTP/2 requests ask for no upgrade');
+  }
+
+  reset(): void {
+    if (!this.#stream.destroyed) this.#stream.close(constants.NGHTTP2_INTERNAL_ERROR);
+    this.#close(false);
+  }
+
+  onClosed(listener: (complete: boolean) => void): void {
+    this.#closedListeners.push(listener);
+  }
+
+  #close(complete: boolean): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    for (const listener of this.#closedListeners) listener(complete);
+  }
+}
+
+function wholeBody(stream: ServerHttp2Stream): Readable {
+  const body = new Readable({
+    highWaterMark: 64 * 1024,
+    read: () => {
+      stream.resume();
+    },
+    destroy(error, done) {
+      stream.resume();
+      done(error);
+    },
+  });
+  body.on('error', () => {});
+  stream.on('data', (chunk: Buffer) => {
+    if (!body.destroyed && !body.push(chunk)) stream.pause();
+  });
+  let whole = false;
+  stream.once('end', () => {
+    // 'aborted' follows 'end' within the same turn: only after it is END_STREAM certain.
+    setImmediate(() => {
+      whole = !stream.aborted;
+      if (whole) body.push(null);
+    });
+  });
+  stream.once('aborted', () => body.destroy(new Error('the client reset the stream')));
+  stream.once('close', () =>
+    setImmediate(() => {
+      if (!whole && !stream.readableEnded) body.destroy(new Error('the stream closed before its end'));
+    }),
+  );
+  return body;
+}
+
+function fields(list: HeaderList): Record<string, string[]> {
+  const out: Record<string, string[]> = {};
+  for (let i = 0; i < list.length; i += 2) {
+    const name = (list[i] as string).toLowerCase();
+    out[name] = [...(out[name] ?? []), list[i + 1] as string];
+  }
+  return out;
+}

@@ -1,0 +1,71 @@
+/**
+ * HTTP/2 in clear (prior knowledge) served over any byte stream with node:http2. Limits follow what meshes use: 100
+ * concurrent streams a connection, a bounded header list, a budget for resets; pushes are off by being a server that
+ * never pushes, extended CONNECT is not offered.
+ */
+import { constants, performServerHandshake, type ServerHttp2Stream } from 'node:http2';
+import type { Duplex } from 'node:stream';
+import type { ConnectionHandlers, ServedConnection } from './exchange.ts';
+import { checkHttp2Framing, maxHeaderBytes, maxHeaderCount } from './framing.ts';
+import { Http2Exchange } from './h2c-exchange.ts';
+import type { HeaderList } from './header-list.ts';
+import { parseTarget } from './request-target.ts';
+
+const windowBytes = 1024 * 1024;
+
+/** Serves the stream's requests. Takes ownership of it: it is ended or destroyed here. */
+export function serveH2c(stream: Duplex, handlers: ConnectionHandlers): ServedConnection {
+  stream.on('error', ignore);
+  const session = performServerHandshake(stream, {
+    maxHeaderListPairs: maxHeaderCount + 8,
+    streamResetBurst: 1000,
+    streamResetRate: 100,
+    settings: {
+      maxConcurrentStreams: 100,
+      initialWindowSize: windowBytes,
+      maxHeaderListSize: maxHeaderBytes,
+      enableConnectProtocol: false,
+    },
+  });
+  session.on('error', ignore);
+  session.on('stream', (h2: ServerHttp2Stream, _headers, flags: number, rawHeaders: readonly string[]) => {
+    h2.on('error', ignore);
+    serve(h2, rawHeaders, (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0, handlers);
+  });
+  return {
+    drain: () => session.close(),
+    destroy: () => session.destroy(),
+  };
+}
+
+function serve(h2: ServerHttp2Stream, raw: HeaderList, bodyless: boolean, handlers: ConnectionHandlers): void {
+  const pseudo = new Map<string, string>();
+  const headers: string[] = [];
+  for (let i = 0; i < raw.length; i += 2) {
+    const name = raw[i] as string;
+    if (name.startsWith(':')) pseudo.set(name, raw[i + 1] as string);
+    else headers.push(name, raw[i + 1] as string);
+  }
+  const method = pseudo.get(':method') ?? '';
+  const named = pseudo.get(':authority');
+  const target = parseTarget(pseudo.get(':path') ?? '');
+  const refusal =
+    method === 'CONNECT'
+      ? { status: 405, reason: 'CONNECT inside a tunnel is not served' }
+      : (checkHttp2Framing(named, headers) ??
+        (target.kind === 'rejected' ? { status: 400, reason: target.reason } : undefined));
+  if (refusal !== undefined || target.kind === 'rejected') {
+    const status = refusal?.status ?? 400;
+    if (!h2.headersSent && !h2.destroyed) h2.respond({ ':status': status }, { endStream: true });
+    h2.resume();
+    handlers.refused(status, refusal?.reason ?? '');
+    return;
+  }
+  const host = headers.findIndex((text, i) => i % 2 === 0 && text === 'host');
+  const authority = target.authority ?? named ?? (headers[host + 1] as string);
+  handlers.exchange(
+    new Http2Exchange(h2, { method, authority, path: target.path, query: target.query }, headers, bodyless),
+  );
+}
+
+function ignore(): void {}

@@ -1,0 +1,30 @@
+/**
+ * Removes what belongs to one hop only (RFC 9110 §7.6.1), the headers that `Connection` names included, so that a client
+ * can neither steer the next hop's framing nor smuggle a header past policies by naming it hop-by-hop after the check:
+ * stripping comes first, policies see what is left.
+ */
+import { type HeaderList, headerValues, withoutHeaders } from './header-list.ts';
+
+const hopByHop = new Set([
+  'connection',
+  'keep-alive',
+  'proxy-connection',
+  'proxy-authenticate',
+  'proxy-authorization',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+  'http2-settings',
+]);
+
+/** `te: trailers` stays: gRPC servers insist on it, and it says something about the request, not the hop. */
+export function stripHopByHop(list: HeaderList): HeaderList {
+  const named = new Set<string>();
+  for (const value of headerValues(list, 'connection')) {
+    for (const token of value.split(',')) named.add(token.trim().toLowerCase());
+  }
+  const trailers = headerValues(list, 'te').some((value) => /(^|,)\s*trailers\s*(,|;|$)/i.test(value));
+  const stripped = withoutHeaders(list, (name) => hopByHop.has(name) || named.has(name));
+  return trailers ? [...stripped, 'te', 'trailers'] : stripped;
+}

@@ -1,0 +1,122 @@
+/** An exchange on node:http's request and response. Names, order and case of headers go out as given. */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Duplex } from 'node:stream';
+import type { Exchange, IncomingRequest } from './exchange.ts';
+import { type HeaderList, noHeaders, withoutHeaders } from './header-list.ts';
+import { stripHopByHop } from './hop-by-hop.ts';
+
+export class Http1Exchange implements Exchange {
+  readonly request: IncomingRequest;
+  readonly #incoming: IncomingMessage;
+  readonly #response: ServerResponse;
+  readonly #upgraded: Duplex | undefined;
+  readonly #closedListeners: ((complete: boolean) => void)[] = [];
+  #continued = false;
+  #trailersAllowed = false;
+  #closed = false;
+
+  constructor(
+    incoming: IncomingMessage,
+    response: ServerResponse,
+    target: { readonly authority: string; readonly path: string; readonly query: string },
+    upgraded: Duplex | undefined,
+  ) {
+    this.#incoming = incoming;
+    this.#response = response;
+    this.#upgraded = upgraded;
+    this.request = {
+      version: '1.1',
+      method: incoming.method ?? '',
+      ...target,
+      headers: withoutHeaders(stripHopByHop(incoming.rawHeaders), (name) => name === 'host' || name === 'expect'),
+      body: hasBody(incoming) ? incoming : undefined,
+      upgrade: upgraded === undefined ? undefined : 'websocket',
+    };
+    response.sendDate = false;
+    response.once('close', () => this.#close(response.writableFinished));
+    upgraded?.once('close', () => this.#close(response.writableFinished));
+  }
+
+  expectBody(): void {
+    if (this.#continued || this.#response.headersSent) return;
+    this.#continued = true;
+    if (this.#incoming.headers.expect !== undefined) this.#response.writeContinue();
+  }
+
+  inform(status: number, headers: HeaderList): void {
+    if (this.#response.headersSent || this.#closed) return;
+    const fields: Record<string, string[]> = {};
+    for (let i = 0; i < headers.length; i += 2) {
+      const name = headers[i] as string;
+      fields[name] = [...(fields[name] ?? []), headers[i + 1] as string];
+    }
+    this.#response.writeInformation(status, fields);
+  }
+
+  start(status: number, headers: HeaderList, empty: boolean): void {
+    const response = this.#response;
+    if (response.headersSent || this.#closed) return;
+    const bodyless = empty && status >= 200 && status !== 204 && status !== 304 && this.request.method !== 'HEAD';
+    const sized = withoutHeaders(headers, (name) => name === 'transfer-encoding');
+    const measured = sized.some((text, i) => i % 2 === 0 && text.toLowerCase() === 'content-length');
+    this.#trailersAllowed = !empty && !measured;
+    // A request body that nobody read stands between this response and the next request: do not wait for it.
+    if (this.request.body !== undefined && !this.#incoming.complete) response.shouldKeepAlive = false;
+    response.writeHead(status, (bodyless && !measured ? [...sized, 'content-length', '0'] : sized) as string[]);
+    response.flushHeaders();
+  }
+
+  write(chunk: Uint8Array): boolean {
+    return this.#closed || this.#response.writableEnded ? true : this.#response.write(chunk);
+  }
+
+  onDrain(listener: () => void): void {
+    this.#response.on('drain', listener);
+  }
+
+  end(trailers: HeaderList = noHeaders): void {
+    const response = this.#response;
+    if (this.#closed || response.writableEnded) return;
+    if (this.#trailersAllowed && trailers.length > 0) response.addTrailers(pairs(trailers));
+    response.end();
+  }
+
+  switchProtocols(headers: HeaderList): Duplex {
+    const stream = this.#upgraded as Duplex;
+    const response = this.#response;
+    let head = 'HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: websocket\r\n';
+    for (let i = 0; i < headers.length; i += 2) head += `${headers[i]}: ${headers[i + 1]}\r\n`;
+    response.removeAllListeners('finish');
+    response.detachSocket(stream as IncomingMessage['socket']);
+    stream.write(Buffer.from(`${head}\r\n`, 'latin1'));
+    return stream;
+  }
+
+  reset(): void {
+    const error = new Error('the exchange was reset');
+    if (this.#upgraded !== undefined) this.#upgraded.destroy(error);
+    this.#incoming.socket.destroy(error);
+    this.#close(false);
+  }
+
+  onClosed(listener: (complete: boolean) => void): void {
+    this.#closedListeners.push(listener);
+  }
+
+  #close(complete: boolean): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    for (const listener of this.#closedListeners) listener(complete);
+  }
+}
+
+function hasBody(incoming: IncomingMessage): boolean {
+  if (incoming.headers['transfer-encoding'] !== undefined) return true;
+  return Number(incoming.headers['content-length'] ?? 0) > 0;
+}
+
+function pairs(list: HeaderList): [string, string][] {
+  const out: [string, string][] = [];
+  for (let i = 0; i < list.length; i += 2) out.push([list[i] as string, list[i + 1] as string]);
+  return out;
+}

@@ -1,0 +1,130 @@
+/**
+ * HTTP/1.1 served over any byte stream with node:http's parser and writer. One server object for all connections; what
+ * belongs to one connection is found by its stream.
+ *
+ * I1: every request that is refused before it becomes an exchange is answered and its connection closed, so that bytes
+ *     whose meaning is disputed are never read as a second request. I2: header counts are checked here, because
+ *     node:http would drop what is over its own limit silently, and policies would not see it.
+ */
+import { createServer, type IncomingMessage, ServerResponse, STATUS_CODES } from 'node:http';
+import type { Duplex } from 'node:stream';
+import type { ConnectionHandlers, ServedConnection } from './exchange.ts';
+import { checkHttp1Framing, maxHeaderBytes, type Refusal } from './framing.ts';
+import { headerValue } from './header-list.ts';
+import { Http1Exchange } from './http1-exchange.ts';
+import { parseTarget } from './request-target.ts';
+
+interface Connection {
+  readonly stream: Duplex;
+  readonly handlers: ConnectionHandlers;
+  active: number;
+  draining: boolean;
+}
+
+const connections = new WeakMap<Duplex, Connection>();
+
+const server = createServer({
+  maxHeaderSize: maxHeaderBytes,
+  insecureHTTPParser: false,
+  requestTimeout: 0,
+  shouldUpgradeCallback: asksForWebSocket,
+});
+server.maxHeadersCount = 0;
+server.on('request', (request: IncomingMessage, response: ServerResponse) => serve(request, response, undefined));
+// Without this listener node answers 100 Continue by itself, before anything was decided about the request.
+server.on('checkContinue', (request: IncomingMessage, response: ServerResponse) => serve(request, response, undefined));
+server.on('upgrade', (request: IncomingMessage, stream: Duplex, head: Buffer) => {
+  stream.on('error', ignore);
+  if (head.length > 0) stream.unshift(head);
+  const response = new ServerResponse(request);
+  response.shouldKeepAlive = false;
+  response.assignSocket(stream as IncomingMessage['socket']);
+  response.once('finish', () => stream.end());
+  serve(request, response, stream);
+});
+server.on('connect', (_request: IncomingMessage, stream: Duplex) =>
+  refuseRaw(stream, { status: 405, reason: 'CONNECT inside a tunnel is not served' }),
+);
+server.on('clientError', (error: NodeJS.ErrnoException, stream: Duplex) => refuseRaw(stream, refusalFor(error)));
+
+/** Serves the stream's requests. Takes ownership of it: it is ended or destroyed here. */
+export function serveHttp1(stream: Duplex, handlers: ConnectionHandlers): ServedConnection {
+  const connection: Connection = { stream, handlers, active: 0, draining: false };
+  stream.on('error', ignore);
+  connections.set(stream, connection);
+  server.emit('connection', stream);
+  return {
+    drain() {
+      connection.draining = true;
+      if (connection.active === 0) stream.end();
+    },
+    destroy: () => stream.destroy(),
+  };
+}
+
+function serve(request: IncomingMessage, response: ServerResponse, upgraded: Duplex | undefined): void {
+  const connection = connections.get(request.socket);
+  request.on('error', ignore);
+  response.on('error', ignore);
+  if (connection === undefined) {
+    request.socket.destroy();
+    return;
+  }
+  const headers = request.rawHeaders;
+  const refusal = checkHttp1Framing(request.httpVersion, headers);
+  const target = parseTarget(request.url ?? '');
+  if (refusal !== undefined || target.kind === 'rejected') {
+    refuse(connection, response, refusal ?? { status: 400, reason: (target as { reason: string }).reason });
+    return;
+  }
+  connection.active++;
+  if (connection.draining) response.shouldKeepAlive = false;
+  const authority = target.authority ?? (headerValue(headers, 'host') as string);
+  const exchange = new Http1Exchange(
+    request,
+    response,
+    { authority, path: target.path, query: target.query },
+    upgraded,
+  );
+  exchange.onClosed(() => {
+    connection.active--;
+    if (connection.draining && connection.active === 0) connection.stream.end();
+  });
+  connection.handlers.exchange(exchange);
+}
+
+function refuse(connection: Connection, response: ServerResponse, refusal: Refusal): void {
+  response.shouldKeepAlive = false;
+  response.sendDate = false;
+  const body = `${refusal.reason}\n`;
+  response.writeHead(refusal.status, ['content-type', 'text/plain', 'content-length', String(body.length)]);
+  response.end(body);
+  connection.handlers.refused(refusal.status, refusal.reason);
+}
+
+/** What the parser could not take: there is no response object. */
+function refuseRaw(stream: Duplex, refusal: Refusal | undefined): void {
+  if (refusal === undefined || !stream.writable) {
+    stream.destroy();
+    return;
+  }
+  const reason = STATUS_CODES[refusal.status] ?? '';
+  stream.end(`HTTP/1.1 ${refusal.status} ${reason}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`, () =>
+    stream.destroy(),
+  );
+  connections.get(stream)?.handlers.refused(refusal.status, refusal.reason);
+}
+
+/** Undefined: nobody is there to be answered. */
+function refusalFor(error: NodeJS.ErrnoException): Refusal | undefined {
+  if (error.code === 'HPE_HEADER_OVERFLOW') return { status: 431, reason: 'headers too large' };
+  return error.code?.startsWith('HPE_') === true
+    ? { status: 400, reason: `malformed request: ${error.code}` }
+    : undefined;
+}
+
+function asksForWebSocket(request: IncomingMessage): boolean {
+  return request.method === 'GET' && request.headers.upgrade?.toLowerCase() === 'websocket';
+}
+
+function ignore(): void {}

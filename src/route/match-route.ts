@@ -1,0 +1,83 @@
+/**
+ * The route of a request: the first in the given order whose match holds. The compiler puts routes in order of
+ * precedence (GEP-1294, or as written for VirtualService), so nothing is ranked here.
+ */
+import { type HeaderList, joinedHeader } from '../http/header-list.ts';
+import { matchesText } from '../policy/l7-text-match.ts';
+import type { NamedMatch, PathMatch, Route, RouteMatch } from './model.ts';
+
+export interface RouteRequest {
+  readonly method: string;
+  readonly scheme: string;
+  readonly authority: string;
+  /** Normalised, without query. */
+  readonly path: string;
+  /** With its question mark, or empty. */
+  readonly query: string;
+  readonly headers: HeaderList;
+}
+
+export function matchRoute(routes: readonly Route[], request: RouteRequest): Route | undefined {
+  let params: ReadonlyMap<string, string> | undefined;
+  const queryParams = () => {
+    params ??= firstQueryParams(request.query);
+    return params;
+  };
+  return routes.find((route) => route.match === undefined || routeMatches(route.match, request, queryParams));
+}
+
+function routeMatches(
+  match: RouteMatch,
+  request: RouteRequest,
+  queryParams: () => ReadonlyMap<string, string>,
+): boolean {
+  if (match.method !== undefined && !matchesText(match.method, request.method)) return false;
+  if (match.path !== undefined && !pathMatches(match.path, request.path)) return false;
+  if (match.authority !== undefined && !matchesText(match.authority, request.authority)) return false;
+  if (match.scheme !== undefined && !matchesText(match.scheme, request.scheme)) return false;
+  if (!match.headers.every((named) => namedMatches(named, joinedHeader(request.headers, named.name)))) return false;
+  return match.queryParams.every((named) => namedMatches(named, queryParams().get(named.name)));
+}
+
+export function pathMatches(match: PathMatch, path: string): boolean {
+  switch (match.kind) {
+    case 'exact':
+      return match.ignoreCase ? path.toLowerCase() === match.value.toLowerCase() : path === match.value;
+    case 'path-prefix': {
+      const prefix = match.value.endsWith('/') ? match.value.slice(0, -1) : match.value;
+      return path.startsWith(prefix) && (path.length === prefix.length || path[prefix.length] === '/');
+    }
+    case 'text-prefix':
+      return match.ignoreCase ? path.toLowerCase().startsWith(match.value.toLowerCase()) : path.startsWith(match.value);
+    case 'regex':
+      return match.test(path);
+  }
+}
+
+/** A header that is there with an empty value is present; a query parameter likewise. */
+function namedMatches(named: NamedMatch, value: string | undefined): boolean {
+  const holds = value !== undefined && (named.match.kind === 'presence' || matchesText(named.match, value));
+  return holds !== named.negate;
+}
+
+/** The first value of each parameter, decoded; a broken escape is taken as it stands. */
+function firstQueryParams(query: string): ReadonlyMap<string, string> {
+  const found = new Map<string, string>();
+  for (const pair of query.slice(1).split('&')) {
+    if (pair === '') continue;
+    const equals = pair.indexOf('=');
+    const name = decode(equals < 0 ? pair : pair.slice(0, equals));
+    if (!found.has(name)) found.set(name, equals < 0 ? '' : decode(pair.slice(equals + 1)));
+  }
+  return found;
+}
+
+function decode(text: string): string {
+  if (!text.includes('%') && !text.includes('+')) return text;
+  const spaced = text.replaceAll('+', ' ');
+  try {
+    return decodeURIComponent(spaced);
+  } catch {
+    return spaced;
+  }
+}
