@@ -19,7 +19,6 @@ const baseFlags = [
   '-Wall',
   '-Wextra',
   '-Werror',
-  '-Wno-missing-field-initializers',
   '-g',
   '-fPIC',
   '-shared',

@@ -117,8 +117,9 @@ napi_value js_receivePacket(napi_env env, napi_callback_info info) {
   /* MSG_TRUNC makes the kernel return the packet's own length. */
   do length = recvfrom(fd, bytes, (size_t)maximum, MSG_DONTWAIT | MSG_TRUNC, (struct sockaddr *)&from, &from_length);
   while (length < 0 && errno == EINTR);
+  const size_t captured = length < maximum ? (size_t)length : (size_t)maximum;
   napi_value result;
-  if (length >= 0) result = packet_result(env, &from, bytes, length < maximum ? (size_t)length : (size_t)maximum, (size_t)length);
+  if (length >= 0) result = packet_result(env, &from, bytes, captured, (size_t)length);
   else result = errno == EAGAIN ? undefined_result(env) : throw_system_error(env, errno, "recvfrom", NULL);
   free(bytes);
   return result;

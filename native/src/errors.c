@@ -20,9 +20,12 @@ napi_value throw_system_error(napi_env env, int error, const char *system_call, 
   char code[64], reason[128], message[MESSAGE_CAPACITY];
   uv_err_name_r(-error, code, sizeof code);
   uv_strerror_r(-error, reason, sizeof reason);
-  snprintf(message, sizeof message, "%s: %s, %s%s%s", code, reason, system_call, detail ? " " : "", detail ? detail : "");
-  napi_value code_value = text_value(env, code), message_value, call_value, number, failure;
-  if (!code_value || !(message_value = text_value(env, message)) || !(call_value = text_value(env, system_call))) return NULL;
+  if (detail) snprintf(message, sizeof message, "%s: %s, %s %s", code, reason, system_call, detail);
+  else snprintf(message, sizeof message, "%s: %s, %s", code, reason, system_call);
+  napi_value code_value, message_value, call_value, number, failure;
+  TRY(code_value = text_value(env, code));
+  TRY(message_value = text_value(env, message));
+  TRY(call_value = text_value(env, system_call));
   TRY(call_ok(env, napi_create_error(env, code_value, message_value, &failure)));
   TRY(call_ok(env, napi_create_int32(env, -error, &number)));
   TRY(set_property(env, failure, "errno", number));

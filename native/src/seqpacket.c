@@ -152,7 +152,8 @@ static bool set_flag(napi_env env, napi_value object, const char *name, bool fla
   return call_ok(env, napi_get_boolean(env, flag, &value)) && set_property(env, object, name, value);
 }
 
-static napi_value record_result(napi_env env, const uint8_t *bytes, size_t length, const struct fd_list *list, int flags) {
+static napi_value record_result(napi_env env, const uint8_t *bytes, size_t length, const struct fd_list *list,
+                                int flags) {
   napi_value result, data, fds, number;
   const bool truncated = flags & MSG_TRUNC, control_truncated = flags & MSG_CTRUNC;
   TRY(call_ok(env, napi_create_object(env, &result)));
