@@ -12,7 +12,7 @@ export interface Secret {
   /** Leaf, key, chain and roots, TLS 1.3 only: for servers (`setSecureContext`-like) and clients alike. */
   readonly context: SecureContext;
   /** What a `tls.Server` needs, since it takes no ready context. Never log, dump or serialize. */
-  readonly serverMaterial: { readonly key: string; readonly cert: string; readonly ca: string };
+  readonly serverMaterial: { readonly key: string | Buffer; readonly cert: string; readonly ca: string };
   /** Leaf first, PEM, without key: for dumps. */
   readonly chainPem: readonly string[];
   readonly rootsPem: string;
