@@ -1,0 +1,118 @@
+/** The listening side for plain TCP: captured connections, each waiting for one verb. */
+import type { Socket } from 'node:net';
+import type { SocketAddress } from '../base/address.ts';
+import { AmbitError, errorText } from '../base/errors.ts';
+import type { Logger } from '../base/logger.ts';
+import { DuplexEnd } from '../net/duplex-end.ts';
+import { originalDestination } from '../net/original-destination.ts';
+import { socketAddresses } from '../net/socket-factory.ts';
+import type { ListenSpec, SocketProfile } from '../net/socket-spec.ts';
+import { type Downstream, RunningJoin, type UpstreamOutcome } from './running-join.ts';
+import type { CapturedConnection, Join, JoinObserver, TunnelRequest } from './seam.ts';
+
+/** How a captured connection reaches its upstream. */
+export interface Openers {
+  tunnel(request: TunnelRequest, signal: AbortSignal): Promise<UpstreamOutcome>;
+  dial(
+    destination: SocketAddress,
+    socket: SocketProfile,
+    preface: Uint8Array | undefined,
+    signal: AbortSignal,
+  ): Promise<UpstreamOutcome>;
+}
+
+/** Hands an accepted socket to `onConnection`, or closes it. */
+export function acceptCaptured(
+  socket: Socket,
+  listen: ListenSpec,
+  openers: Openers,
+  logger: Logger,
+  onConnection: (connection: CapturedConnection) => void,
+): void {
+  const addresses = socketAddresses(socket);
+  if (addresses === undefined) {
+    socket.destroy();
+    return;
+  }
+  const original = listen.redirected ? originalDestination(socket) : undefined;
+  const connection = new Captured(
+    socket,
+    addresses.peer,
+    addresses.local,
+    original ?? addresses.local,
+    openers,
+    logger,
+  );
+  try {
+    onConnection(connection);
+  } catch (error) {
+    logger.error('the handler of captured connections threw', { error: errorText(error) });
+    connection.abandon();
+  }
+}
+
+class Captured implements CapturedConnection {
+  readonly peer: SocketAddress;
+  readonly local: SocketAddress;
+  readonly originalDestination: SocketAddress;
+  readonly #downstream: Downstream;
+  readonly #gone = new AbortController();
+  readonly #openers: Openers;
+  readonly #logger: Logger;
+  #join: RunningJoin | undefined;
+  #refused = false;
+
+  constructor(
+    socket: Socket,
+    peer: SocketAddress,
+    local: SocketAddress,
+    original: SocketAddress,
+    openers: Openers,
+    logger: Logger,
+  ) {
+    this.peer = peer;
+    this.local = local;
+    this.originalDestination = original;
+    this.#openers = openers;
+    this.#logger = logger;
+    socket.once('close', () => this.#gone.abort());
+    const end = new DuplexEnd(socket, 'downstream');
+    this.#downstream = {
+      end,
+      gone: this.#gone.signal,
+      accept: () => !socket.destroyed,
+      reject: () => end.reset(),
+    };
+  }
+
+  get gone(): boolean {
+    return this.#gone.signal.aborted;
+  }
+
+  tunnel(request: TunnelRequest, observer: JoinObserver): Join {
+    return this.#run(observer, (signal) => this.#openers.tunnel(request, signal));
+  }
+
+  dial(destination: SocketAddress, socket: SocketProfile, observer: JoinObserver, preface?: Uint8Array): Join {
+    return this.#run(observer, (signal) => this.#openers.dial(destination, socket, preface, signal));
+  }
+
+  refuse(): void {
+    if (this.#join !== undefined || this.#refused) return;
+    this.#refused = true;
+    this.#downstream.end.reset();
+  }
+
+  /** Its handler threw: whatever stands is cut. */
+  abandon(): void {
+    if (this.#join === undefined) this.refuse();
+    else this.#join.stop(new AmbitError('the handler failed', { code: 'HBONE_HANDLER', origin: 'local' }));
+  }
+
+  #run(observer: JoinObserver, open: (signal: AbortSignal) => Promise<UpstreamOutcome>): Join {
+    if (this.#join !== undefined || this.#refused) throw new TypeError('a captured connection takes one verb');
+    this.#join = new RunningJoin(this.#downstream, observer, this.#logger);
+    this.#join.run(open);
+    return this.#join;
+  }
+}

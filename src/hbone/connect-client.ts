@@ -1,0 +1,115 @@
+/**
+ * One CONNECT as a client: stream, answer, and another try when the peer said that it did not process it.
+ * Only status 200 opens a tunnel.
+ */
+import type { ClientHttp2Stream } from 'node:http2';
+import type { Clock } from '../base/clock.ts';
+import { AmbitError } from '../base/errors.ts';
+import type { RelayOptions } from './options.ts';
+import { type SessionPool, wasNotProcessed } from './pool.ts';
+import type { Established, TunnelHeaders, TunnelRequest } from './seam.ts';
+import { TunnelEnd } from './tunnel-end.ts';
+
+export type TunnelOutcome =
+  | { readonly kind: 'open'; readonly end: TunnelEnd; readonly established: Established }
+  | { readonly kind: 'refused'; readonly status: number; readonly established: Established }
+  | { readonly kind: 'failed'; readonly error: AmbitError };
+
+/** Never rejects. The end is the caller's. */
+export async function openTunnel(
+  pool: SessionPool,
+  request: TunnelRequest,
+  clock: Clock,
+  options: RelayOptions,
+  signal: AbortSignal | undefined,
+): Promise<TunnelOutcome> {
+  for (let retries = options.unsentRetries; ; retries--) {
+    const outcome = await tryOnce(pool, request, clock, options, signal);
+    const again = outcome.kind === 'failed' && outcome.error.code === 'HBONE_NOT_PROCESSED';
+    if (!again || retries <= 0 || signal?.aborted) return outcome;
+  }
+}
+
+async function tryOnce(
+  pool: SessionPool,
+  request: TunnelRequest,
+  clock: Clock,
+  options: RelayOptions,
+  signal: AbortSignal | undefined,
+): Promise<TunnelOutcome> {
+  const headers = [':method', 'CONNECT', ':authority', request.authority, ...request.headers.flat()];
+  let end: TunnelEnd | undefined;
+  let answer: Promise<Answer> | undefined;
+  const outcome = await pool.request(
+    request.target,
+    headers,
+    (stream) => {
+      end = new TunnelEnd(stream, 'upstream');
+      answer = answerOf(stream, end, clock, options.connectAnswerTimeoutMs, signal);
+    },
+    signal,
+  );
+  if (outcome.kind === 'failed') return outcome;
+  if (end === undefined || answer === undefined) throw new Error('a stream came without its listeners');
+  const answered = await answer;
+  if (answered.kind === 'failed') return answered;
+  const { local, peer, peerIdentity } = outcome.facts;
+  const established = { local, peer, peerIdentity, headers: answered.headers };
+  if (answered.status === 200) return { kind: 'open', end, established };
+  end.cancel();
+  return { kind: 'refused', status: answered.status, established };
+}
+
+type Answer =
+  | { readonly kind: 'answer'; readonly status: number; readonly headers: TunnelHeaders }
+  | { readonly kind: 'failed'; readonly error: AmbitError };
+
+function answerOf(
+  stream: ClientHttp2Stream,
+  end: TunnelEnd,
+  clock: Clock,
+  timeoutMs: number,
+  signal: AbortSignal | undefined,
+): Promise<Answer> {
+  return new Promise((resolve) => {
+    const settle = (answer: Answer) => {
+      timer.cancel();
+      signal?.removeEventListener('abort', onAbort);
+      stream.off('close', onClose);
+      stream.off('response', onResponse);
+      resolve(answer);
+    };
+    const fail = (code: string, message: string) => {
+      const retry = code === 'HBONE_NOT_PROCESSED' ? 'unsent' : 'never';
+      settle({ kind: 'failed', error: new AmbitError(message, { code, origin: 'upstream', retry, flag: 'CONNECT' }) });
+    };
+    const giveUp = (code: string, message: string) => {
+      fail(code, message);
+      end.cancel();
+    };
+    const onAbort = () => giveUp('HBONE_ABANDONED', 'the client left before the CONNECT was answered');
+    const onClose = () => {
+      if (wasNotProcessed(stream)) fail('HBONE_NOT_PROCESSED', 'the peer did not process the CONNECT');
+      else fail('HBONE_STREAM_RESET', `the CONNECT was reset before its answer (HTTP/2 code ${stream.rstCode})`);
+    };
+    const onResponse = (headers: { ':status'?: number | undefined }, _flags: number, raw: readonly string[]) => {
+      settle({ kind: 'answer', status: Number(headers[':status']), headers: pairsOf(raw) });
+    };
+    const timer = clock.after(timeoutMs, () =>
+      giveUp('HBONE_ANSWER_TIMEOUT', `the CONNECT was not answered in ${timeoutMs} ms`),
+    );
+    stream.on('close', onClose);
+    stream.on('response', onResponse as never);
+    signal?.addEventListener('abort', onAbort);
+  });
+}
+
+/** Pairs of a raw header list, pseudo headers left out. */
+export function pairsOf(raw: readonly string[]): TunnelHeaders {
+  const pairs: (readonly [string, string])[] = [];
+  for (let i = 0; i + 1 < raw.length; i += 2) {
+    const name = raw[i] as string;
+    if (!name.startsWith(':')) pairs.push([name.toLowerCase(), raw[i + 1] as string]);
+  }
+  return pairs;
+}

@@ -1,0 +1,338 @@
+/**
+ * The pool of HBONE client sessions, and the one door to http2-wrapper. Its Agent is the pool's core (single flight,
+ * fullest session with room, another session at the peer's stream limit); what is wrong in it for a mesh is put right
+ * here, see reference `node-ecosystem` §1.1.
+ *
+ * I1: a session is shared only by equal targets: source identity, source address, peer, expected ids, namespace, mark.
+ * I2: bytes flow only on a socket that `client-tls.ts` vouches for; no TLS session is ever resumed.
+ * I3: no new stream on a session after GOAWAY, `forgetPeer`, `forgetIdentity`, or its certificate's replacement.
+ * I4: every wait has a deadline; dead peers are found by PING, idle sessions are released.
+ */
+import {
+  type ClientHttp2Session,
+  type ClientHttp2Stream,
+  constants,
+  type SecureClientSessionOptions,
+} from 'node:http2';
+import type { TLSSocket } from 'node:tls';
+import { Agent, type PromiseListeners } from 'http2-wrapper';
+import { formatSocketAddress, type SocketAddress } from '../base/address.ts';
+import type { Clock } from '../base/clock.ts';
+import { AmbitError, errorCode, errorText } from '../base/errors.ts';
+import type { Logger } from '../base/logger.ts';
+import type { SpiffeId } from '../base/spiffe.ts';
+import type { Secret, SecretStore } from '../identity/secret.ts';
+import { dial, socketAddresses } from '../net/socket-factory.ts';
+import { secureClient } from './client-tls.ts';
+import { watchLiveness } from './liveness.ts';
+import type { RelayOptions } from './options.ts';
+import type { TunnelTarget } from './seam.ts';
+
+/** What is known of a pooled session. */
+export interface SessionFacts {
+  readonly local: SocketAddress;
+  readonly peer: SocketAddress;
+  readonly sourceIdentity: SpiffeId;
+  readonly peerIdentity: SpiffeId;
+}
+
+export type StreamOutcome =
+  | { readonly kind: 'stream'; readonly stream: ClientHttp2Stream; readonly facts: SessionFacts }
+  | { readonly kind: 'failed'; readonly error: AmbitError };
+
+export interface PoolDependencies {
+  readonly secrets: SecretStore;
+  readonly logger: Logger;
+  readonly clock: Clock;
+  readonly options: RelayOptions;
+}
+
+/** http2-wrapper's symbols, which its types leave out. */
+const { kGracefullyClosing, kCurrentStreamCount } = Agent as unknown as {
+  readonly kGracefullyClosing: symbol;
+  readonly kCurrentStreamCount: symbol;
+};
+
+const factsOfSocket = Symbol('session facts');
+
+interface PooledSocket extends TLSSocket {
+  [factsOfSocket]: SessionFacts & { readonly settled: () => void };
+}
+
+/** The Agent passes these through from `getSession` to `normalizeOptions` and `createConnection`. */
+interface TargetOptions extends SecureClientSessionOptions {
+  readonly poolKey: string;
+  readonly target: TunnelTarget;
+}
+
+export class SessionPool {
+  readonly #agent: MeshAgent;
+  readonly #dependencies: PoolDependencies;
+  readonly #sessions = new Map<ClientHttp2Session, SessionFacts>();
+  readonly #unsubscribe: () => void;
+  #closed = false;
+
+  constructor(dependencies: PoolDependencies) {
+    this.#dependencies = dependencies;
+    this.#agent = new MeshAgent(dependencies);
+    this.#agent.on('session', (session: ClientHttp2Session) => this.#adopt(session));
+    // Losing the certificate, or a new one: in both cases no new stream may be vouched for by the old one.
+    this.#unsubscribe = dependencies.secrets.onChange((identity) => this.forgetIdentity(identity));
+  }
+
+  get sessions(): number {
+    return this.#sessions.size;
+  }
+
+  get streams(): number {
+    let streams = 0;
+    for (const session of this.#sessions.keys()) streams += streamCount(session);
+    return streams;
+  }
+
+  /**
+   * A stream with `headers` sent. Never rejects. `owns` is called in the same tick in which the stream came to be, to put
+   * its listeners in place. `signal` gives up waiting for a session.
+   */
+  request(
+    target: TunnelTarget,
+    headers: readonly string[],
+    owns: (stream: ClientHttp2Stream) => void,
+    signal: AbortSignal | undefined,
+  ): Promise<StreamOutcome> {
+    const { clock, options } = this.#dependencies;
+    return new Promise((resolve) => {
+      let settled = false;
+      const settle = (outcome: StreamOutcome) => {
+        settled = true;
+        timer.cancel();
+        signal?.removeEventListener('abort', onAbort);
+        resolve(outcome);
+      };
+      const fail = (error: AmbitError) => {
+        if (!settled) settle({ kind: 'failed', error });
+      };
+      const onAbort = () => fail(abandoned(target));
+      const waitMs = target.socket.connectTimeoutMs + 2 * options.handshakeTimeoutMs + 1000;
+      const timer = clock.after(waitMs, () => fail(poolTimeout(target, waitMs)));
+      if (this.#closed || signal?.aborted) {
+        fail(abandoned(target));
+        return;
+      }
+      signal?.addEventListener('abort', onAbort);
+      const listener = {
+        // The Agent counts a session's streams as they are requested in here, so this must stay synchronous.
+        resolve: (value: unknown) => {
+          if (settled) return;
+          const session = value as ClientHttp2Session;
+          const facts = this.#sessions.get(session);
+          try {
+            if (facts === undefined) throw new Error('the session has just ended');
+            const stream = session.request(headers, { waitForTrailers: true, endStream: false });
+            owns(stream);
+            settle({ kind: 'stream', stream, facts });
+          } catch (error) {
+            fail(sessionError(target, error));
+          }
+        },
+        reject: (error: Error) => fail(sessionError(target, error)),
+      };
+      const { ip, port } = target.peer;
+      const origin = `https://${ip.includes(':') ? `[${ip}]` : ip}:${port}`;
+      const targetOptions: TargetOptions = { poolKey: poolKey(target), target };
+      void this.#agent.getSession(origin, targetOptions, [listener] as unknown as PromiseListeners).catch(() => {});
+    });
+  }
+
+  forgetPeer(ip: string): void {
+    for (const [session, facts] of this.#sessions) if (facts.peer.ip === ip) retire(session);
+  }
+
+  forgetIdentity(identity: SpiffeId): void {
+    for (const [session, facts] of this.#sessions) if (facts.sourceIdentity === identity) retire(session);
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#unsubscribe();
+    this.#agent.destroy();
+    for (const session of this.#sessions.keys()) session.destroy();
+  }
+
+  /** A session whose peer sent its SETTINGS, before its first stream. */
+  #adopt(session: ClientHttp2Session): void {
+    const { clock, logger, options } = this.#dependencies;
+    const { [factsOfSocket]: facts } = session.socket as unknown as PooledSocket;
+    facts.settled();
+    this.#sessions.set(session, facts);
+    session.setLocalWindowSize(options.connectionWindowBytes);
+    limitStreams(session, options.maxStreamsPerClientSession);
+    session.on('error', (error) => {
+      logger.debug('HBONE session failed', { peer: formatSocketAddress(facts.peer), error: errorText(error) });
+    });
+    session.once('goaway', () => retire(session));
+    const stopWatching = watchLiveness(session, clock, options, {
+      isIdle: () => streamCount(session) === 0,
+      idleReleaseMs: options.idleReleaseMs,
+      onIdle: () => retire(session),
+      onDead: () => logger.warn('HBONE ping timeout', { peer: formatSocketAddress(facts.peer) }),
+    });
+    session.once('close', () => {
+      stopWatching();
+      this.#sessions.delete(session);
+    });
+  }
+}
+
+class MeshAgent extends Agent {
+  readonly #dependencies: PoolDependencies;
+
+  constructor(dependencies: PoolDependencies) {
+    const { maxClientSessions } = dependencies.options;
+    super({ maxSessions: maxClientSessions, maxEmptySessions: maxClientSessions, maxCachedTlsSessions: 1 });
+    this.#dependencies = dependencies;
+    this.settings = {
+      enablePush: false,
+      initialWindowSize: dependencies.options.streamWindowBytes,
+      maxFrameSize: dependencies.options.maxFrameBytes,
+      maxHeaderListSize: dependencies.options.clientHeaderListBytes,
+    };
+  }
+
+  /** The Agent's own key leaves out the secure context, and so would mix identities. */
+  override normalizeOptions(options: unknown): string {
+    return (options as TargetOptions).poolKey;
+  }
+
+  override async createConnection(origin: URL, options: SecureClientSessionOptions): Promise<TLSSocket> {
+    const { target } = options as TargetOptions;
+    const { clock, options: limits } = this.#dependencies;
+    const secret = await this.#secretOf(target.sourceIdentity);
+    const dialed = await dial(target.peer, target.socket, clock);
+    if (dialed.kind === 'failed') throw withHint(dialed.error);
+    const addresses = socketAddresses(dialed.socket);
+    const { socket, peerIdentity } = await secureClient(
+      dialed.socket,
+      secret,
+      target.expectedIdentities,
+      clock,
+      limits.handshakeTimeoutMs,
+    );
+    const settings = clock.after(limits.handshakeTimeoutMs, () => socket.destroy());
+    socket.once('close', () => settings.cancel());
+    const facts: PooledSocket[typeof factsOfSocket] = {
+      local: addresses?.local ?? { ip: '0.0.0.0', port: 0 },
+      peer: target.peer,
+      sourceIdentity: target.sourceIdentity,
+      peerIdentity,
+      settled: () => settings.cancel(),
+    };
+    // The Agent would now check the certificate for DNS names. It was verified; show it a socket without one.
+    Object.defineProperties(socket, {
+      [factsOfSocket]: { value: facts },
+      encrypted: { value: false },
+      servername: { value: origin.hostname, writable: true },
+      remotePort: { value: target.peer.port },
+      getPeerX509Certificate: { value: undefined },
+    });
+    return socket;
+  }
+
+  async #secretOf(identity: SpiffeId): Promise<Secret> {
+    const { secrets } = this.#dependencies;
+    const current = secrets.current(identity);
+    if (current !== undefined) return current;
+    const state = await secrets.acquire(identity);
+    if (state.kind === 'available') return state.secret;
+    throw new AmbitError(`no certificate for ${identity}: ${state.reason}`, {
+      code: 'HBONE_NO_CERTIFICATE',
+      origin: 'local',
+      retry: 'unsent',
+      flag: 'TLS_FAILURE',
+    });
+  }
+}
+
+/** Every field that makes targets differ. The parts cannot hold the separator. */
+export function poolKey(target: TunnelTarget): string {
+  const { peer, socket } = target;
+  return [
+    target.sourceIdentity,
+    socket.source ?? '',
+    socket.transparent ? 't' : '',
+    socket.mark ?? '',
+    socket.namespace?.key ?? '',
+    formatSocketAddress(peer),
+    [...target.expectedIdentities].sort().join(','),
+  ].join('|');
+}
+
+function streamCount(session: ClientHttp2Session): number {
+  return Reflect.get(session, kCurrentStreamCount) as number;
+}
+
+/** No new streams; ends by itself with its last one. */
+function retire(session: ClientHttp2Session): void {
+  Reflect.set(session, kGracefullyClosing, true);
+  if (streamCount(session) === 0 && !session.closed && !session.destroyed) session.close();
+}
+
+/**
+ * Shows the Agent a stream limit of ours below the peer's. A peer that allows none is shown as one that allows one: the
+ * stream then waits for its deadline, instead of the Agent opening session after session.
+ */
+function limitStreams(session: ClientHttp2Session, most: number): void {
+  const prototype = Object.getPrototypeOf(session) as ClientHttp2Session;
+  Object.defineProperty(session, 'remoteSettings', {
+    get: () => {
+      const settings = Reflect.get(prototype, 'remoteSettings', session) as ClientHttp2Session['remoteSettings'];
+      const allowed = settings.maxConcurrentStreams ?? most;
+      return { ...settings, maxConcurrentStreams: Math.max(1, Math.min(most, allowed)) };
+    },
+  });
+}
+
+function sessionError(target: TunnelTarget, error: unknown): AmbitError {
+  if (error instanceof AmbitError) return error;
+  const detail = errorCode(error) ?? errorText(error);
+  return new AmbitError(`no HTTP/2 session with ${formatSocketAddress(target.peer)} (${detail})`, {
+    code: 'HBONE_SESSION',
+    origin: 'upstream',
+    retry: 'unsent',
+    flag: 'H2_HANDSHAKE_FAILURE',
+    cause: error,
+  });
+}
+
+function poolTimeout(target: TunnelTarget, waitMs: number): AmbitError {
+  return new AmbitError(`no session with ${formatSocketAddress(target.peer)} in ${waitMs} ms`, {
+    code: 'HBONE_SESSION_TIMEOUT',
+    origin: 'upstream',
+    retry: 'unsent',
+    flag: 'CONNECT',
+  });
+}
+
+function abandoned(target: TunnelTarget): AmbitError {
+  return new AmbitError(`gave up the tunnel to ${formatSocketAddress(target.peer)}`, {
+    code: 'HBONE_ABANDONED',
+    origin: 'downstream',
+  });
+}
+
+/** A time-out on the mesh port is most often a NetworkPolicy that does not know of it. */
+function withHint(error: AmbitError): AmbitError {
+  if (error.code !== 'NET_CONNECT_TIMEOUT') return error;
+  return new AmbitError(`${error.message}; does a NetworkPolicy block the HBONE port?`, {
+    code: 'HBONE_CONNECT_TIMEOUT',
+    origin: 'upstream',
+    retry: 'unsent',
+    flag: 'NETWORK_POLICY',
+    cause: error,
+  });
+}
+
+/** HTTP/2 codes that promise that the peer did not process the stream (RFC 9113 §8.7). */
+export function wasNotProcessed(stream: ClientHttp2Stream): boolean {
+  return stream.rstCode === constants.NGHTTP2_REFUSED_STREAM;
+}

@@ -1,0 +1,150 @@
+/**
+ * The relay on node:http2 and http2-wrapper: puts pool, servers and captured connections together behind the seam.
+ * See `seam.ts` for the contract; `test/support/relay-compliance.ts` holds it to that.
+ */
+import type { Server, Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import type { Clock } from '../base/clock.ts';
+import type { Logger } from '../base/logger.ts';
+import type { SpiffeId } from '../base/spiffe.ts';
+import type { SecretStore } from '../identity/secret.ts';
+import { listen, listeningAddress } from '../net/socket-factory.ts';
+import type { ListenSpec } from '../net/socket-spec.ts';
+import { acceptCaptured, type Openers } from './capture.ts';
+import { openTunnel } from './connect-client.ts';
+import { defaultRelayOptions, type RelayOptions } from './options.ts';
+import { SessionPool } from './pool.ts';
+import { openPlain } from './running-join.ts';
+import type {
+  CapturedConnection,
+  OpenOutcome,
+  Relay,
+  RelayStats,
+  RunningListener,
+  ServeOptions,
+  TunnelRequest,
+} from './seam.ts';
+import { HboneServer } from './server.ts';
+import { TunnelStream } from './tunnel-stream.ts';
+
+export interface RelayDependencies {
+  readonly secrets: SecretStore;
+  readonly logger: Logger;
+  readonly clock: Clock;
+  /** What differs from `defaultRelayOptions`. */
+  readonly options?: Partial<RelayOptions>;
+}
+
+export function createRelay(dependencies: RelayDependencies): Relay {
+  return new NodeRelay(dependencies);
+}
+
+class NodeRelay implements Relay {
+  readonly #clock: Clock;
+  readonly #logger: Logger;
+  readonly #options: RelayOptions;
+  readonly #pool: SessionPool;
+  readonly #openers: Openers;
+  readonly #servers = new Set<HboneServer>();
+  readonly #listeners = new Set<RunningListener>();
+  readonly #captured = new Set<Socket>();
+
+  constructor({ secrets, logger, clock, options }: RelayDependencies) {
+    this.#clock = clock;
+    this.#logger = logger.topic('hbone');
+    this.#options = { ...defaultRelayOptions, ...options };
+    this.#pool = new SessionPool({ secrets, logger: this.#logger, clock, options: this.#options });
+    this.#openers = {
+      tunnel: (request, signal) => openTunnel(this.#pool, request, clock, this.#options, signal),
+      dial: (destination, socket, preface, signal) => openPlain(destination, socket, preface, clock, signal),
+    };
+  }
+
+  async capture(spec: ListenSpec, onConnection: (connection: CapturedConnection) => void): Promise<RunningListener> {
+    const own = new Set<Socket>();
+    const server = await listen(spec, (socket) => {
+      for (const set of [own, this.#captured]) {
+        set.add(socket);
+        socket.once('close', () => set.delete(socket));
+      }
+      acceptCaptured(socket, spec, this.#openers, this.#logger, onConnection);
+    });
+    return this.#running(server, {
+      drain: () => {},
+      destroy: () => {
+        for (const socket of own) socket.resetAndDestroy();
+      },
+    });
+  }
+
+  async serve(spec: ListenSpec, options: ServeOptions): Promise<RunningListener> {
+    const hbone = new HboneServer(options, this.#openers, this.#clock, this.#logger, this.#options);
+    const server = await listen(spec, (socket) => hbone.accept(socket));
+    this.#servers.add(hbone);
+    return this.#running(server, {
+      drain: () => hbone.drain(),
+      destroy: () => {
+        hbone.destroy();
+        this.#servers.delete(hbone);
+      },
+    });
+  }
+
+  async open(request: TunnelRequest, signal?: AbortSignal): Promise<OpenOutcome> {
+    const outcome = await openTunnel(this.#pool, request, this.#clock, this.#options, signal);
+    if (outcome.kind === 'failed') return outcome;
+    const { headers, ...established } = outcome.established;
+    if (outcome.kind === 'refused') return { kind: 'refused', status: outcome.status, headers, established };
+    const stream: Duplex = new TunnelStream(outcome.end);
+    return { kind: 'open', stream, established: outcome.established };
+  }
+
+  forgetPeer(peerIp: string): void {
+    this.#pool.forgetPeer(peerIp);
+  }
+
+  forgetIdentity(identity: SpiffeId): void {
+    this.#pool.forgetIdentity(identity);
+    for (const server of this.#servers) server.forgetIdentity(identity);
+  }
+
+  stats(): RelayStats {
+    let { sessions, streams } = this.#pool;
+    for (const server of this.#servers) {
+      sessions += server.sessions;
+      streams += server.streams;
+    }
+    return { sessions, streams, captured: this.#captured.size };
+  }
+
+  async close(): Promise<void> {
+    const closing = [...this.#listeners].map((listener) => {
+      listener.destroy();
+      return listener.close();
+    });
+    this.#pool.close();
+    await Promise.all(closing);
+  }
+
+  #running(server: Server, hooks: { drain(): void; destroy(): void }): RunningListener {
+    let closing: Promise<void> | undefined;
+    // Node's `close` waits for connections too; the listening socket itself is closed in the same tick.
+    const close = () => {
+      closing ??= Promise.resolve();
+      if (server.listening) server.close();
+      hooks.drain();
+      return closing;
+    };
+    const listener: RunningListener = {
+      address: listeningAddress(server),
+      close,
+      destroy: () => {
+        if (server.listening) server.close();
+        hooks.destroy();
+        this.#listeners.delete(listener);
+      },
+    };
+    this.#listeners.add(listener);
+    return listener;
+  }
+}

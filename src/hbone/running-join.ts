@@ -1,0 +1,139 @@
+/**
+ * One connection from its verdict to its end: opens the upstream, answers the downstream, joins, and reports the `End`
+ * exactly once. The same for captured connections and for CONNECT streams.
+ */
+import type { SocketAddress } from '../base/address.ts';
+import type { Clock } from '../base/clock.ts';
+import type { AmbitError } from '../base/errors.ts';
+import { errorText } from '../base/errors.ts';
+import type { Logger } from '../base/logger.ts';
+import type { ByteEnd } from '../net/byte-end.ts';
+import { DuplexEnd } from '../net/duplex-end.ts';
+import { join } from '../net/join.ts';
+import { dial, socketAddresses } from '../net/socket-factory.ts';
+import type { SocketProfile } from '../net/socket-spec.ts';
+import type { ByteCounts, End, Established, Join, JoinObserver } from './seam.ts';
+
+export interface Downstream {
+  readonly end: ByteEnd;
+  /** Aborted when the client has gone; only listened to until the join. */
+  readonly gone: AbortSignal;
+  /** The upstream stands. False: the client has gone meanwhile. */
+  accept(): boolean;
+  /** It does not; `status` for those that answer with one. Nothing follows. */
+  reject(status: number): void;
+}
+
+export type UpstreamOutcome =
+  | { readonly kind: 'open'; readonly end: ByteEnd; readonly established: Established }
+  | { readonly kind: 'refused'; readonly status: number; readonly established: Established }
+  | { readonly kind: 'failed'; readonly error: AmbitError };
+
+export class RunningJoin implements Join {
+  readonly counts: ByteCounts = { toUpstream: 0, toDownstream: 0 };
+  readonly #downstream: Downstream;
+  readonly #observer: JoinObserver;
+  readonly #logger: Logger;
+  readonly #giveUp = new AbortController();
+  #running: { stop(error: AmbitError): void } | undefined;
+  #established: Established | undefined;
+  #over = false;
+
+  constructor(downstream: Downstream, observer: JoinObserver, logger: Logger) {
+    this.#downstream = downstream;
+    this.#observer = observer;
+    this.#logger = logger;
+  }
+
+  /** `open` never rejects and gives up when its signal aborts. */
+  run(open: (signal: AbortSignal) => Promise<UpstreamOutcome>): void {
+    const { gone } = this.#downstream;
+    const onGone = () => {
+      this.#giveUp.abort();
+      this.#finish('reset', 'downstream', undefined, undefined);
+    };
+    if (gone.aborted) {
+      onGone();
+      return;
+    }
+    gone.addEventListener('abort', onGone, { once: true });
+    void open(this.#giveUp.signal).then((outcome) => {
+      gone.removeEventListener('abort', onGone);
+      this.#opened(outcome);
+    });
+  }
+
+  stop(error: AmbitError): void {
+    if (this.#over) return;
+    if (this.#running !== undefined) {
+      this.#running.stop(error);
+      return;
+    }
+    this.#giveUp.abort();
+    this.#downstream.end.reset();
+    this.#finish('stopped', 'local', undefined, error);
+  }
+
+  #opened(outcome: UpstreamOutcome): void {
+    if (this.#over) {
+      if (outcome.kind === 'open') outcome.end.reset();
+      return;
+    }
+    if (outcome.kind === 'failed') {
+      this.#downstream.reject(503);
+      this.#finish('failed', outcome.error.origin, 503, outcome.error);
+      return;
+    }
+    this.#established = outcome.established;
+    if (outcome.kind === 'refused') {
+      this.#downstream.reject(outcome.status);
+      this.#finish('refused', 'upstream', outcome.status, undefined);
+      return;
+    }
+    if (!this.#downstream.accept()) {
+      outcome.end.reset();
+      this.#finish('reset', 'downstream', undefined, undefined);
+      return;
+    }
+    this.#tell(() => this.#observer.established?.(outcome.established));
+    this.#running = join(this.#downstream.end, outcome.end, this.counts, ({ kind, by, error }) =>
+      this.#finish(kind, by, undefined, error),
+    );
+  }
+
+  #finish(kind: End['kind'], by: End['by'], status: number | undefined, error: AmbitError | undefined): void {
+    if (this.#over) return;
+    this.#over = true;
+    const end: End = { kind, by, status, error, established: this.#established, counts: this.counts };
+    this.#tell(() => this.#observer.ended(end));
+  }
+
+  /** An observer's mistake must not reach the socket's event (I5 of the seam). */
+  #tell(call: () => void): void {
+    try {
+      call();
+    } catch (error) {
+      this.#logger.error('a connection observer threw', { error: errorText(error) });
+    }
+  }
+}
+
+/** Dials plain TCP. `preface` goes out first. */
+export async function openPlain(
+  destination: SocketAddress,
+  profile: SocketProfile,
+  preface: Uint8Array | undefined,
+  clock: Clock,
+  signal: AbortSignal,
+): Promise<UpstreamOutcome> {
+  const dialed = await dial(destination, profile, clock, signal);
+  if (dialed.kind === 'failed') return dialed;
+  const { socket } = dialed;
+  const local = socketAddresses(socket)?.local ?? { ip: profile.source ?? '0.0.0.0', port: 0 };
+  if (preface !== undefined) socket.write(preface);
+  return {
+    kind: 'open',
+    end: new DuplexEnd(socket, 'upstream'),
+    established: { local, peer: destination, peerIdentity: undefined, headers: [] },
+  };
+}

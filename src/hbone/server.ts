@@ -1,0 +1,155 @@
+/**
+ * The listening side for HBONE: TCP, TLS, an HTTP/2 session with limits, and its CONNECT streams.
+ *
+ * I1: sessions, handshakes, streams, header lists and stream resets of a peer are all bounded.
+ * I2: one bad connection ends itself alone.
+ */
+import { type Http2Session, performServerHandshake, type ServerHttp2Session } from 'node:http2';
+import type { Socket } from 'node:net';
+import type { TLSSocket } from 'node:tls';
+import { formatSocketAddress } from '../base/address.ts';
+import type { Clock } from '../base/clock.ts';
+import { AmbitError, errorText } from '../base/errors.ts';
+import type { Logger } from '../base/logger.ts';
+import type { SpiffeId } from '../base/spiffe.ts';
+import { socketAddresses } from '../net/socket-factory.ts';
+import type { Openers } from './capture.ts';
+import { type ServerSessionFacts, serveStream } from './connect-server.ts';
+import { watchLiveness } from './liveness.ts';
+import type { RelayOptions } from './options.ts';
+import type { ServeOptions } from './seam.ts';
+import { TlsAcceptor } from './tls-acceptor.ts';
+
+export class HboneServer {
+  readonly #serve: ServeOptions;
+  readonly #openers: Openers;
+  readonly #clock: Clock;
+  readonly #logger: Logger;
+  readonly #options: RelayOptions;
+  readonly #acceptor: TlsAcceptor;
+  readonly #sockets = new Set<Socket>();
+  readonly #sessions = new Set<ServerHttp2Session>();
+  #streams = 0;
+  #draining = false;
+
+  constructor(serve: ServeOptions, openers: Openers, clock: Clock, logger: Logger, options: RelayOptions) {
+    this.#serve = serve;
+    this.#openers = openers;
+    this.#clock = clock;
+    this.#logger = logger;
+    this.#options = options;
+    this.#acceptor = new TlsAcceptor(clock, options.handshakeTimeoutMs);
+  }
+
+  get sessions(): number {
+    return this.#sessions.size;
+  }
+
+  get streams(): number {
+    return this.#streams;
+  }
+
+  forgetIdentity(identity: SpiffeId): void {
+    this.#acceptor.forget(identity);
+  }
+
+  accept(raw: Socket): void {
+    const addresses = socketAddresses(raw);
+    if (addresses === undefined || this.#sockets.size >= this.#options.maxServerSessions) {
+      raw.destroy();
+      return;
+    }
+    const { local, peer } = addresses;
+    const deny = (error: AmbitError) => {
+      raw.destroy();
+      try {
+        this.#serve.onDenied?.(peer, local, error);
+      } catch (thrown) {
+        this.#logger.error('the handler of denied connections threw', { error: errorText(thrown) });
+      }
+    };
+    this.#sockets.add(raw);
+    raw.once('close', () => this.#sockets.delete(raw));
+    try {
+      const secret = this.#serve.secretFor(local);
+      if (secret === undefined) {
+        deny(
+          new AmbitError(`no certificate for ${formatSocketAddress(local)}`, {
+            code: 'HBONE_UNKNOWN_DESTINATION',
+            origin: 'local',
+            flag: 'TLS_FAILURE',
+          }),
+        );
+        return;
+      }
+      this.#acceptor.accept(raw, secret, {
+        trusts: this.#serve.trusts,
+        onDenied: deny,
+        onSecure: (socket, peerIdentity) =>
+          this.#startSession(socket, { peer, local, peerIdentity, localIdentity: secret.identity }),
+      });
+    } catch (error) {
+      this.#logger.error('accepting an HBONE connection failed', { error: errorText(error) });
+      raw.destroy();
+    }
+  }
+
+  /** GOAWAY on every session; live streams go on. */
+  drain(): void {
+    this.#draining = true;
+    for (const session of this.#sessions) if (!session.closed) session.close();
+  }
+
+  destroy(): void {
+    this.#draining = true;
+    for (const session of this.#sessions) session.destroy();
+    for (const socket of this.#sockets) socket.destroy();
+  }
+
+  #startSession(socket: TLSSocket, facts: ServerSessionFacts): void {
+    const options = this.#options;
+    const session = performServerHandshake(socket, {
+      settings: {
+        maxConcurrentStreams: this.#serve.maxStreamsPerSession,
+        initialWindowSize: options.streamWindowBytes,
+        maxFrameSize: options.maxFrameBytes,
+        maxHeaderListSize: options.serverHeaderListBytes,
+        enablePush: false,
+      },
+      streamResetBurst: options.streamResetBurst,
+      streamResetRate: options.streamResetRate,
+      maxSessionMemory: sessionMemoryMegabytes(options),
+    });
+    this.#sessions.add(session);
+    session.on('error', (error) => {
+      this.#logger.debug('HBONE session failed', { peer: formatSocketAddress(facts.peer), error: errorText(error) });
+    });
+    session.setLocalWindowSize(options.connectionWindowBytes);
+    session.on('stream', (stream, headers, _flags, raw: string[]) => {
+      this.#streams++;
+      stream.once('close', () => this.#streams--);
+      serveStream(stream, headers, raw, facts, this.#serve, this.#openers, this.#logger);
+    });
+    const stopWatching = this.#watch(session, facts);
+    session.once('close', () => {
+      stopWatching();
+      this.#sessions.delete(session);
+    });
+    if (this.#draining) session.close();
+  }
+
+  #watch(session: Http2Session, facts: ServerSessionFacts): () => void {
+    return watchLiveness(session, this.#clock, this.#options, {
+      // Releasing idle sessions is the client's choice.
+      isIdle: () => false,
+      idleReleaseMs: Number.POSITIVE_INFINITY,
+      onIdle: () => {},
+      onDead: () => this.#logger.debug('HBONE ping timeout', { peer: formatSocketAddress(facts.peer) }),
+    });
+  }
+}
+
+/** What one session may hold: its connection window each way and room for header lists; beyond, new streams are refused. */
+export function sessionMemoryMegabytes(options: RelayOptions): number {
+  return Math.ceil((4 * options.connectionWindowBytes) / (1024 * 1024)) + 10;
+}

@@ -1,0 +1,138 @@
+/**
+ * An HTTP/2 CONNECT stream as a ByteEnd (RFC 9113 §8.5). Two traps of Node lie buried here, both found by trying:
+ *
+ * Sending: `close(code)` and `destroy()` on a stream whose writable side is open send END_STREAM before RST_STREAM, so a
+ * cut body looks whole. With `waitForTrailers` END_STREAM goes out only when `sendTrailers` is called, and that is done
+ * here for a real end alone. Streams given to TunnelEnd must have been opened or answered with `waitForTrailers: true`.
+ *
+ * Receiving: 'end' also comes after RST_STREAM(NO_ERROR) and RST_STREAM(CANCEL). Node pushes null before it marks the stream closed
+ * only for a real END_STREAM, so `push` is watched. And Node peers that know nothing of this send END_STREAM and
+ * RST_STREAM together: 'end' is believed one turn of the event loop later, when a reset in the same read has been seen.
+ */
+import { constants, type Http2Stream } from 'node:http2';
+import { AmbitError, type ErrorOrigin } from '../base/errors.ts';
+import type { ByteEnd, ByteEndHandler } from '../net/byte-end.ts';
+
+const { NGHTTP2_CANCEL, NGHTTP2_CONNECT_ERROR, NGHTTP2_NO_ERROR } = constants;
+
+export class TunnelEnd implements ByteEnd {
+  readonly #stream: Http2Stream;
+  readonly #origin: ErrorOrigin;
+  #handler: ByteEndHandler | undefined;
+  #cause: unknown;
+  #finished: (() => void) | undefined;
+  /** END_STREAM was received. */
+  #whole = false;
+  /** END_STREAM was sent. */
+  #sentEnd = false;
+  #endPending = false;
+  #over = false;
+
+  /** Takes ownership; call it in the same tick in which the stream came to be. */
+  constructor(stream: Http2Stream, origin: ErrorOrigin) {
+    this.#stream = stream;
+    this.#origin = origin;
+    stream.on('error', (error) => {
+      this.#cause = error;
+    });
+    stream.on('wantTrailers', () => this.#sendEnd());
+    const push = stream.push;
+    stream.push = (chunk, encoding) => {
+      if (chunk === null && !stream.closed && !stream.destroyed) this.#whole = true;
+      return push.call(stream, chunk, encoding);
+    };
+  }
+
+  start(handler: ByteEndHandler): void {
+    const stream = this.#stream;
+    this.#handler = handler;
+    stream.on('close', () => this.#closed());
+    stream.on('drain', () => this.#handler?.drain());
+    stream.on('end', () => {
+      if (!this.#whole) return;
+      this.#endPending = true;
+      setImmediate(believeEnd, this);
+    });
+    stream.on('data', (chunk: Uint8Array) => this.#handler?.data(chunk));
+    if (stream.destroyed) setImmediate(() => this.#closed());
+  }
+
+  write(chunk: Uint8Array): boolean {
+    return this.#stream.writable ? this.#stream.write(chunk) : true;
+  }
+
+  end(finished?: () => void): void {
+    this.#finished = finished;
+    this.#stream.end();
+  }
+
+  pause(): void {
+    this.#stream.pause();
+  }
+
+  resume(): void {
+    this.#stream.resume();
+  }
+
+  /** RST_STREAM(CONNECT_ERROR): the TCP connection on the other side was reset. */
+  reset(): void {
+    this.#cut(NGHTTP2_CONNECT_ERROR);
+  }
+
+  /** RST_STREAM(CANCEL), or NO_ERROR when all was said and the rest of what the peer says is not wanted. */
+  cancel(): void {
+    this.#cut(this.#sentEnd ? NGHTTP2_NO_ERROR : NGHTTP2_CANCEL);
+  }
+
+  destroyWhenFinished(): void {
+    this.#handler = undefined;
+    this.#over = true;
+    this.#stream.resume();
+    if (this.#sentEnd) this.cancel();
+    else this.end(() => this.cancel());
+  }
+
+  /** Called one turn after 'end'. */
+  endBelieved(): void {
+    if (!this.#endPending) return;
+    this.#endPending = false;
+    if (this.#stream.closed && this.#stream.rstCode !== NGHTTP2_NO_ERROR) return;
+    this.#handler?.end();
+  }
+
+  #cut(code: number): void {
+    this.#handler = undefined;
+    this.#over = true;
+    this.#stream.resume();
+    this.#stream.close(code);
+  }
+
+  #sendEnd(): void {
+    if (this.#stream.closed || this.#stream.destroyed) return;
+    this.#sentEnd = true;
+    this.#stream.sendTrailers({});
+    this.#finished?.();
+  }
+
+  #closed(): void {
+    if (this.#over) return;
+    this.#over = true;
+    const { rstCode } = this.#stream;
+    const whole = this.#whole && (rstCode === undefined || rstCode === NGHTTP2_NO_ERROR);
+    if (whole) this.endBelieved();
+    if (whole && this.#sentEnd && this.#cause === undefined) {
+      this.#handler?.closed();
+      return;
+    }
+    const error = new AmbitError(`the tunnel stream was reset (HTTP/2 code ${rstCode})`, {
+      code: 'HBONE_STREAM_RESET',
+      origin: this.#origin,
+      cause: this.#cause,
+    });
+    this.#handler?.broken(error, whole && this.#cause === undefined);
+  }
+}
+
+function believeEnd(end: TunnelEnd): void {
+  end.endBelieved();
+}

@@ -1,0 +1,35 @@
+/**
+ * One end of a byte stream, reduced to what joining needs. A net.Socket, an HTTP/2 stream and any Duplex each have an
+ * adapter; `join.ts` knows only this.
+ *
+ * I1: `end` comes only when the peer's FIN or END_STREAM is certain, so that a truncated body never looks whole.
+ * I2: exactly one of `closed` and `broken` comes, as the last call, unless `reset` or `destroy` was called here.
+ */
+import type { AmbitError } from '../base/errors.ts';
+
+export interface ByteEndHandler {
+  data(chunk: Uint8Array): void;
+  /** The peer has finished sending, and everything it sent has come through `data`. */
+  end(): void;
+  /** Room again after `write` returned false. */
+  drain(): void;
+  /** Both directions finished. */
+  closed(): void;
+  /** Cut. `whole`: the peer had finished sending before, so what came through `data` is complete. */
+  broken(error: AmbitError, whole: boolean): void;
+}
+
+export interface ByteEnd {
+  /** Begins reading. What happened before is told now. */
+  start(handler: ByteEndHandler): void;
+  /** False: wait for `drain`. */
+  write(chunk: Uint8Array): boolean;
+  /** FIN or END_STREAM after what was written; `finished` is called once that has left (not after a break). */
+  end(finished?: () => void): void;
+  pause(): void;
+  resume(): void;
+  /** Cuts it so that the peer sees a reset. The handler hears nothing more. */
+  reset(): void;
+  /** Lets what was written and ended leave, then closes. The handler hears nothing more. */
+  destroyWhenFinished(): void;
+}

@@ -1,0 +1,89 @@
+/**
+ * A net.Socket or any other Duplex as a ByteEnd. For a socket `end` is the peer's FIN; a Duplex is trusted to emit
+ * 'end' only for a whole stream, as those of `hbone/` do.
+ *
+ * I1: an error listener stands from construction on; what happens before `start` is kept and told then.
+ */
+import { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { AmbitError, type ErrorOrigin } from '../base/errors.ts';
+import type { ByteEnd, ByteEndHandler } from './byte-end.ts';
+
+export class DuplexEnd implements ByteEnd {
+  readonly #duplex: Duplex;
+  readonly #origin: ErrorOrigin;
+  #handler: ByteEndHandler | undefined;
+  #cause: unknown;
+  #over = false;
+
+  /** Takes ownership of the duplex. It must keep its two directions apart (`allowHalfOpen`). */
+  constructor(duplex: Duplex, origin: ErrorOrigin) {
+    this.#duplex = duplex;
+    this.#origin = origin;
+    duplex.on('error', (error) => {
+      this.#cause = error;
+    });
+  }
+
+  start(handler: ByteEndHandler): void {
+    const duplex = this.#duplex;
+    this.#handler = handler;
+    if (duplex.closed) {
+      this.#closed();
+      return;
+    }
+    duplex.on('close', () => this.#closed());
+    duplex.on('drain', () => this.#handler?.drain());
+    duplex.on('end', () => this.#handler?.end());
+    duplex.on('data', (chunk: Uint8Array) => this.#handler?.data(chunk));
+  }
+
+  write(chunk: Uint8Array): boolean {
+    return this.#duplex.write(chunk);
+  }
+
+  end(finished?: () => void): void {
+    if (finished !== undefined) this.#duplex.once('finish', finished);
+    this.#duplex.end();
+  }
+
+  pause(): void {
+    this.#duplex.pause();
+  }
+
+  resume(): void {
+    this.#duplex.resume();
+  }
+
+  reset(): void {
+    this.#handler = undefined;
+    this.#over = true;
+    if (this.#duplex instanceof Socket) this.#duplex.resetAndDestroy();
+    else this.#duplex.destroy(new AmbitError('reset by the other side', { code: 'NET_RESET', origin: this.#origin }));
+  }
+
+  destroyWhenFinished(): void {
+    this.#handler = undefined;
+    this.#over = true;
+    const duplex = this.#duplex;
+    duplex.resume();
+    if (duplex.writableFinished) duplex.destroy();
+    else duplex.end().once('finish', () => duplex.destroy());
+  }
+
+  #closed(): void {
+    if (this.#over) return;
+    this.#over = true;
+    const whole = this.#duplex.readableEnded;
+    if (this.#cause === undefined && whole && this.#duplex.writableFinished) {
+      this.#handler?.closed();
+      return;
+    }
+    const error = new AmbitError('the connection was reset', {
+      code: 'NET_RESET',
+      origin: this.#origin,
+      cause: this.#cause,
+    });
+    this.#handler?.broken(error, false);
+  }
+}

@@ -1,0 +1,229 @@
+/**
+ * Makes sockets as a SocketProfile or ListenSpec asks: the addon's door in this room. Where nothing special is asked
+ * node:net does it alone, so that unprivileged use needs no addon.
+ *
+ * I1: an option that cannot be set fails the socket; nothing falls back to a plainer one (fail closed).
+ * I2: every connected or accepted socket has keepalive 180 s / 180 s / 9, no Nagle, and keeps its directions apart.
+ */
+import { connect, createServer, type Server, Socket } from 'node:net';
+import { canonicalIp, formatSocketAddress, ipFamily, type SocketAddress } from '../base/address.ts';
+import type { Clock } from '../base/clock.ts';
+import { AmbitError, errorCode, errorText } from '../base/errors.ts';
+import { nativeSockets } from './native-sockets.ts';
+import type { ListenSpec, SocketProfile } from './socket-spec.ts';
+
+const keepAliveSec = 180;
+const keepAliveProbes = 9;
+const backlog = 1024;
+
+export type DialOutcome =
+  | { readonly kind: 'connected'; readonly socket: Socket }
+  | { readonly kind: 'failed'; readonly error: AmbitError };
+
+/**
+ * Connects within the profile's deadline. Never rejects. The socket is the caller's, paused, and has an 'error' listener
+ * that ignores: add your own. `signal` gives up.
+ */
+export function dial(
+  destination: SocketAddress,
+  profile: SocketProfile,
+  clock: Clock,
+  signal?: AbortSignal,
+): Promise<DialOutcome> {
+  return new Promise((resolve) => {
+    if (signal?.aborted) {
+      resolve({ kind: 'failed', error: abandoned(destination) });
+      return;
+    }
+    let socket: Socket;
+    try {
+      socket = isPlain(profile) ? plainSocketTo(destination) : specialSocketTo(destination, profile);
+    } catch (error) {
+      resolve({
+        kind: 'failed',
+        error: socketError(`cannot make a socket to ${formatSocketAddress(destination)}`, error),
+      });
+      return;
+    }
+    const settle = (outcome: DialOutcome) => {
+      timer.cancel();
+      signal?.removeEventListener('abort', onAbort);
+      socket.off('connect', onConnect);
+      socket.on('error', () => {});
+      socket.off('error', onError);
+      if (outcome.kind === 'failed') socket.destroy();
+      resolve(outcome);
+    };
+    const onConnect = () => settle({ kind: 'connected', socket });
+    const onError = (error: Error) => settle({ kind: 'failed', error: refused(destination, error) });
+    const onAbort = () => settle({ kind: 'failed', error: abandoned(destination) });
+    const timer = clock.after(profile.connectTimeoutMs, () =>
+      settle({ kind: 'failed', error: timedOut(destination, profile) }),
+    );
+    socket.on('connect', onConnect);
+    socket.on('error', onError);
+    signal?.addEventListener('abort', onAbort);
+  });
+}
+
+/** A listening server that hands out sockets with directions kept apart. Rejects with an AmbitError. */
+export async function listen(spec: ListenSpec, onSocket: (socket: Socket) => void): Promise<Server> {
+  const server = createServer(
+    {
+      allowHalfOpen: true,
+      noDelay: true,
+      keepAlive: true,
+      keepAliveInitialDelay: keepAliveSec * 1000,
+    },
+    (socket) => {
+      socket.setKeepAlive(true, keepAliveSec * 1000, keepAliveSec * 1000, keepAliveProbes);
+      socket.on('error', () => {});
+      onSocket(socket);
+    },
+  );
+  const where = formatSocketAddress(spec);
+  try {
+    const special = spec.transparent || spec.mark !== undefined || spec.namespace !== undefined;
+    const fd = special ? listeningDescriptor(spec) : undefined;
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject);
+      server.once('listening', () => {
+        server.off('error', reject);
+        resolve();
+      });
+      if (fd === undefined) server.listen({ host: spec.ip, port: spec.port, backlog, reusePort: spec.reusePort });
+      else server.listen({ fd });
+    });
+  } catch (error) {
+    server.close();
+    throw socketError(`cannot listen on ${where}`, error);
+  }
+  // An accept that fails (out of descriptors) must not end the process; the next one is tried by libuv.
+  server.on('error', () => {});
+  return server;
+}
+
+/** The address a server listens on. */
+export function listeningAddress(server: Server): SocketAddress {
+  const address = server.address();
+  if (address === null || typeof address === 'string') throw new TypeError('not a listening TCP server');
+  return { ip: canonicalIp(address.address) ?? address.address, port: address.port };
+}
+
+/** The two addresses of a connected socket; undefined once it has gone. */
+export function socketAddresses(socket: Socket): { local: SocketAddress; peer: SocketAddress } | undefined {
+  const { localAddress, localPort, remoteAddress, remotePort } = socket;
+  const local = localAddress === undefined ? undefined : canonicalIp(localAddress);
+  const peer = remoteAddress === undefined ? undefined : canonicalIp(remoteAddress);
+  if (local === undefined || peer === undefined || localPort === undefined || remotePort === undefined)
+    return undefined;
+  return { local: { ip: local, port: localPort }, peer: { ip: peer, port: remotePort } };
+}
+
+function isPlain(profile: SocketProfile): boolean {
+  return (
+    profile.source === undefined &&
+    !profile.transparent &&
+    profile.mark === undefined &&
+    profile.namespace === undefined
+  );
+}
+
+function plainSocketTo(destination: SocketAddress): Socket {
+  const socket = connect({ host: destination.ip, port: destination.port, allowHalfOpen: true, noDelay: true });
+  socket.setKeepAlive(true, keepAliveSec * 1000, keepAliveSec * 1000, keepAliveProbes);
+  return socket;
+}
+
+function specialSocketTo(destination: SocketAddress, profile: SocketProfile): Socket {
+  const native = nativeSockets();
+  const fd = native.createSocket({
+    family: ipFamily(destination.ip),
+    netnsFd: profile.namespace?.fd,
+    transparent: profile.transparent,
+    bindAddressNoPort: profile.source !== undefined,
+    mark: profile.mark,
+    noDelay: true,
+    keepAlive: { idleSec: keepAliveSec, intervalSec: keepAliveSec, count: keepAliveProbes },
+  });
+  return adopt(fd, () => {
+    if (profile.source !== undefined) native.bind(fd, profile.source, 0);
+    const socket = new Socket({ fd, allowHalfOpen: true });
+    socket.connect({ host: destination.ip, port: destination.port });
+    return socket;
+  });
+}
+
+function listeningDescriptor(spec: ListenSpec): number {
+  const native = nativeSockets();
+  const fd = native.createSocket({
+    family: ipFamily(spec.ip),
+    netnsFd: spec.namespace?.fd,
+    reuseAddress: true,
+    reusePort: spec.reusePort,
+    v6Only: ipFamily(spec.ip) === 6 ? false : undefined,
+    transparent: spec.transparent,
+    mark: spec.mark,
+  });
+  return adopt(fd, () => {
+    native.bind(fd, spec.ip, spec.port);
+    native.listen(fd, backlog);
+    return fd;
+  });
+}
+
+/** Closes the descriptor when the rest of its making fails. */
+function adopt<T>(fd: number, make: () => T): T {
+  try {
+    return make();
+  } catch (error) {
+    nativeSockets().closeFd(fd);
+    throw error;
+  }
+}
+
+/** What a refused system call asks for. Only those with a remedy an operator has. */
+const remedies: Readonly<Record<string, string>> = {
+  'setsockopt(IP_TRANSPARENT)': 'needs CAP_NET_ADMIN or CAP_NET_RAW',
+  'setsockopt(IPV6_TRANSPARENT)': 'needs CAP_NET_ADMIN or CAP_NET_RAW',
+  'setsockopt(SO_MARK)': 'needs CAP_NET_ADMIN or CAP_NET_RAW',
+  setns: 'needs CAP_SYS_ADMIN',
+};
+
+function socketError(what: string, error: unknown): AmbitError {
+  const syscall = syscallOf(error);
+  const remedy = errorCode(error) === 'EPERM' && syscall !== undefined ? remedyOf(syscall) : undefined;
+  const detail = remedy === undefined ? what : `${what}: ${syscall} ${remedy}`;
+  return new AmbitError(detail, {
+    code: 'NET_SOCKET',
+    origin: 'local',
+    retry: 'unsent',
+    flag: 'CONNECT',
+    cause: error,
+  });
+}
+
+function remedyOf(syscall: string): string | undefined {
+  return remedies[syscall] ?? (syscall.startsWith('setns') ? remedies.setns : undefined);
+}
+
+function syscallOf(error: unknown): string | undefined {
+  if (typeof error !== 'object' || error === null || !('syscall' in error)) return undefined;
+  return typeof error.syscall === 'string' ? error.syscall : undefined;
+}
+
+function refused(destination: SocketAddress, error: unknown): AmbitError {
+  const code = errorCode(error) === 'ECONNREFUSED' ? 'NET_CONNECT_REFUSED' : 'NET_CONNECT_FAILED';
+  const message = `cannot connect to ${formatSocketAddress(destination)} (${errorCode(error) ?? errorText(error)})`;
+  return new AmbitError(message, { code, origin: 'upstream', retry: 'unsent', flag: 'CONNECT', cause: error });
+}
+
+function timedOut(destination: SocketAddress, profile: SocketProfile): AmbitError {
+  const message = `no answer from ${formatSocketAddress(destination)} in ${profile.connectTimeoutMs} ms`;
+  return new AmbitError(message, { code: 'NET_CONNECT_TIMEOUT', origin: 'upstream', retry: 'unsent', flag: 'CONNECT' });
+}
+
+function abandoned(destination: SocketAddress): AmbitError {
+  const message = `gave up connecting to ${formatSocketAddress(destination)}: the client has gone`;
+  return new AmbitError(message, { code: 'NET_CONNECT_ABANDONED', origin: 'downstream' });
+}
