@@ -40,6 +40,7 @@ export function planHost(parameters: HostParameters): Step[] {
       why: 'deliver captured packets locally',
     },
     mangleTable(parameters),
+    natTable(parameters),
   ];
 }
 
@@ -126,5 +127,23 @@ function mangleTable(parameters: HostParameters): FilterStep {
       ...(marked ? ([{ hook: 'OUTPUT', chain: `${prefix}OUTPUT` }] as const) : []),
     ],
     why: 'hand member pods’ traffic to the three listeners, its destination kept',
+  };
+}
+
+/** nat comes after mangle: without this rule kube-proxy would rewrite a packet that already has its socket. */
+function natTable({ constants: c }: HostParameters): FilterStep {
+  const { chainPrefix: prefix, tproxyMark } = c.host;
+  const keep: Rule = {
+    matches: [{ kind: 'mark', mark: tproxyMark }],
+    target: { kind: 'accept' },
+    why: 'kube-proxy must not turn the virtual IP of captured traffic into a pod’s address',
+  };
+  return {
+    kind: 'table',
+    family: 'ipv4',
+    table: 'nat',
+    chains: [{ name: `${prefix}PREROUTING`, rules: [keep] }],
+    jumps: [{ hook: 'PREROUTING', protocol: 'tcp', chain: `${prefix}PREROUTING` }],
+    why: 'keep the destination of captured traffic',
   };
 }
