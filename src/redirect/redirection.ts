@@ -82,8 +82,9 @@ async function apply(options: RedirectionOptions, plan: Plan, added: readonly Me
   const changes = await transact(options, former, state, async (context) => {
     // In the other rule set ours would stay behind, unseen.
     if (former !== undefined && former.backend !== backend.kind) await leaveBackend(context, former);
-    const withdrawn = await withdrawObsolete(context, obsolete);
-    return withdrawn + (await ensureSteps(context, plan.steps)) + (await ensureSteps(context, steps));
+    const withdrawn = await withdrawObsolete(context, obsolete, former);
+    const made = await ensureSteps(context, plan.steps);
+    return withdrawn + made + (await ensureSteps({ ...context, ours: true }, steps));
   });
   options.logger.info('redirection applied', { program: plan.program, backend: backend.kind, changes });
   return changes;
@@ -111,7 +112,7 @@ async function addMember(options: RedirectionOptions, program: ProgramName, memb
   const obsolete = obsoleteSteps(memberSteps(former, known), steps);
   const members = [...former.members.filter(({ ip }) => ip !== member.ip), member];
   const changes = await transact(options, former, { ...former, members }, async (context) => {
-    return (await withdrawObsolete(context, obsolete)) + (await ensureSteps(context, steps));
+    return (await withdrawObsolete(context, obsolete, former)) + (await ensureSteps(context, steps));
   });
   options.logger.debug('member added', { program, ip: member.ip, device: member.hostVeth, changes });
   return changes;
@@ -174,11 +175,16 @@ async function undoAll(context: ApplyContext): Promise<unknown[]> {
   return failures;
 }
 
-async function withdrawObsolete(context: ApplyContext, obsolete: readonly Step[]): Promise<number> {
-  if (obsolete.length === 0) return 0;
+async function withdrawObsolete(
+  context: ApplyContext,
+  obsolete: readonly Step[],
+  former: RedirectState | undefined,
+): Promise<number> {
+  if (former === undefined || obsolete.length === 0) return 0;
   const savedBefore = [...context.saved];
   context.undo.push(async () => {
-    await ensureSteps({ ...context, undo: [] }, obsolete);
+    // All of it: with a device go its address, its routes and its settings, obsolete or not.
+    await ensureSteps({ ...context, undo: [] }, stepsOf(former));
     for (const [key, value] of savedBefore) context.saved.set(key, value);
   });
   return orThrow(await withdrawSteps(context, obsolete), 'the earlier plan could not be withdrawn');
