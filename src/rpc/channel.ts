@@ -1,0 +1,179 @@
+/**
+ * A gRPC channel to a control plane, the client half of the door to grpc-js. Outcomes are values.
+ *
+ * I1: roots, client certificate and token are those of the moment of the call; a change of the first two makes a new
+ *     connection for new calls and leaves running ones alone.
+ * I2: a token travels only inside TLS.
+ */
+
+import { isIPv6 } from 'node:net';
+import {
+  create,
+  type DescMessage,
+  type DescMethodUnary,
+  fromBinary,
+  type MessageInitShape,
+  type MessageShape,
+  toBinary,
+} from '@bufbuild/protobuf';
+import { Client, credentials, type ChannelOptions as GrpcOptions, Metadata } from '@grpc/grpc-js';
+import { errorText } from '../base/errors.ts';
+import {
+  type ClientCertificate,
+  type RootsSource,
+  readText,
+  type ServerAddress,
+  serverNameOptions,
+  type TextSource,
+  tlsCredentials,
+} from './credentials.ts';
+import { failureFromError, type RpcFailure, type RpcResult, rpcFailure } from './outcome.ts';
+
+export interface ChannelOptions {
+  readonly address: ServerAddress;
+  /** Not used without TLS. */
+  readonly roots: RootsSource;
+  /** Asked per call; give the same object while nothing changed. */
+  readonly clientCertificate?: () => ClientCertificate | undefined;
+  readonly token?: TextSource;
+  readonly alternativeNames?: readonly string[];
+  /** Sent with every call, names in lower case. */
+  readonly metadata?: Readonly<Record<string, string>>;
+  /** Default 4 MiB. */
+  readonly maxReceiveBytes?: number;
+}
+
+export interface CallOptions {
+  /** Covers connecting as well. Default 10 s. */
+  readonly timeoutMs?: number;
+  readonly signal?: AbortSignal;
+}
+
+export interface RpcChannel {
+  /** Never rejects. */
+  unary<I extends DescMessage, O extends DescMessage>(
+    method: DescMethodUnary<I, O>,
+    request: MessageInitShape<I>,
+    options?: CallOptions,
+  ): Promise<RpcResult<MessageShape<O>>>;
+  close(): void;
+}
+
+/** Connects on the first call. Whoever makes a channel closes it. */
+export function createChannel(options: ChannelOptions): RpcChannel {
+  return new GrpcChannel(options);
+}
+
+interface Connection {
+  readonly kind: 'ok';
+  readonly client: Client;
+  readonly rootsPem: string | undefined;
+  readonly certificate: ClientCertificate | undefined;
+}
+
+class GrpcChannel implements RpcChannel {
+  readonly #options: ChannelOptions;
+  #connection: Connection | undefined;
+  #closed = false;
+
+  constructor(options: ChannelOptions) {
+    this.#options = options;
+  }
+
+  async unary<I extends DescMessage, O extends DescMessage>(
+    method: DescMethodUnary<I, O>,
+    request: MessageInitShape<I>,
+    options: CallOptions = {},
+  ): Promise<RpcResult<MessageShape<O>>> {
+    const [connection, metadata] = await Promise.all([this.#connect(), this.#metadata()]);
+    if (connection.kind === 'error') return connection;
+    if (metadata.kind === 'error') return metadata;
+    if (this.#closed || options.signal?.aborted === true) return rpcFailure('CANCELLED', 'given up before it was sent');
+    return await new Promise((resolve) => {
+      const call = connection.client.makeUnaryRequest(
+        methodPath(method),
+        (bytes: Uint8Array) => Buffer.from(bytes),
+        (bytes) => fromBinary(method.output, bytes),
+        toBinary(method.input, create(method.input, request)),
+        metadata.metadata,
+        { deadline: Date.now() + (options.timeoutMs ?? 10_000) },
+        (error, message) => {
+          options.signal?.removeEventListener('abort', cancel);
+          if (error !== null) resolve(failureFromError(error));
+          else if (message === undefined) resolve(rpcFailure('INTERNAL', 'an answer without a message'));
+          else resolve({ kind: 'ok', message });
+        },
+      );
+      const cancel = () => call.cancel();
+      options.signal?.addEventListener('abort', cancel, { once: true });
+    });
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#connection?.client.close();
+    this.#connection = undefined;
+  }
+
+  async #connect(): Promise<Connection | RpcFailure> {
+    const { address, roots, clientCertificate } = this.#options;
+    let rootsPem: string | undefined;
+    try {
+      rootsPem = !address.tls || roots.kind === 'system' ? undefined : await readText(roots);
+    } catch (error) {
+      return rpcFailure('UNAVAILABLE', `cannot read the root certificates: ${errorText(error)}`);
+    }
+    if (this.#closed) return rpcFailure('CANCELLED', 'the channel is closed');
+    const certificate = address.tls ? clientCertificate?.() : undefined;
+    const present = this.#connection;
+    if (present !== undefined && present.rootsPem === rootsPem && present.certificate === certificate) return present;
+    try {
+      const fresh: Connection = { kind: 'ok', client: this.#client(rootsPem, certificate), rootsPem, certificate };
+      present?.client.close();
+      this.#connection = fresh;
+      return fresh;
+    } catch (error) {
+      return rpcFailure('UNAVAILABLE', `unusable root or client certificate: ${errorText(error)}`);
+    }
+  }
+
+  #client(rootsPem: string | undefined, certificate: ClientCertificate | undefined): Client {
+    const { address, alternativeNames = [], maxReceiveBytes = 4 * 2 ** 20 } = this.#options;
+    const trust = { address, rootsPem, certificate, alternativeNames };
+    const host = isIPv6(address.host) ? `[${address.host}]` : address.host;
+    return new Client(
+      `dns:${host}:${address.port}`,
+      address.tls ? tlsCredentials(trust) : credentials.createInsecure(),
+      { ...fixedOptions, ...serverNameOptions(trust), 'grpc.max_receive_message_length': maxReceiveBytes },
+    );
+  }
+
+  async #metadata(): Promise<{ readonly kind: 'ok'; readonly metadata: Metadata } | RpcFailure> {
+    const { token, address, metadata: fixed = {} } = this.#options;
+    try {
+      const metadata = new Metadata();
+      for (const [name, value] of Object.entries(fixed)) metadata.set(name, value);
+      if (token !== undefined && address.tls) metadata.set('authorization', `Bearer ${(await readText(token)).trim()}`);
+      return { kind: 'ok', metadata };
+    } catch (error) {
+      return rpcFailure('UNAVAILABLE', `cannot read the token: ${errorText(error)}`);
+    }
+  }
+}
+
+/** ztunnel's keepalive and back-off; nothing of the environment (proxies, TXT records) decides where calls go. */
+const fixedOptions: GrpcOptions = {
+  'grpc.keepalive_time_ms': 30_000,
+  'grpc.keepalive_timeout_ms': 10_000,
+  'grpc.initial_reconnect_backoff_ms': 10,
+  'grpc.max_reconnect_backoff_ms': 15_000,
+  'grpc.dns_min_time_between_resolutions_ms': 1000,
+  'grpc.use_local_subchannel_pool': 1,
+  'grpc.enable_http_proxy': 0,
+  'grpc.service_config_disable_resolution': 1,
+  'grpc.enable_retries': 0,
+};
+
+function methodPath(method: DescMethodUnary): string {
+  return `/${method.parent.typeName}/${method.name}`;
+}
