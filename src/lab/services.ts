@@ -2,13 +2,12 @@
  * A stand-in for kube-proxy: DNAT from a service's address to one of its pods, as text for `iptables-restore`.
  *
  * The jumps are appended, so that redirection, which inserts its own at the head, comes first and sees the service's
- * address, as on a real node. A service without endpoints is refused, not swallowed.
+ * address, as on a real node. A service without endpoints is unreachable: no node has a route to its address.
  */
 import type { LabPod, LabService } from './topology.ts';
 
 const natChain = 'LAB-SERVICES';
 const hairpinChain = 'LAB-HAIRPIN';
-const refuseChain = 'LAB-NO-ENDPOINTS';
 
 /** Run once per node, before the rules: the chains and the jumps to them. */
 export function serviceChains(): string {
@@ -20,10 +19,6 @@ export function serviceChains(): string {
     `-A OUTPUT -j ${natChain}`,
     `-A POSTROUTING -j ${hairpinChain}`,
     'COMMIT',
-    '*filter',
-    `:${refuseChain} - [0:0]`,
-    `-A FORWARD -j ${refuseChain}`,
-    'COMMIT',
     '',
   ].join('\n');
 }
@@ -32,13 +27,11 @@ export function serviceChains(): string {
 export function serviceRules(services: readonly LabService[], pods: readonly LabPod[]): string {
   const ipOf = new Map(pods.map((pod) => [pod.name, pod.ip]));
   const nat: string[] = [];
-  const refuse: string[] = [];
   const reached = new Set<string>();
   for (const service of services) {
     const ips = service.endpoints.flatMap((name) => ipOf.get(name) ?? []);
     for (const { port, targetPort } of service.ports) {
       const match = `-d ${service.vip}/32 -p tcp -m tcp --dport ${port}`;
-      if (ips.length === 0) refuse.push(`-A ${refuseChain} ${match} -j REJECT --reject-with tcp-reset`);
       ips.forEach((ip, i) => {
         reached.add(ip);
         nat.push(`-A ${natChain} ${match}${share(ips.length - i)} -j DNAT --to-destination ${ip}:${targetPort}`);
@@ -47,19 +40,7 @@ export function serviceRules(services: readonly LabService[], pods: readonly Lab
   }
   // A pod that reaches itself through a service would otherwise see a packet from its own address arrive.
   const hairpin = [...reached].map((ip) => `-A ${hairpinChain} -s ${ip}/32 -d ${ip}/32 -j MASQUERADE`);
-  return [
-    '*nat',
-    `:${natChain} - [0:0]`,
-    `:${hairpinChain} - [0:0]`,
-    ...nat,
-    ...hairpin,
-    'COMMIT',
-    '*filter',
-    `:${refuseChain} - [0:0]`,
-    ...refuse,
-    'COMMIT',
-    '',
-  ].join('\n');
+  return ['*nat', `:${natChain} - [0:0]`, `:${hairpinChain} - [0:0]`, ...nat, ...hairpin, 'COMMIT', ''].join('\n');
 }
 
 /** The chance of the first of `left` equal choices; the last takes what is left. */
