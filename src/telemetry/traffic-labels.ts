@@ -2,7 +2,6 @@
  * The label set of `istio_tcp_*` and `istio_requests_total`: names and order as Istio's dashboards know them
  * (Istio standard metrics; ztunnel's are the same set). A missing value is `unknown`.
  */
-import type { ResponseFlag } from '../base/errors.ts';
 
 export interface WorkloadLabels {
   readonly workload: string;
@@ -34,7 +33,7 @@ export interface RequestLabels {
   /** 0 for TCP. */
   readonly responseCode: number;
   /** Envoy's flags at the waypoint (`UF`, `UT`, `-`), ztunnel's at L4. */
-  readonly responseFlags: string | ResponseFlag;
+  readonly responseFlags: string;
   readonly grpcStatus: string | undefined;
 }
 
