@@ -124,10 +124,10 @@ async function removeMember(options: RedirectionOptions, program: ProgramName, i
   const leaving = former?.members.filter((member) => member.ip === ip) ?? [];
   if (former === undefined || leaving.length === 0) return 0;
   const context = createContext(options, former.backend, former.saved);
-  const withdrawal = await withdrawSteps(context, memberSteps(former, leaving));
+  const remaining = { ...former, members: former.members.filter((member) => member.ip !== ip) };
+  const withdrawal = await withdrawSteps(context, obsoleteSteps(memberSteps(former, leaving), stepsOf(remaining)));
   const gone = withdrawal.failures.length === 0;
-  const members = gone ? former.members.filter((member) => member.ip !== ip) : former.members;
-  await store.save({ ...former, members, saved: savedOf(context) });
+  await store.save({ ...(gone ? remaining : former), saved: savedOf(context) });
   if (!gone) throw incompleteError(`member ${ip} is only partly removed; remove it again`, withdrawal.failures);
   options.logger.debug('member removed', { program, ip, changes: withdrawal.count });
   return withdrawal.count;
