@@ -1,8 +1,9 @@
 /**
  * An exchange on a node:http2 server stream.
  *
- * Node tells 'end' before 'aborted' when the peer resets a stream, which would make a truncated upload look whole:
- * the body is handed on through a stream of its own that ends only when END_STREAM is certain.
+ * Node tells 'end' for a stream that was reset, too, and its peers send END_STREAM together with RST_STREAM, which would
+ * make a truncated upload look whole: the body is handed on through a stream of its own that ends only when END_STREAM
+ * is certain. In the other direction `close` sends END_STREAM before RST_STREAM unless trailers are awaited.
  */
 import { constants, type ServerHttp2Stream } from 'node:http2';
 import { type Duplex, Readable } from 'node:stream';
@@ -37,7 +38,7 @@ export class Http2Exchange implements Exchange {
     };
     if (bodyless) stream.resume();
     stream.on('wantTrailers', () => {
-      stream.sendTrailers(fields(this.#trailers));
+      if (this.#ended && !stream.closed) stream.sendTrailers(fields(this.#trailers));
     });
     stream.once('close', () => this.#close(this.#ended && stream.rstCode === constants.NGHTTP2_NO_ERROR));
   }
@@ -97,7 +98,14 @@ export class Http2Exchange implements Exchange {
   }
 }
 
+/** Must be called in the tick in which the stream was announced; the whole body may have been read by then. */
 function wholeBody(stream: ServerHttp2Stream): Readable {
+  let whole = !stream.closed && stream.state.remoteClose === 1;
+  const push = stream.push;
+  stream.push = (chunk, encoding) => {
+    if (chunk === null && !stream.closed && !stream.destroyed) whole = true;
+    return push.call(stream, chunk, encoding);
+  };
   const body = new Readable({
     highWaterMark: 64 * 1024,
     read: () => {
@@ -112,20 +120,14 @@ function wholeBody(stream: ServerHttp2Stream): Readable {
   stream.on('data', (chunk: Buffer) => {
     if (!body.destroyed && !body.push(chunk)) stream.pause();
   });
-  let whole = false;
-  stream.once('end', () => {
-    // 'aborted' follows 'end' within the same turn: only after it is END_STREAM certain.
-    setImmediate(() => {
-      whole = !stream.aborted;
-      if (whole) body.push(null);
-    });
+  const believe = () => {
+    if (whole && (!stream.closed || stream.rstCode === constants.NGHTTP2_NO_ERROR)) body.push(null);
+    else body.destroy(new Error('the client reset the stream'));
+  };
+  stream.once('end', () => setImmediate(believe));
+  stream.once('close', () => {
+    if (!whole) body.destroy(new Error('the stream closed before its end'));
   });
-  stream.once('aborted', () => body.destroy(new Error('the client reset the stream')));
-  stream.once('close', () =>
-    setImmediate(() => {
-      if (!whole && !stream.readableEnded) body.destroy(new Error('the stream closed before its end'));
-    }),
-  );
   return body;
 }
 

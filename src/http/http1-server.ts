@@ -19,6 +19,8 @@ interface Connection {
   readonly handlers: ConnectionHandlers;
   active: number;
   draining: boolean;
+  /** Refused: whatever else was read with the disputed request is not taken for a request. */
+  over: boolean;
 }
 
 const connections = new WeakMap<Duplex, Connection>();
@@ -26,10 +28,14 @@ const connections = new WeakMap<Duplex, Connection>();
 const server = createServer({
   maxHeaderSize: maxHeaderBytes,
   insecureHTTPParser: false,
+  // Checked here, so that a refusal is counted like every other.
+  requireHostHeader: false,
   requestTimeout: 0,
   shouldUpgradeCallback: asksForWebSocket,
 });
 server.maxHeadersCount = 0;
+// A client may finish sending before its response comes: half-close is preserved through every hop (design rule 6).
+(server as { httpAllowHalfOpen?: boolean }).httpAllowHalfOpen = true;
 server.on('request', (request: IncomingMessage, response: ServerResponse) => serve(request, response, undefined));
 // Without this listener node answers 100 Continue by itself, before anything was decided about the request.
 server.on('checkContinue', (request: IncomingMessage, response: ServerResponse) => serve(request, response, undefined));
@@ -49,7 +55,7 @@ server.on('clientError', (error: NodeJS.ErrnoException, stream: Duplex) => refus
 
 /** Serves the stream's requests. Takes ownership of it: it is ended or destroyed here. */
 export function serveHttp1(stream: Duplex, handlers: ConnectionHandlers): ServedConnection {
-  const connection: Connection = { stream, handlers, active: 0, draining: false };
+  const connection: Connection = { stream, handlers, active: 0, draining: false, over: false };
   stream.on('error', ignore);
   connections.set(stream, connection);
   server.emit('connection', stream);
@@ -70,6 +76,7 @@ function serve(request: IncomingMessage, response: ServerResponse, upgraded: Dup
     request.socket.destroy();
     return;
   }
+  if (connection.over) return;
   const headers = request.rawHeaders;
   const refusal = checkHttp1Framing(request.httpVersion, headers);
   const target = parseTarget(request.url ?? '');
@@ -94,6 +101,7 @@ function serve(request: IncomingMessage, response: ServerResponse, upgraded: Dup
 }
 
 function refuse(connection: Connection, response: ServerResponse, refusal: Refusal): void {
+  connection.over = true;
   response.shouldKeepAlive = false;
   response.sendDate = false;
   const body = `${refusal.reason}\n`;

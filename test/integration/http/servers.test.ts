@@ -1,0 +1,299 @@
+/** HTTP/1.1 and h2c served over byte streams that are no sockets. */
+import { request as http1Request } from 'node:http';
+import { type ClientHttp2Session, connect } from 'node:http2';
+import { type Duplex, duplexPair } from 'node:stream';
+import { text } from 'node:stream/consumers';
+import t, { type Test } from 'tap';
+import { type Exchange, respond } from '../../../src/http/exchange.ts';
+import { serveH2c } from '../../../src/http/h2c-server.ts';
+import { serveHttp1 } from '../../../src/http/http1-server.ts';
+import { within } from '../../support/eventually.ts';
+
+interface Served {
+  readonly client: Duplex;
+  readonly server: Duplex;
+  readonly refused: number[];
+  readonly connection: { drain(): void };
+}
+
+function serve(t: Test, version: '1.1' | '2', exchange: (exchange: Exchange) => void): Served {
+  const [client, server] = duplexPair();
+  client.on('error', () => {});
+  const refused: number[] = [];
+  const handlers = { exchange, refused: (status: number) => refused.push(status) };
+  const connection = version === '2' ? serveH2c(server, handlers) : serveHttp1(server, handlers);
+  t.teardown(() => {
+    client.destroy();
+    server.destroy();
+  });
+  return { client, server, refused, connection };
+}
+
+/** Sends bytes and returns everything until the server closes. */
+async function raw(client: Duplex, bytes: string): Promise<string> {
+  client.write(bytes);
+  return await within('the connection to close', text(client));
+}
+
+const hello = (exchange: Exchange) => respond(exchange, 200, ['X-Case', 'Kept', 'x-dup', '1', 'x-dup', '2'], 'hello');
+
+async function echo(exchange: Exchange): Promise<void> {
+  exchange.expectBody();
+  const body = exchange.request.body === undefined ? '' : await text(exchange.request.body);
+  respond(exchange, 200, [], `${exchange.request.method} ${exchange.request.path}${exchange.request.query} ${body}`);
+}
+
+t.test('HTTP/1.1 keeps the connection, the case and the duplicates', async (t) => {
+  const { client } = serve(t, '1.1', hello);
+  const answer = await raw(
+    client,
+    'GET /a HTTP/1.1\r\nHost: a\r\n\r\nGET /b HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n',
+  );
+  t.equal(answer.split('HTTP/1.1 200 OK').length, 3, 'two responses');
+  t.match(answer, 'X-Case: Kept');
+  t.match(answer, 'x-dup: 1\r\nx-dup: 2');
+});
+
+t.test('bodies by length and in chunks arrive, the path is normalised', async (t) => {
+  const { client } = serve(t, '1.1', (exchange) => void echo(exchange));
+  const answer = await raw(
+    client,
+    'POST /a/../b?q HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc' +
+      'PUT /c HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n2\r\nxy\r\n0\r\n\r\n',
+  );
+  t.match(answer, 'POST /b?q abc');
+  t.match(answer, 'PUT /c xy');
+});
+
+t.test('a HEAD response has the length but no body', async (t) => {
+  const { client } = serve(t, '1.1', hello);
+  const answer = await raw(client, 'HEAD / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n');
+  t.match(answer, 'content-length: 5');
+  t.notMatch(answer, 'hello');
+});
+
+t.test('100 Continue is sent only once the body is wanted', async (t) => {
+  const { client } = serve(t, '1.1', (exchange) => void echo(exchange));
+  client.write('POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\nConnection: close\r\n\r\n');
+  const first = await within('100 Continue', new Promise<Buffer>((resolve) => client.once('data', resolve)));
+  t.match(String(first), 'HTTP/1.1 100 Continue');
+  client.write('ok');
+  t.match(await text(client), 'POST / ok');
+  const refusing = serve(t, '1.1', (exchange) => respond(exchange, 403, [], 'RBAC: access denied'));
+  const answer = await raw(
+    refusing.client,
+    'POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n',
+  );
+  t.ok(answer.startsWith('HTTP/1.1 403'), 'no 100 before a refusal, and the connection is closed');
+});
+
+t.test('interim responses, chunked bodies and trailers pass', async (t) => {
+  const { client } = serve(t, '1.1', (exchange) => {
+    exchange.inform(103, ['link', '</a>; rel=preload']);
+    exchange.start(200, [], false);
+    exchange.write(Buffer.from('part'));
+    exchange.end(['X-Trailer', 'end']);
+  });
+  const answer = await raw(client, 'GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n');
+  t.ok(answer.startsWith('HTTP/1.1 103'));
+  t.match(answer, /4\r\npart\r\n0\r\nX-Trailer: end\r\n/);
+});
+
+t.test('requests with a disputed end are answered 400 and nothing after them is read', async (t) => {
+  const next = 'GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n';
+  const bodies = {
+    'two lengths': 'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nabcdef',
+    'length and coding':
+      'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n',
+    'space before colon': 'GET / HTTP/1.1\r\nHost : a\r\n\r\n',
+    'bare line feeds': 'GET / HTTP/1.1\nHost: a\n\n',
+    'obsolete folding': 'GET / HTTP/1.1\r\nHost: a\r\nX-A: b\r\n c\r\n\r\n',
+    'no host': 'GET / HTTP/1.1\r\n\r\n',
+    'two hosts': 'GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n',
+    'broken escape': 'GET /% HTTP/1.1\r\nHost: a\r\n\r\n',
+  };
+  for (const [name, bytes] of Object.entries(bodies)) {
+    const paths: string[] = [];
+    const { client, refused } = serve(t, '1.1', (exchange) => {
+      paths.push(exchange.request.path);
+      hello(exchange);
+    });
+    const answer = await raw(client, bytes + next);
+    t.ok(answer.startsWith('HTTP/1.1 400'), `${name}: ${answer.slice(0, 40)}`);
+    t.same(paths, [], `${name}: no request was taken`);
+    t.same(refused, [400], name);
+  }
+});
+
+t.test('CONNECT, HTTP/1.0 and too many headers are refused', async (t) => {
+  const many = Array.from({ length: 300 }, (_, i) => `x-${i}: 1\r\n`).join('');
+  const cases: [string, string][] = [
+    ['CONNECT a:80 HTTP/1.1\r\nHost: a:80\r\n\r\n', '405'],
+    ['GET / HTTP/1.0\r\nHost: a\r\n\r\n', '426'],
+    [`GET / HTTP/1.1\r\nHost: a\r\n${many}\r\n`, '431'],
+    [`GET / HTTP/1.1\r\nHost: a\r\nx: ${'a'.repeat(100_000)}\r\n\r\n`, '431'],
+  ];
+  for (const [bytes, status] of cases) {
+    const { client } = serve(t, '1.1', hello);
+    t.match(await raw(client, bytes), new RegExp(`^HTTP/1.1 ${status} `), status);
+  }
+});
+
+t.test('WebSocket upgrades hand over the bytes; other upgrades are plain requests', async (t) => {
+  const { client } = serve(t, '1.1', (exchange) => {
+    if (exchange.request.upgrade === undefined) return hello(exchange);
+    const stream = exchange.switchProtocols(['sec-websocket-accept', 'x']);
+    stream.pipe(stream);
+  });
+  client.write('GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nearly');
+  let got = '';
+  client.on('data', (chunk) => {
+    got += chunk;
+    if (got.endsWith('early')) client.write('late');
+    if (got.endsWith('late')) client.end();
+  });
+  await within('the echo to end', new Promise((resolve) => client.once('end', resolve)));
+  t.match(got, /^HTTP\/1.1 101 [\s\S]*sec-websocket-accept: x\r\n\r\nearlylate$/);
+  const other = serve(t, '1.1', hello);
+  t.match(
+    await raw(other.client, 'GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, close\r\nUpgrade: h2c\r\n\r\n'),
+    /^HTTP\/1.1 200/,
+  );
+  const refused = serve(t, '1.1', (exchange) => respond(exchange, 403, [], 'no'));
+  t.match(
+    await raw(refused.client, 'GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n'),
+    /^HTTP\/1.1 403/,
+  );
+});
+
+t.test('a client that leaves is reported once, as incomplete', async (t) => {
+  const closed = new Promise<boolean>((resolve) => {
+    const { client, server } = serve(t, '1.1', (exchange) => {
+      exchange.onClosed(resolve);
+      exchange.start(200, [], false);
+      exchange.write(Buffer.from('x'));
+      server.destroy(new Error('reset by the client'));
+    });
+    client.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n');
+    client.resume();
+  });
+  t.equal(await within('the close to be reported', closed), false);
+});
+
+t.test('a client that finishes sending still gets its response', async (t) => {
+  const { client } = serve(t, '1.1', (exchange) => setImmediate(() => setImmediate(() => hello(exchange))));
+  client.end('GET / HTTP/1.1\r\nHost: a\r\n\r\n');
+  t.match(await within('the response', text(client)), /hello$/);
+});
+
+t.test('a reset response never looks whole', async (t) => {
+  const { client } = serve(t, '1.1', (exchange) => {
+    exchange.start(200, [], false);
+    exchange.write(Buffer.from('part'));
+    setImmediate(() => exchange.reset());
+  });
+  client.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n');
+  let got = '';
+  client.on('data', (chunk) => {
+    got += chunk;
+  });
+  await within('the break', new Promise((resolve) => client.once('close', resolve).once('end', resolve)));
+  t.notMatch(got, '0\r\n\r\n', 'no last chunk');
+});
+
+t.test('draining closes an idle connection at once and a busy one after its response', async (t) => {
+  const idle = serve(t, '1.1', hello);
+  idle.connection.drain();
+  t.equal(await within('the idle connection to end', text(idle.client)), '');
+  const busy = serve(t, '1.1', (exchange) => {
+    busy.connection.drain();
+    hello(exchange);
+  });
+  t.match(await raw(busy.client, 'GET / HTTP/1.1\r\nHost: a\r\n\r\n'), 'hello');
+});
+
+function h2client(t: Test, client: Duplex): ClientHttp2Session {
+  const session = connect('http://a', { createConnection: () => client as never });
+  session.on('error', () => {});
+  t.teardown(() => session.destroy());
+  return session;
+}
+
+t.test('h2c carries bodies, trailers, interim responses and duplicates', async (t) => {
+  const { client } = serve(t, '2', async (exchange) => {
+    exchange.inform(103, ['link', 'x']);
+    const body = exchange.request.body === undefined ? '' : await text(exchange.request.body);
+    exchange.start(200, ['X-Dup', '1', 'x-dup', '2'], false);
+    exchange.write(Buffer.from(body));
+    exchange.end(['grpc-status', '0']);
+  });
+  const stream = h2client(t, client).request({ ':method': 'POST', ':path': '/s/m', te: 'trailers' });
+  const interim = new Promise((resolve) => stream.once('headers', (headers) => resolve(headers[':status'])));
+  const trailers = new Promise<string>((resolve) =>
+    stream.once('trailers', (got) => resolve(String(got['grpc-status']))),
+  );
+  const head = new Promise<string>((resolve) => stream.once('response', (got) => resolve(String(got['x-dup']))));
+  stream.end('message');
+  t.equal(await text(stream), 'message');
+  t.equal(await interim, 103);
+  t.equal(await head, '1, 2');
+  t.equal(await trailers, '0');
+});
+
+t.test('an upload that the client resets does not look whole', async (t) => {
+  const outcome = new Promise<string>((resolve) => {
+    const { client } = serve(t, '2', (exchange) => {
+      const body = exchange.request.body;
+      body?.once('data', () => stream.close(8));
+      body?.once('end', () => resolve('end'));
+      body?.once('error', () => resolve('error'));
+    });
+    // Without waiting for trailers Node's client would send END_STREAM before the reset.
+    const stream = h2client(t, client).request(
+      { ':method': 'POST', ':path': '/' },
+      { endStream: false, waitForTrailers: true },
+    );
+    stream.on('error', () => {});
+    stream.write('part');
+  });
+  t.equal(await within('the body to be over', outcome), 'error');
+});
+
+t.test('a reset h2c response is a stream error for the client', async (t) => {
+  const { client } = serve(t, '2', (exchange) => {
+    exchange.start(200, [], false);
+    exchange.write(Buffer.from('part'));
+    setImmediate(() => exchange.reset());
+  });
+  const stream = h2client(t, client).request({ ':path': '/' });
+  stream.resume();
+  const error = await within('the error', new Promise<Error>((resolve) => stream.once('error', resolve)));
+  t.match(error.message, 'INTERNAL_ERROR');
+});
+
+t.test('malformed h2c requests are answered 400, CONNECT 405', async (t) => {
+  const { client } = serve(t, '2', hello);
+  const session = h2client(t, client);
+  const status = (headers: Record<string, string>) =>
+    new Promise((resolve) => {
+      const stream = session.request(headers, { endStream: true });
+      stream.on('error', resolve).once('response', (got) => resolve(got[':status']));
+      stream.resume();
+    });
+  t.equal(await status({ ':path': '/a%00' }), 400);
+  t.equal(await status({ ':path': '/', ':authority': 'a', host: 'b' }), 400);
+  t.equal(await status({ ':method': 'CONNECT', ':authority': 'a:80' }), 405);
+  t.equal(await status({ ':path': '/' }), 200);
+});
+
+t.test('an ordinary HTTP client is content with it', async (t) => {
+  const { client } = serve(t, '1.1', hello);
+  const body = await new Promise<string>((resolve, reject) => {
+    const request = http1Request({ createConnection: () => client as never, host: 'a', path: '/' }, (response) =>
+      text(response).then(resolve, reject),
+    );
+    request.on('error', reject);
+    request.end();
+  });
+  t.equal(body, 'hello');
+});
