@@ -1,0 +1,43 @@
+/**
+ * Answers of our own making. A gRPC client gets the same news as a trailers-only response, because it takes an HTTP
+ * status for a broken transport (gRPC over HTTP/2, "Responses"; the mapping is gRPC's http-grpc-status-mapping).
+ */
+import { type Exchange, respond } from './exchange.ts';
+import { type HeaderList, headerValue } from './header-list.ts';
+
+const server = ['server', 'ambit'] as const;
+
+const grpcStatusOf: Readonly<Record<number, number>> = {
+  400: 13,
+  401: 16,
+  403: 7,
+  404: 12,
+  429: 14,
+  502: 14,
+  503: 14,
+  504: 14,
+};
+
+/** Ends the exchange with a status and a text. Returns the gRPC status that was sent, if any. */
+export function localReply(
+  exchange: Exchange,
+  status: number,
+  body: string,
+  headers: HeaderList = [],
+): string | undefined {
+  if (!isGrpc(exchange.request.headers)) {
+    respond(exchange, status, [...headers, ...server], body);
+    return undefined;
+  }
+  const grpcStatus = String(grpcStatusOf[status] ?? 2);
+  const message = encodeURIComponent(body).replaceAll('%20', ' ');
+  const head = ['content-type', 'application/grpc', 'grpc-status', grpcStatus, 'grpc-message', message];
+  exchange.start(200, [...head, ...headers, ...server], true);
+  exchange.end();
+  return grpcStatus;
+}
+
+export function isGrpc(headers: HeaderList): boolean {
+  const type = headerValue(headers, 'content-type');
+  return type !== undefined && /^application\/grpc(?:[+;]|$)/i.test(type);
+}

@@ -1,0 +1,328 @@
+/**
+ * Forwards one exchange: tries endpoints until one answers or the retry policy, the deadline or the body forbid another
+ * try, and streams the answer back. Every try gets its endpoint from the caller, who authorizes it anew.
+ *
+ * I1: the result is told exactly once, when the exchange is over. I2: a response once started is never retried; when it
+ * breaks, the client sees it break. I3: a slow client slows the upstream and the other way round.
+ */
+import type { Duplex } from 'node:stream';
+import type { SocketAddress } from '../base/address.ts';
+import type { Clock, Timer } from '../base/clock.ts';
+import { errorText } from '../base/errors.ts';
+import type { Random } from '../base/random.ts';
+import type { Exchange } from '../http/exchange.ts';
+import { type HeaderList, headerValue, withoutHeaders } from '../http/header-list.ts';
+import { stripHopByHop } from '../http/hop-by-hop.ts';
+import { isGrpc, localReply } from '../http/local-reply.ts';
+import { DuplexEnd } from '../net/duplex-end.ts';
+import { join } from '../net/join.ts';
+import type { RetryPolicy } from '../route/model.ts';
+import { mayResendBody, retryDelayMs, shouldRetry, type TryResult } from '../route/retry.ts';
+import type { UpstreamEndpoint, UpstreamProtocol } from './endpoint.ts';
+import type { RunningTry, TryHandler, UpstreamPools, UpstreamRequest } from './pools.ts';
+import { ReplayBody } from './replay-body.ts';
+
+/** Longest request body kept for a retry. */
+export const maxReplayBytes = 64 * 1024;
+
+export type EndpointAnswer =
+  | { readonly kind: 'endpoint'; readonly endpoint: UpstreamEndpoint; readonly protocol: UpstreamProtocol }
+  /** Answered with this; no further try. */
+  | {
+      readonly kind: 'refused';
+      readonly status: number;
+      readonly body: string;
+      readonly flags: string;
+      readonly details: string;
+    };
+
+export interface ForwardPlan {
+  readonly exchange: Exchange;
+  readonly path: string;
+  readonly authority: string;
+  readonly headers: HeaderList;
+  readonly retry: RetryPolicy;
+  /** For the whole exchange; undefined: none. */
+  readonly timeoutMs: number | undefined;
+  /** `tried`: uids of the workloads that failed so far. */
+  readonly nextEndpoint: (tried: ReadonlySet<string>) => EndpointAnswer;
+  readonly responseHeaders: (headers: HeaderList) => HeaderList;
+}
+
+export interface ForwardResult {
+  /** 0: the client left before any status was sent. */
+  readonly status: number;
+  /** Envoy's response flags, `-` for none. */
+  readonly flags: string;
+  /** Envoy's response code details. */
+  readonly details: string;
+  readonly endpoint: UpstreamEndpoint | undefined;
+  readonly link: { readonly local: SocketAddress; readonly peer: SocketAddress } | undefined;
+  readonly tries: number;
+  readonly requestBytes: number;
+  readonly responseBytes: number;
+  readonly grpcStatus: string | undefined;
+  /** What went wrong upstream, for the log. */
+  readonly failure: string | undefined;
+}
+
+export interface ForwardDependencies {
+  readonly pools: UpstreamPools;
+  readonly clock: Clock;
+  readonly random: Random;
+}
+
+/** `done` comes once, when the exchange is over. */
+export function forward(
+  plan: ForwardPlan,
+  dependencies: ForwardDependencies,
+  done: (result: ForwardResult) => void,
+): void {
+  new Forwarding(plan, dependencies, done).start();
+}
+
+class Forwarding implements TryHandler {
+  readonly #plan: ForwardPlan;
+  readonly #exchange: Exchange;
+  readonly #deps: ForwardDependencies;
+  readonly #done: (result: ForwardResult) => void;
+  readonly #body: ReplayBody | undefined;
+  readonly #tried = new Set<string>();
+  #current: { readonly endpoint: UpstreamEndpoint; readonly protocol: UpstreamProtocol } | undefined;
+  #try: RunningTry | undefined;
+  #generation = 0;
+  #tries = 0;
+  #deadline: Timer | undefined;
+  #tryTimer: Timer | undefined;
+  #waiting: Timer | undefined;
+  /** Head held back: gRPC errors come as a head alone, and must leave as one. */
+  #held: { readonly status: number; readonly headers: HeaderList } | undefined;
+  #started = false;
+  #status = 0;
+  #flags: string[] = [];
+  #details = 'via_upstream';
+  #grpcStatus: string | undefined;
+  #responseBytes = 0;
+  #upgradedBytes = 0;
+  #failure: string | undefined;
+  #over = false;
+
+  constructor(plan: ForwardPlan, dependencies: ForwardDependencies, done: (result: ForwardResult) => void) {
+    this.#plan = plan;
+    this.#exchange = plan.exchange;
+    this.#deps = dependencies;
+    this.#done = done;
+    const { body } = plan.exchange.request;
+    const keep = mayResendBody(plan.retry) ? maxReplayBytes : 0;
+    this.#body = body === undefined ? undefined : new ReplayBody(body, keep);
+  }
+
+  start(): void {
+    this.#exchange.onDrain(() => this.#try?.resume());
+    this.#exchange.onClosed((complete) => this.#closed(complete));
+    const { timeoutMs } = this.#plan;
+    if (timeoutMs !== undefined) this.#deadline = this.#deps.clock.after(timeoutMs, () => this.#timedOut());
+    this.#exchange.expectBody();
+    this.#attempt();
+  }
+
+  #attempt(): void {
+    this.#waiting = undefined;
+    const answer = this.#plan.nextEndpoint(this.#tried);
+    if (answer.kind === 'refused') {
+      this.#current = undefined;
+      this.#reply(answer.status, answer.body, answer.flags, answer.details);
+      return;
+    }
+    this.#current = answer;
+    this.#tries++;
+    const generation = ++this.#generation;
+    const { request } = this.#exchange;
+    const upstream: UpstreamRequest = {
+      method: request.method,
+      path: this.#plan.path,
+      authority: this.#plan.authority,
+      headers: this.#plan.headers,
+      body: this.#body?.open(),
+      upgrade: request.upgrade,
+    };
+    const perTry = this.#plan.retry.perTryTimeoutMs;
+    if (perTry !== undefined) {
+      this.#tryTimer = this.#deps.clock.after(perTry, () => {
+        if (generation === this.#generation)
+          this.#tryFailed({ kind: 'per-try-timeout' }, 'no answer within the time of one try');
+      });
+    }
+    this.#try = this.#deps.pools.send(answer.endpoint, answer.protocol, upstream, this);
+  }
+
+  inform(status: number, headers: HeaderList): void {
+    if (!this.#started) this.#exchange.inform(status, stripHopByHop(headers));
+  }
+
+  head(status: number, headers: HeaderList): void {
+    if (this.#mayRetry({ kind: 'status', status })) {
+      this.#tryFailed({ kind: 'status', status }, `status ${status}`);
+      return;
+    }
+    this.#tryTimer?.cancel();
+    if (this.#retriesDone() > 0 && isRetriedStatus(this.#plan.retry, status)) this.#flag('URX');
+    const clean = this.#plan.responseHeaders(stripHopByHop(headers));
+    this.#status = status;
+    this.#grpcStatus = headerValue(headers, 'grpc-status');
+    this.#started = true;
+    if (this.#grpcStatus !== undefined) this.#held = { status, headers: clean };
+    else this.#exchange.start(status, clean, false);
+  }
+
+  data(chunk: Buffer): boolean {
+    this.#release(false);
+    this.#responseBytes += chunk.length;
+    return this.#exchange.write(chunk);
+  }
+
+  end(trailers: HeaderList): void {
+    this.#try = undefined;
+    this.#grpcStatus = headerValue(trailers, 'grpc-status') ?? this.#grpcStatus;
+    this.#release(trailers.length === 0);
+    this.#exchange.end(stripHopByHop(trailers));
+    this.#body?.discard();
+  }
+
+  upgraded(headers: HeaderList, stream: Duplex): void {
+    this.#tryTimer?.cancel();
+    this.#deadline?.cancel();
+    this.#status = 101;
+    this.#started = true;
+    const clean = withoutHeaders(
+      this.#plan.responseHeaders(stripHopByHop(headers)),
+      (name) => name === 'content-length',
+    );
+    const client = this.#exchange.switchProtocols(clean);
+    const counts = { toUpstream: 0, toDownstream: 0 };
+    join(new DuplexEnd(client, 'downstream'), new DuplexEnd(stream, 'upstream'), counts, () => {
+      this.#upgradedBytes = counts.toUpstream;
+      this.#responseBytes = counts.toDownstream;
+      this.#finish();
+    });
+  }
+
+  failed(result: TryResult, error: Error): void {
+    if (this.#started) {
+      this.#flag('UC');
+      this.#details = 'upstream_reset_after_response_started';
+      this.#failure = errorText(error);
+      this.#exchange.reset();
+      return;
+    }
+    this.#tryFailed(result, errorText(error));
+  }
+
+  #tryFailed(result: TryResult, failure: string): void {
+    this.#tryTimer?.cancel();
+    this.#generation++;
+    this.#try?.abort('another try follows');
+    this.#try = undefined;
+    this.#failure = failure;
+    const uid = this.#current?.endpoint.workload.uid;
+    if (uid !== undefined) this.#tried.add(uid);
+    if (this.#over) return;
+    if (this.#mayRetry(result)) {
+      const delayMs = retryDelayMs(this.#plan.retry, this.#retriesDone(), this.#deps.random);
+      this.#waiting = this.#deps.clock.after(delayMs, () => this.#attempt());
+      return;
+    }
+    const exhausted = this.#plan.retry.attempts > 0 && this.#retriesDone() >= this.#plan.retry.attempts;
+    if (exhausted) this.#flag('URX');
+    if (result.kind === 'per-try-timeout') {
+      this.#reply(504, 'upstream request timeout', 'UT', 'upstream_per_try_timeout');
+      return;
+    }
+    const connecting = result.kind === 'connect-failure';
+    const reason = connecting ? 'connection failure' : 'connection termination';
+    const body = `upstream connect error or disconnect/reset before headers. reset reason: ${reason}`;
+    const details = `upstream_reset_before_response_started{${reason.replace(' ', '_')}}`;
+    this.#reply(503, body, connecting ? 'UF' : 'UC', details);
+  }
+
+  #mayRetry(result: TryResult): boolean {
+    if (this.#started || this.#over) return false;
+    if (this.#body?.resendable === false) return false;
+    return shouldRetry(this.#plan.retry, this.#retriesDone(), result);
+  }
+
+  #retriesDone(): number {
+    return Math.max(0, this.#tries - 1);
+  }
+
+  #timedOut(): void {
+    this.#flag('UT');
+    this.#details = 'response_timeout';
+    this.#stop('the request took too long');
+    if (this.#started) this.#exchange.reset();
+    else this.#reply(504, 'upstream request timeout', 'UT', 'response_timeout');
+  }
+
+  #release(last: boolean): void {
+    const held = this.#held;
+    if (held === undefined) return;
+    this.#held = undefined;
+    this.#exchange.start(held.status, held.headers, last);
+  }
+
+  #reply(status: number, body: string, flags: string, details: string): void {
+    this.#flag(flags);
+    this.#details = details;
+    this.#started = true;
+    this.#status = status;
+    this.#responseBytes = body.length;
+    this.#grpcStatus = localReply(this.#exchange, status, body);
+    if (isGrpc(this.#exchange.request.headers)) this.#status = 200;
+    this.#body?.discard();
+  }
+
+  #flag(flag: string): void {
+    if (flag !== '-' && !this.#flags.includes(flag)) this.#flags.push(flag);
+  }
+
+  #stop(reason: string): void {
+    this.#waiting?.cancel();
+    this.#tryTimer?.cancel();
+    this.#try?.abort(reason);
+    this.#try = undefined;
+  }
+
+  #closed(complete: boolean): void {
+    if (this.#status === 101) return;
+    if (!complete && this.#flags.length === 0) {
+      this.#flag('DC');
+      this.#details = 'downstream_remote_disconnect';
+    }
+    this.#finish();
+  }
+
+  #finish(): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#deadline?.cancel();
+    this.#stop('the client has left');
+    this.#body?.discard();
+    const current = this.#current;
+    this.#done({
+      status: this.#status,
+      flags: this.#flags.length === 0 ? '-' : this.#flags.join(','),
+      details: this.#details,
+      endpoint: current?.endpoint,
+      link: current === undefined ? undefined : this.#deps.pools.lastLink(current.endpoint, current.protocol),
+      tries: this.#tries,
+      requestBytes: (this.#body?.receivedBytes ?? 0) + this.#upgradedBytes,
+      responseBytes: this.#responseBytes,
+      grpcStatus: this.#grpcStatus,
+      failure: this.#failure,
+    });
+  }
+}
+
+function isRetriedStatus(policy: RetryPolicy, status: number): boolean {
+  return shouldRetry(policy, 0, { kind: 'status', status });
+}
