@@ -10,14 +10,13 @@ import type { Preset } from '../config/preset.ts';
 import type { PolicyKey, Workload } from '../mesh/model.ts';
 import type { MeshView } from '../mesh/view.ts';
 import { waypointIdentities } from '../mesh/waypoint.ts';
-import { evaluateL4, type L4Connection, type L4Options, l4DenialText } from '../policy/l4.ts';
+import { evaluateL4, type L4Connection, l4DenialText } from '../policy/l4.ts';
 import type { ZtunnelSettings } from './settings.ts';
 
 export interface AuthorizationContext {
   readonly mesh: MeshView;
   readonly preset: Preset;
   readonly settings: ZtunnelSettings;
-  readonly emptyDenyMatch: L4Options['emptyDenyMatch'];
   readonly grace: UnknownPolicyGrace;
 }
 
@@ -38,7 +37,7 @@ export function authorize(
   connection: Omit<L4Connection, 'peer'>,
   context: AuthorizationContext,
 ): Authorization {
-  const { mesh, preset, settings, emptyDenyMatch } = context;
+  const { mesh, preset, settings } = context;
   const inForce = mesh.policiesFor(workload);
   const anyPolicy = inForce.policies.length > 0 || inForce.missing.length > 0;
   if (preset.onlyWaypointBehindPolicies && workload.waypoint !== undefined && anyPolicy) {
@@ -48,7 +47,10 @@ export function authorize(
   }
   const graceMs = settings.unknownPolicy === 'deny' ? context.grace.remainingMs(workload, inForce.missing) : 0;
   const unknownPolicy = graceMs > 0 ? 'skip' : settings.unknownPolicy;
-  const verdict = evaluateL4({ ...connection, peer }, inForce, { unknownPolicy, emptyDenyMatch });
+  const verdict = evaluateL4({ ...connection, peer }, inForce, {
+    unknownPolicy,
+    emptyDenyMatch: settings.emptyDenyMatch,
+  });
   if (verdict.kind === 'deny') {
     return deny(l4DenialText(verdict), verdict.emptyMatch ? verdict.policy : undefined);
   }

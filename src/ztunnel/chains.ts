@@ -15,7 +15,7 @@ export interface FilterChain {
   readonly kind: 'waypoint' | 'service' | 'pod' | 'passthrough' | 'blackhole';
   /** The object and the field that led here, for logs and dumps. */
   readonly reason: string;
-  readonly hop: string;
+  readonly hop: string | undefined;
 }
 
 /** The owner of a chain: any record of the mesh. */

@@ -9,8 +9,8 @@ import type { GatewayAddress, Service, ServicePort, Workload } from '../mesh/mod
 export interface ChainNames {
   readonly chain: string;
   readonly cluster: string;
-  /** What closes an access log line of this chain in the article's vocabulary. */
-  readonly hop: string;
+  /** What the access log calls the hop in the article's vocabulary; today's has no such words. */
+  readonly hop: string | undefined;
 }
 
 export interface Names {
@@ -24,8 +24,8 @@ export interface Names {
   /** Cluster of everything that is delivered to an application. */
   readonly application: string;
   /** Hops of the receiving side. */
-  readonly inboundHop: string;
-  readonly plaintextHop: string;
+  readonly inboundHop: string | undefined;
+  readonly plaintextHop: string | undefined;
   /** `waypoint`: its identity, or the name it is known by while it has no endpoints. */
   waypoint(source: SpiffeId, waypoint: string, gateway: GatewayAddress): ChainNames;
   service(source: SpiffeId, service: Service, port: ServicePort): ChainNames;
@@ -70,24 +70,24 @@ const today: Names = {
   outboundListener: 'outbound',
   inboundListener: 'inbound',
   plaintextListener: 'inbound-passthrough',
-  passthrough: { chain: 'outbound|passthrough', cluster: 'passthrough', hop: 'outbound passthrough' },
-  blackhole: { chain: 'outbound|blackhole', cluster: 'blackhole', hop: 'outbound blackhole' },
+  passthrough: { chain: 'outbound|passthrough', cluster: 'passthrough', hop: undefined },
+  blackhole: { chain: 'outbound|blackhole', cluster: 'blackhole', hop: undefined },
   inboundBlackhole: 'inbound|blackhole',
   plaintextBlackhole: 'inbound-passthrough|blackhole',
   application: 'application',
-  inboundHop: 'inbound',
-  plaintextHop: 'inbound passthrough',
+  inboundHop: undefined,
+  plaintextHop: undefined,
   waypoint(source, _waypoint, gateway) {
     const name = `outbound|waypoint|${gatewayText(gateway)}|${source}`;
-    return { chain: name, cluster: name, hop: 'outbound waypoint' };
+    return { chain: name, cluster: name, hop: undefined };
   },
   service(source, service, port) {
     const name = `outbound|${port.servicePort}|${service.hostname}|${source}`;
-    return { chain: name, cluster: name, hop: 'outbound service' };
+    return { chain: name, cluster: name, hop: undefined };
   },
   pod(source, _workload, ip) {
     const name = `outbound|pod|${ip}|${source}`;
-    return { chain: name, cluster: name, hop: 'outbound pod' };
+    return { chain: name, cluster: name, hop: undefined };
   },
   inboundChain: (ip) => `inbound|${ip}`,
   tunnelListener: (source) => `tunnel|${source}`,

@@ -14,12 +14,22 @@ export interface ZtunnelSettings {
   /** A policy that a workload names and nobody sent: refuse once the grace is over, or read on without it. */
   readonly unknownPolicy: 'deny' | 'skip';
   readonly unknownPolicyGraceMs: number;
+  /** What a DENY's match without any condition means (istiod-observed.md, Policies). */
+  readonly emptyDenyMatch: 'match' | 'ignore';
   /** Foreign source addresses may be used (IP_TRANSPARENT is allowed to us). */
   readonly spoofing: boolean;
+  /** Listeners take connections for foreign addresses (TPROXY). */
+  readonly transparentListeners: boolean;
+  /** Listeners carry the preset's marks: return-path variant E. Without: variant R (seed-design.md §3.3). */
+  readonly listenerMarks: boolean;
+  /** A new process may listen before the old one has left. */
+  readonly reusePort: boolean;
   /** Deliver to application tunnels over loopback. */
   readonly localhostAppTunnel: boolean;
   /** `baggage` in our answers to CONNECT. */
   readonly responseBaggage: boolean;
+  /** Live connections of one workload, each direction counting; more are refused. */
+  readonly maxConnectionsPerWorkload: number;
   readonly ports: ZtunnelPorts;
 }
 
@@ -41,9 +51,14 @@ export const defaultZtunnelSettings: ZtunnelSettings = {
   outboundPolicy: 'ALLOW_ANY',
   unknownPolicy: 'deny',
   unknownPolicyGraceMs: 5000,
+  emptyDenyMatch: 'match',
   spoofing: true,
+  transparentListeners: true,
+  listenerMarks: true,
+  reusePort: true,
   localhostAppTunnel: true,
   responseBaggage: true,
+  maxConnectionsPerWorkload: 16_384,
   ports: defaultPorts,
 };
 

@@ -107,7 +107,6 @@ export function makeBench(
       preset,
       settings,
       sockets,
-      emptyDenyMatch: 'match',
       grace,
       workloadAt: (ip) => {
         const workload = mesh.workloadByAddress('', ip);

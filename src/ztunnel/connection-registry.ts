@@ -1,0 +1,190 @@
+/**
+ * Live connections by the workload of this node they belong to: for dumps, for limits per workload, and for deciding
+ * again when a policy or a workload changes (design rule 8, ztunnel.md §5.4).
+ *
+ * I1: a connection that its policies no longer allow is stopped; one whose workload is gone is stopped in any case.
+ * I2: a change looks only at connections of workloads it can concern, in slices, so that no turn of the loop is long.
+ */
+import { formatSocketAddress, type SocketAddress } from '../base/address.ts';
+import type { Clock, Timer } from '../base/clock.ts';
+import { AmbitError } from '../base/errors.ts';
+import type { Join } from '../hbone/seam.ts';
+import type { L4Policy, MeshChange, Workload } from '../mesh/model.ts';
+import type { MeshView } from '../mesh/view.ts';
+import type { Hop } from './hop.ts';
+
+/** What a look again says. `later`: nothing can be said before that. */
+export type Recheck =
+  | { readonly kind: 'keep' }
+  | { readonly kind: 'stop'; readonly reason: string }
+  | { readonly kind: 'later'; readonly inMs: number };
+
+export interface ConnectionEntry {
+  readonly hop: Hop;
+  readonly join: Join;
+  /** The workload of this node: the destination of inbound, the source of outbound. */
+  readonly workload: Workload | undefined;
+  readonly originalDestination: SocketAddress;
+  readonly protocol: 'HBONE' | 'TCP';
+  /** Decides again; undefined: nothing but its workload's end concerns it. */
+  readonly recheck?: () => Recheck;
+}
+
+export interface ConnectionDump {
+  readonly src: string;
+  readonly originalDst: string;
+  readonly actualDst: string;
+  readonly protocol: 'HBONE' | 'TCP';
+}
+
+export interface WorkloadConnections {
+  readonly inbound: readonly ConnectionDump[];
+  readonly outbound: readonly ConnectionDump[];
+}
+
+const sliceSize = 256;
+const noWorkload = '';
+
+export class ConnectionRegistry {
+  readonly #mesh: MeshView;
+  readonly #clock: Clock;
+  readonly #maxPerWorkload: number;
+  readonly #byWorkload = new Map<string, Set<ConnectionEntry>>();
+  readonly #toCheck = new Set<ConnectionEntry>();
+  readonly #later = new Map<string, Timer>();
+  readonly #stopListening: () => void;
+  #checking = false;
+
+  constructor(mesh: MeshView, clock: Clock, maxPerWorkload = 16_384) {
+    this.#mesh = mesh;
+    this.#clock = clock;
+    this.#maxPerWorkload = maxPerWorkload;
+    this.#stopListening = mesh.onChange((change) => this.#changed(change));
+  }
+
+  /** Whether the workload may have one more connection. */
+  hasRoom(workload: Workload | undefined): boolean {
+    return (this.#byWorkload.get(workload?.uid ?? noWorkload)?.size ?? 0) < this.#maxPerWorkload;
+  }
+
+  /** Keeps it until its hop is over. */
+  add(entry: ConnectionEntry): void {
+    if (entry.hop.over) return;
+    const uid = entry.workload?.uid ?? noWorkload;
+    const ofWorkload = this.#byWorkload.get(uid) ?? new Set();
+    this.#byWorkload.set(uid, ofWorkload.add(entry));
+    entry.hop.onEnd(() => {
+      this.#toCheck.delete(entry);
+      ofWorkload.delete(entry);
+      if (ofWorkload.size === 0 && this.#byWorkload.get(uid) === ofWorkload) this.#byWorkload.delete(uid);
+    });
+  }
+
+  get size(): number {
+    let size = 0;
+    for (const entries of this.#byWorkload.values()) size += entries.size;
+    return size;
+  }
+
+  /** Ends everything of a workload. */
+  stopWorkload(uid: string, reason: string): void {
+    for (const entry of [...(this.#byWorkload.get(uid) ?? [])]) stop(entry, reason, '-');
+  }
+
+  /** Ends everything. */
+  stopAll(reason: string): void {
+    for (const uid of [...this.#byWorkload.keys()]) this.stopWorkload(uid, reason);
+  }
+
+  /** Brings byte counters up to date: call before a scrape. */
+  flush(): void {
+    for (const entries of this.#byWorkload.values()) for (const entry of entries) entry.hop.flush();
+  }
+
+  dump(uid: string): WorkloadConnections {
+    const inbound: ConnectionDump[] = [];
+    const outbound: ConnectionDump[] = [];
+    for (const { hop, originalDestination, protocol } of this.#byWorkload.get(uid) ?? []) {
+      const { source, destination, direction } = hop.facts;
+      (direction === 'inbound' ? inbound : outbound).push({
+        src: formatSocketAddress(source.address),
+        originalDst: formatSocketAddress(originalDestination),
+        actualDst: formatSocketAddress(hop.dialled ?? destination.address),
+        protocol,
+      });
+    }
+    return { inbound, outbound };
+  }
+
+  close(): void {
+    this.#stopListening();
+    for (const timer of this.#later.values()) timer.cancel();
+    this.#later.clear();
+    this.#toCheck.clear();
+  }
+
+  #changed(change: MeshChange): void {
+    for (const uid of change.removedWorkloads) {
+      // One that was removed and put back in one change is still there.
+      if (this.#mesh.workload(uid) === undefined) this.stopWorkload(uid, 'connection closed: its workload has left');
+    }
+    const changedRecords = change.workloads.length > 0 || change.services.length > 0;
+    for (const [uid, entries] of this.#byWorkload) {
+      const workload = this.#mesh.workload(uid);
+      if (workload === undefined) continue;
+      const concerned =
+        change.removedPolicies.length > 0 ||
+        change.policies.some((policy) => concerns(policy, workload)) ||
+        change.workloads.includes(workload) ||
+        // Whom a waypoint's pod admits follows from the waypoint's own records.
+        (changedRecords && workload.waypoint !== undefined);
+      if (concerned) for (const entry of entries) if (entry.recheck !== undefined) this.#toCheck.add(entry);
+    }
+    this.#check();
+  }
+
+  #check(): void {
+    if (this.#checking || this.#toCheck.size === 0) return;
+    this.#checking = true;
+    let left = sliceSize;
+    for (const entry of this.#toCheck) {
+      if (left-- === 0) break;
+      this.#toCheck.delete(entry);
+      this.#checkOne(entry);
+    }
+    this.#checking = false;
+    if (this.#toCheck.size > 0) setImmediate(() => this.#check());
+  }
+
+  #checkOne(entry: ConnectionEntry): void {
+    const answer = entry.recheck?.() ?? { kind: 'keep' };
+    if (answer.kind === 'stop') stop(entry, `connection closed due to policy change: ${answer.reason}`, 'DENY');
+    if (answer.kind === 'later') this.#again(entry.workload?.uid ?? noWorkload, answer.inMs);
+  }
+
+  /** One timer a workload, however many of its connections wait. */
+  #again(uid: string, inMs: number): void {
+    if (this.#later.has(uid)) return;
+    const timer = this.#clock.after(inMs, () => {
+      this.#later.delete(uid);
+      for (const entry of this.#byWorkload.get(uid) ?? []) if (entry.recheck !== undefined) this.#toCheck.add(entry);
+      this.#check();
+    });
+    this.#later.set(uid, timer);
+  }
+}
+
+function concerns(policy: L4Policy, workload: Workload): boolean {
+  switch (policy.scope) {
+    case 'global':
+      return true;
+    case 'namespace':
+      return policy.namespace === workload.namespace;
+    case 'workload':
+      return workload.authorizationPolicies.includes(policy.key);
+  }
+}
+
+function stop(entry: ConnectionEntry, reason: string, flag: 'DENY' | '-'): void {
+  entry.join.stop(new AmbitError(reason, { code: 'ZTUNNEL_CONNECTION_STOPPED', origin: 'local', flag }));
+}

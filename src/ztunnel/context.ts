@@ -1,0 +1,102 @@
+/**
+ * What the three listeners share: the programme's services, and the place whose traffic they serve (the node, or one
+ * pod). One set of code for both; a place only says where sockets are made and whose they are.
+ */
+import type { Clock } from '../base/clock.ts';
+import type { Logger } from '../base/logger.ts';
+import type { Random } from '../base/random.ts';
+import type { Preset } from '../config/preset.ts';
+import type { Relay } from '../hbone/seam.ts';
+import type { SecretStore } from '../identity/secret.ts';
+import type { PolicyKey, Workload } from '../mesh/model.ts';
+import type { MeshView } from '../mesh/view.ts';
+import type { ListenSpec, NetworkNamespace } from '../net/socket-spec.ts';
+import type { AccessLog, TrafficMetrics } from '../telemetry/traffic.ts';
+import type { UnknownPolicyGrace } from './authorization.ts';
+import type { ConnectionRegistry } from './connection-registry.ts';
+import type { DecisionWaiter } from './decision-waiter.ts';
+import type { InboundContext } from './inbound-decision.ts';
+import type { FilterChainMatcher } from './matcher.ts';
+import type { Names } from './names.ts';
+import type { OutboundContext } from './outbound-decision.ts';
+import type { PeerMemory } from './peer-memory.ts';
+import type { ZtunnelSettings } from './settings.ts';
+
+export interface ZtunnelServices {
+  readonly preset: Preset;
+  readonly names: Names;
+  readonly settings: ZtunnelSettings;
+  readonly mesh: MeshView;
+  readonly relay: Relay;
+  readonly secrets: SecretStore;
+  readonly registry: ConnectionRegistry;
+  readonly waiter: DecisionWaiter;
+  readonly grace: UnknownPolicyGrace;
+  readonly peers: PeerMemory;
+  readonly traffic: TrafficMetrics;
+  readonly accessLog: AccessLog;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  /** One address of a name; undefined when there is none. Never rejects. */
+  readonly resolve: (hostname: string) => Promise<string | undefined>;
+  /** Warned of, and counted, when a DENY matched by an empty match alone. */
+  readonly emptyMatches: { warn(policy: PolicyKey): void };
+  readonly matcher: FilterChainMatcher;
+  /** Where a workload is served by this process, for delivery without a network in between. */
+  readonly placeOf: (workload: Workload) => Place | undefined;
+  readonly deliversLocally: (workload: Workload) => boolean;
+}
+
+/** Whose traffic a set of listeners serves. */
+export interface Place {
+  /** For logs. */
+  readonly name: string;
+  readonly namespace: NetworkNamespace | undefined;
+  /** What the listeners bind to. */
+  readonly ip: string;
+  /** The workload a captured client is; undefined while unknown. */
+  readonly sourceAt: (ip: string) => Workload | undefined;
+  /** The workload served here that has the address. */
+  readonly workloadAt: (ip: string) => Workload | undefined;
+}
+
+export function outboundContext(services: ZtunnelServices, place: Place): OutboundContext {
+  const { mesh, matcher, settings, random } = services;
+  return {
+    mesh,
+    matcher,
+    settings,
+    random,
+    sockets: socketRules(services, place),
+    deliversLocally: services.deliversLocally,
+  };
+}
+
+export function inboundContext(services: ZtunnelServices, place: Place): InboundContext {
+  const { mesh, preset, settings, grace } = services;
+  return { mesh, preset, settings, grace, sockets: socketRules(services, place), workloadAt: place.workloadAt };
+}
+
+export function listenSpec(
+  services: ZtunnelServices,
+  place: Place,
+  side: 'outbound' | 'inbound',
+  port: number,
+): ListenSpec {
+  const { preset, settings } = services;
+  const mark = side === 'outbound' ? preset.marks.outboundListener : preset.marks.inboundListener;
+  return {
+    ip: place.ip,
+    port,
+    transparent: settings.transparentListeners,
+    mark: settings.listenerMarks ? mark : undefined,
+    namespace: place.namespace,
+    reusePort: settings.reusePort,
+    redirected: preset.originalDestination === 'redirect',
+  };
+}
+
+function socketRules(services: ZtunnelServices, place: Place) {
+  return { preset: services.preset, namespace: place.namespace, spoofing: services.settings.spoofing };
+}

@@ -1,0 +1,45 @@
+/**
+ * Waiting for the mesh to know enough to decide: an attempt is repeated after each change, until it answers or its time
+ * is over. Bounded in number; beyond the limit nobody waits, and what cannot be decided is refused.
+ */
+import type { Clock } from '../base/clock.ts';
+import type { MeshView } from '../mesh/view.ts';
+
+export class DecisionWaiter {
+  readonly #mesh: MeshView;
+  readonly #clock: Clock;
+  readonly #limit: number;
+  readonly #waiting = new Set<() => void>();
+
+  constructor(mesh: MeshView, clock: Clock, limit = 4096) {
+    this.#mesh = mesh;
+    this.#clock = clock;
+    this.#limit = limit;
+    mesh.onChange(() => {
+      for (const attempt of [...this.#waiting]) attempt();
+    });
+  }
+
+  get waiting(): number {
+    return this.#waiting.size;
+  }
+
+  /** The first answer of `attempt` that is not undefined; undefined when there was none in time. Never rejects. */
+  until<T>(forMs: number, attempt: () => T | undefined): Promise<T | undefined> {
+    const first = this.#mesh.complete ? attempt() : undefined;
+    if (first !== undefined || this.#waiting.size >= this.#limit) return Promise.resolve(first);
+    return new Promise((resolve) => {
+      const settle = (answer: T | undefined) => {
+        timer.cancel();
+        this.#waiting.delete(again);
+        resolve(answer);
+      };
+      const again = () => {
+        const answer = attempt();
+        if (answer !== undefined) settle(answer);
+      };
+      const timer = this.#clock.after(forMs, () => settle(attempt()));
+      this.#waiting.add(again);
+    });
+  }
+}

@@ -1,0 +1,120 @@
+/**
+ * What arriving tunnels have in common, over the network or in process: patience with policies under way, who the source
+ * is, the hop's record, and deciding again later.
+ */
+import { canonicalIp, splitHostPort } from '../base/address.ts';
+import type { SpiffeId } from '../base/spiffe.ts';
+import type { Workload } from '../mesh/model.ts';
+import type { MeshView } from '../mesh/view.ts';
+import type { Recheck } from './connection-registry.ts';
+import type { ZtunnelServices } from './context.ts';
+import type { DecisionWaiter } from './decision-waiter.ts';
+import { Hop, logDenied } from './hop.ts';
+import type { InboundDecision, InboundEvent } from './inbound-decision.ts';
+
+interface Waiting {
+  readonly kind: 'wait';
+  readonly forMs: number;
+}
+
+/** Decides; while the answer is to wait, after each change again. Undefined: it could not be decided in time. */
+export function settle<T extends { readonly kind: string }>(
+  decide: () => T | Waiting,
+  waiter: DecisionWaiter,
+): T | Promise<T | undefined> {
+  const first = decide();
+  if (!isWaiting(first)) return first;
+  return waiter.until(first.forMs, () => {
+    const next = decide();
+    return isWaiting(next) ? undefined : next;
+  });
+}
+
+/** A decision made again for a live connection. */
+export function recheck(decide: () => { readonly kind: string; readonly reason?: string } | Waiting): Recheck {
+  const again = decide();
+  if (isWaiting(again)) return { kind: 'later', inMs: again.forMs };
+  return again.kind === 'refuse' ? { kind: 'stop', reason: again.reason ?? 'refused' } : { kind: 'keep' };
+}
+
+/**
+ * The workload behind a peer, for logs and metrics. An address, from the socket or from `forwarded`, counts only when
+ * the workload that has it owns the identity the peer has proven.
+ */
+export function sourceWorkload(
+  mesh: MeshView,
+  network: string,
+  identity: SpiffeId,
+  peerIp: string,
+  forwarded: string | undefined,
+): Workload | undefined {
+  for (const ip of [peerIp, forwardedFor(forwarded)]) {
+    const workload = ip === undefined ? undefined : mesh.workloadByAddress(network, ip);
+    if (workload?.identity === identity) return workload;
+  }
+  return undefined;
+}
+
+export interface Arrival {
+  readonly event: InboundEvent;
+  readonly source: Workload | undefined;
+  readonly forwarded: string | undefined;
+}
+
+/** The record of an arrival whose workload is known, from before anything is dialled. */
+export function inboundHop(services: ZtunnelServices, arrival: Arrival, workload: Workload): Hop {
+  const { event, source, forwarded } = arrival;
+  const { mesh, names } = services;
+  return new Hop(
+    {
+      direction: 'inbound',
+      source: { address: event.peer, workload: source, identity: event.peerIdentity },
+      destination: { address: event.local, workload, identity: workload.identity },
+      authority: event.authority,
+      service: serviceOf(mesh, workload, event.authority, forwarded),
+      hop: names.inboundHop,
+    },
+    services,
+  );
+}
+
+/** Logs a refusal: with everything known when policy decided, else as what never became a connection. */
+export function recordRefusal(
+  services: ZtunnelServices,
+  arrival: Arrival,
+  decision: Extract<InboundDecision, { kind: 'refuse' }>,
+): void {
+  const { event } = arrival;
+  if (decision.emptyMatchOf !== undefined) services.emptyMatches.warn(decision.emptyMatchOf);
+  if (decision.flag === 'DENY' && decision.workload !== undefined) {
+    inboundHop(services, arrival, decision.workload).refused(policyRejection(decision.reason), 'DENY');
+  } else {
+    logDenied(services.accessLog, 'inbound', event.peer, event.local, decision.reason, services.names.inboundHop);
+  }
+}
+
+export function policyRejection(reason: string): string {
+  return `connection closed due to policy rejection: ${reason}`;
+}
+
+/** The host the client addressed when it is one of the workload's services, else the first that uses the port. */
+function serviceOf(mesh: MeshView, workload: Workload, authority: string, forwarded: string | undefined) {
+  const host = forwarded === undefined ? undefined : /;\s*host="?([^";,]+)"?/.exec(forwarded)?.[1];
+  const target = splitHostPort(authority);
+  let byPort: string | undefined;
+  for (const [key, ports] of workload.services) {
+    const service = mesh.service(key);
+    if (service !== undefined && (service.hostname === host || service.hostname === target?.host)) return service;
+    if (byPort === undefined && [...ports.values()].some((port) => port === target?.port)) byPort = key;
+  }
+  return byPort === undefined ? undefined : mesh.service(byPort);
+}
+
+function forwardedFor(forwarded: string | undefined): string | undefined {
+  const value = forwarded === undefined ? undefined : /^\s*for="?([^";,]+)"?/.exec(forwarded)?.[1];
+  return value === undefined ? undefined : canonicalIp(splitHostPort(value)?.host ?? value);
+}
+
+function isWaiting(decision: { readonly kind: string }): decision is Waiting {
+  return decision.kind === 'wait';
+}

@@ -1,0 +1,87 @@
+/** The plaintext listener (15006): what reaches a pod from outside the mesh (ztunnel.md §4.5, seed-design.md R54). */
+import { errorText } from '../base/errors.ts';
+import type { CapturedConnection, RunningListener } from '../hbone/seam.ts';
+import { inboundContext, listenSpec, type Place, type ZtunnelServices } from './context.ts';
+import { Hop, logDenied } from './hop.ts';
+import { policyRejection, recheck, settle } from './inbound-flow.ts';
+import { decidePlaintext, type PlaintextDecision, type PlaintextEvent } from './inbound-passthrough-decision.ts';
+
+type Settled = Exclude<PlaintextDecision, { kind: 'wait' }>;
+
+/** Rejects when the listener cannot be made. */
+export function startInboundPassthrough(services: ZtunnelServices, place: Place): Promise<RunningListener> {
+  const listen = listenSpec(services, place, 'inbound', services.settings.ports.inboundPlaintext);
+  return services.relay.capture(listen, (connection) => accept(connection, services, place));
+}
+
+function accept(connection: CapturedConnection, services: ZtunnelServices, place: Place): void {
+  const event: PlaintextEvent = { client: connection.peer, destination: connection.originalDestination };
+  const context = inboundContext(services, place);
+  const decide = () => decidePlaintext(event, context);
+  const decided = settle(decide, services.waiter);
+  if (!(decided instanceof Promise)) {
+    carryOut(connection, event, decided, decide, services);
+    return;
+  }
+  decided
+    .then((decision) => {
+      if (!connection.gone) carryOut(connection, event, decision, decide, services);
+    })
+    .catch((error: unknown) => {
+      services.logger.error('plaintext connection failed inside', { error: errorText(error) });
+      connection.refuse();
+    });
+}
+
+function carryOut(
+  connection: CapturedConnection,
+  event: PlaintextEvent,
+  decision: Settled | undefined,
+  decide: () => PlaintextDecision,
+  services: ZtunnelServices,
+): void {
+  const { accessLog, names, registry, mesh, settings } = services;
+  const { client, destination } = event;
+  const workload = decision?.workload;
+  if (workload === undefined) {
+    connection.refuse();
+    const reason = decision?.reason ?? 'policies could not be decided in time';
+    logDenied(accessLog, 'inbound', client, destination, reason, names.plaintextHop);
+    return;
+  }
+  const hop = new Hop(
+    {
+      direction: 'inbound',
+      source: {
+        address: client,
+        workload: mesh.workloadByAddress(settings.network, client.ip),
+        identity: undefined,
+      },
+      destination: { address: destination, workload, identity: undefined },
+      authority: undefined,
+      service: undefined,
+      hop: names.plaintextHop,
+    },
+    services,
+  );
+  if (decision?.kind !== 'dial' || !registry.hasRoom(workload)) {
+    connection.refuse();
+    if (decision?.kind === 'refuse') {
+      if (decision.emptyMatchOf !== undefined) services.emptyMatches.warn(decision.emptyMatchOf);
+      hop.refused(policyRejection(decision.reason), decision.flag);
+    } else {
+      hop.refused(`too many connections of ${workload.namespace}/${workload.name}`, 'CONNECT');
+    }
+    return;
+  }
+  const join = connection.dial(decision.destination, decision.socket, hop);
+  hop.attach(join);
+  registry.add({
+    hop,
+    join,
+    workload,
+    originalDestination: destination,
+    protocol: 'TCP',
+    recheck: () => recheck(decide),
+  });
+}

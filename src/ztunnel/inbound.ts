@@ -1,0 +1,88 @@
+/**
+ * The HBONE listener (15008): TLS with the certificate of the workload the connection was made to, then each CONNECT
+ * decided on its own and delivered (ztunnel.md §4.1, seed-design.md §2 steps 9 and 10).
+ */
+import { parseSpiffeId } from '../base/spiffe.ts';
+import type { ConnectRequest, ConnectVerdict, RunningListener } from '../hbone/seam.ts';
+import { inboundContext, listenSpec, type Place, type ZtunnelServices } from './context.ts';
+import { logDenied } from './hop.ts';
+import { decideInbound, type InboundDecision, type InboundEvent } from './inbound-decision.ts';
+import { type Arrival, inboundHop, recheck, recordRefusal, settle, sourceWorkload } from './inbound-flow.ts';
+import { encodeProxyPreface } from './proxy-preface.ts';
+
+const maxStreamsPerSession = 200;
+
+/** Rejects when the listener cannot be made. */
+export function startInbound(services: ZtunnelServices, place: Place): Promise<RunningListener> {
+  const { relay, secrets, settings, accessLog, names } = services;
+  return relay.serve(listenSpec(services, place, 'inbound', settings.ports.inbound), {
+    maxStreamsPerSession,
+    secretFor(local) {
+      const workload = place.workloadAt(local.ip);
+      return workload === undefined ? undefined : secrets.current(workload.identity);
+    },
+    trusts: (trustDomain, localIdentity) => parseSpiffeId(localIdentity)?.trustDomain === trustDomain,
+    onConnect: (request) => answer(request, services, place),
+    onDenied: (peer, local, error) => logDenied(accessLog, 'inbound', peer, local, error.message, names.inboundHop),
+  });
+}
+
+function answer(
+  request: ConnectRequest,
+  services: ZtunnelServices,
+  place: Place,
+): ConnectVerdict | Promise<ConnectVerdict> {
+  const { peerIdentity, peer, local, authority } = request;
+  const event: InboundEvent = { peerIdentity, peer, source: peer.ip, local, authority };
+  const forwarded = request.header('forwarded');
+  const source = sourceWorkload(services.mesh, services.settings.network, peerIdentity, peer.ip, forwarded);
+  const arrival: Arrival = { event, source, forwarded };
+  const context = inboundContext(services, place);
+  const decided = settle(() => decideInbound(event, context), services.waiter);
+  return decided instanceof Promise
+    ? decided.then((decision) => verdict(decision, arrival, services, place))
+    : verdict(decided, arrival, services, place);
+}
+
+function verdict(
+  decision: Exclude<InboundDecision, { kind: 'wait' }> | undefined,
+  arrival: Arrival,
+  services: ZtunnelServices,
+  place: Place,
+): ConnectVerdict {
+  if (decision === undefined) {
+    const { peer, local } = arrival.event;
+    logDenied(services.accessLog, 'inbound', peer, local, 'policies could not be decided in time');
+    return { kind: 'refuse', status: 503, headers: [] };
+  }
+  if (decision.kind === 'refuse') {
+    recordRefusal(services, arrival, decision);
+    return { kind: 'refuse', status: decision.status, headers: [] };
+  }
+  const { workload, destination, socket, headers, preface } = decision;
+  const hop = inboundHop(services, arrival, workload);
+  if (!services.registry.hasRoom(workload)) {
+    hop.refused(`too many connections of ${workload.namespace}/${workload.name}`, 'CONNECT');
+    return { kind: 'refuse', status: 503, headers: [] };
+  }
+  const context = inboundContext(services, place);
+  return {
+    kind: 'dial',
+    destination,
+    socket,
+    headers,
+    observer: hop,
+    ...(preface === undefined ? {} : { preface: encodeProxyPreface(preface) }),
+    joined(join) {
+      hop.attach(join);
+      services.registry.add({
+        hop,
+        join,
+        workload,
+        originalDestination: destination,
+        protocol: 'HBONE',
+        recheck: () => recheck(() => decideInbound(arrival.event, context)),
+      });
+    },
+  };
+}

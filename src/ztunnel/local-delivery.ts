@@ -1,0 +1,111 @@
+/**
+ * Delivery to a workload this process serves itself: no tunnel, but the same two identities, the same policies and both
+ * log lines as over the network (design §1).
+ *
+ * I1: both ends have a valid certificate at this moment and one trust domain, else nothing is delivered.
+ */
+import type { CapturedConnection, Join, JoinObserver } from '../hbone/seam.ts';
+import { inboundContext, type ZtunnelServices } from './context.ts';
+import type { Hop } from './hop.ts';
+import { decideInbound, type InboundDecision, type InboundEvent } from './inbound-decision.ts';
+import { type Arrival, inboundHop, recheck, recordRefusal, settle } from './inbound-flow.ts';
+import type { OutboundDecision } from './outbound-decision.ts';
+import { encodeProxyPreface } from './proxy-preface.ts';
+
+type LocalDecision = Extract<OutboundDecision, { kind: 'local' }>;
+
+/** Never dials before everything is decided. `running` gets the join of the outbound side. */
+export async function deliverLocally(
+  services: ZtunnelServices,
+  connection: CapturedConnection,
+  decision: LocalDecision,
+  outbound: Hop,
+  running: (join: Join) => void,
+): Promise<void> {
+  const source = outbound.facts.source.workload;
+  const place = services.placeOf(decision.endpoint);
+  if (source === undefined || place === undefined) {
+    refuse(connection, outbound, 'the workload is not served here any more');
+    return;
+  }
+  const { peer } = connection;
+  const { target, authority, headers } = decision.request;
+  const event: InboundEvent = {
+    peerIdentity: source.identity,
+    peer,
+    // What the application would see had the tunnel gone over the network: its connection's own address.
+    source: services.preset.sourceToPod === 'own' ? undefined : peer.ip,
+    local: target.peer,
+    authority,
+  };
+  const arrival: Arrival = { event, source, forwarded: headers.find(([name]) => name === 'forwarded')?.[1] };
+  const problem = await identityProblem(services, decision, source.trustDomain);
+  if (problem !== undefined) {
+    refuse(connection, outbound, problem);
+    return;
+  }
+  const context = inboundContext(services, place);
+  const decide = () => decideInbound(event, context);
+  const inbound = await settle<Exclude<InboundDecision, { kind: 'wait' }>>(decide, services.waiter);
+  if (inbound === undefined || inbound.kind === 'refuse') {
+    if (inbound !== undefined) recordRefusal(services, arrival, inbound);
+    refuse(connection, outbound, `http status: ${inbound?.status ?? 503}`);
+    return;
+  }
+  const { workload, destination, socket, preface } = inbound;
+  const inboundSide = inboundHop(services, arrival, workload);
+  if (!services.registry.hasRoom(workload)) {
+    inboundSide.refused(`too many connections of ${workload.namespace}/${workload.name}`, 'CONNECT');
+    refuse(connection, outbound, 'http status: 503');
+    return;
+  }
+  const bytes = preface === undefined ? undefined : encodeProxyPreface(preface);
+  const join = connection.dial(destination, socket, bothSides(outbound, inboundSide, decision), bytes);
+  inboundSide.attach(join);
+  services.registry.add({
+    hop: inboundSide,
+    join,
+    workload,
+    originalDestination: destination,
+    protocol: 'HBONE',
+    recheck: () => recheck(decide),
+  });
+  running(join);
+}
+
+async function identityProblem(
+  services: ZtunnelServices,
+  decision: LocalDecision,
+  sourceTrustDomain: string,
+): Promise<string | undefined> {
+  const { endpoint, request } = decision;
+  if (endpoint.trustDomain !== sourceTrustDomain) {
+    return `trust domain ${sourceTrustDomain} is not ${endpoint.trustDomain}`;
+  }
+  for (const identity of [request.target.sourceIdentity, endpoint.identity]) {
+    const state = await services.secrets.acquire(identity);
+    if (state.kind === 'unavailable') return `no valid certificate for ${identity}: ${state.reason}`;
+  }
+  return undefined;
+}
+
+/** The outbound side reports the tunnel's address, as if it had gone over the network. */
+function bothSides(outbound: Hop, inbound: Hop, decision: LocalDecision): JoinObserver {
+  const { peer } = decision.request.target;
+  return {
+    established(facts) {
+      inbound.established(facts);
+      outbound.established({ ...facts, peer });
+    },
+    ended(end) {
+      inbound.ended(end);
+      const established = end.established === undefined ? undefined : { ...end.established, peer };
+      outbound.ended({ ...end, established });
+    },
+  };
+}
+
+function refuse(connection: CapturedConnection, outbound: Hop, reason: string): void {
+  connection.refuse();
+  outbound.refused(reason, 'CONNECT');
+}

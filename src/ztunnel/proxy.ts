@@ -1,0 +1,51 @@
+/**
+ * One set of listeners for one place: outbound, inbound, plaintext. Made together or not at all.
+ *
+ * I1: it is only started once the mesh is complete; before that a listener does not exist (design §4 rule 1).
+ */
+import { AmbitError } from '../base/errors.ts';
+import type { RunningListener } from '../hbone/seam.ts';
+import type { Place, ZtunnelServices } from './context.ts';
+import { startInbound } from './inbound.ts';
+import { startInboundPassthrough } from './inbound-passthrough.ts';
+import { startOutbound } from './outbound.ts';
+
+export interface RunningProxy {
+  readonly outbound: RunningListener;
+  readonly inbound: RunningListener;
+  readonly plaintext: RunningListener;
+  /** Stops accepting; live connections go on. */
+  close(): Promise<void>;
+  /** Ends what is left. */
+  destroy(): void;
+}
+
+/** Rejects when a listener cannot be made; those made before are closed again. */
+export async function startProxy(services: ZtunnelServices, place: Place): Promise<RunningProxy> {
+  if (!services.mesh.complete) {
+    const message = `no listener for ${place.name} before the mesh is known`;
+    throw new AmbitError(message, { code: 'ZTUNNEL_MESH_INCOMPLETE', origin: 'local' });
+  }
+  const started: RunningListener[] = [];
+  try {
+    // Inbound first: a pod that can be reached, but cannot reach others, does less harm than the reverse.
+    for (const start of [startInbound, startInboundPassthrough, startOutbound]) {
+      started.push(await start(services, place));
+    }
+  } catch (error) {
+    for (const listener of started) listener.destroy();
+    throw error;
+  }
+  const [inbound, plaintext, outbound] = started as [RunningListener, RunningListener, RunningListener];
+  return {
+    outbound,
+    inbound,
+    plaintext,
+    async close() {
+      await Promise.all(started.map((listener) => listener.close()));
+    },
+    destroy() {
+      for (const listener of started) listener.destroy();
+    },
+  };
+}

@@ -1,0 +1,123 @@
+/**
+ * Puts the parts of a ztunnel together around a mesh, a relay and secrets: one matcher, one registry, one of each for the
+ * whole process, however many places it serves.
+ *
+ * I1: on a change of the mesh the grace of missing policies is brought up to date before anything is decided again.
+ */
+import type { Clock } from '../base/clock.ts';
+import type { Logger } from '../base/logger.ts';
+import type { Gauge, MetricsRegistry } from '../base/metrics.ts';
+import type { Random } from '../base/random.ts';
+import type { Preset } from '../config/preset.ts';
+import type { Relay } from '../hbone/seam.ts';
+import type { SecretStore } from '../identity/secret.ts';
+import type { PolicyKey, Workload } from '../mesh/model.ts';
+import type { MeshView } from '../mesh/view.ts';
+import type { AccessLog, TrafficMetrics } from '../telemetry/traffic.ts';
+import { UnknownPolicyGrace } from './authorization.ts';
+import { ConnectionRegistry } from './connection-registry.ts';
+import type { Place, ZtunnelServices } from './context.ts';
+import { DecisionWaiter } from './decision-waiter.ts';
+import { FilterChainMatcher } from './matcher.ts';
+import { namesOf } from './names.ts';
+import { PeerMemory } from './peer-memory.ts';
+import type { ZtunnelSettings } from './settings.ts';
+
+export interface ZtunnelOptions {
+  readonly preset: Preset;
+  readonly settings: ZtunnelSettings;
+  readonly mesh: MeshView;
+  readonly relay: Relay;
+  readonly secrets: SecretStore;
+  readonly traffic: TrafficMetrics;
+  readonly accessLog: AccessLog;
+  readonly metrics: MetricsRegistry;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  readonly resolve: ZtunnelServices['resolve'];
+  readonly placeOf: (workload: Workload) => Place | undefined;
+}
+
+export interface Ztunnel {
+  readonly services: ZtunnelServices;
+  /** Brings counters and gauges up to date: call before a scrape. */
+  flush(): void;
+  /** Stops listening to the mesh. Connections are the relay's to end. */
+  close(): void;
+}
+
+export function createZtunnel(options: ZtunnelOptions): Ztunnel {
+  const { preset, settings, mesh, relay, secrets, clock, metrics, logger, placeOf } = options;
+  const grace = new UnknownPolicyGrace(clock, settings.unknownPolicyGraceMs);
+  const peers = new PeerMemory(relay);
+  // The first to listen: those that decide again upon a change come after it.
+  const stopMesh = mesh.onChange((change) => {
+    grace.changed(change.workloads, change.removedPolicies);
+    peers.changed(change);
+  });
+  const stopSecrets = secrets.onChange((identity, state) => {
+    // A new session is to carry the new certificate; streams on the old one go on.
+    if (state.kind === 'available') relay.forgetIdentity(identity);
+  });
+  const names = namesOf(preset);
+  const deliversLocally = (workload: Workload) => !workload.nativeTunnel && placeOf(workload) !== undefined;
+  const matcher = new FilterChainMatcher({ mesh, names, settings, deliversLocally });
+  const registry = new ConnectionRegistry(mesh, clock, settings.maxConnectionsPerWorkload);
+  const waiter = new DecisionWaiter(mesh, clock);
+  const services: ZtunnelServices = {
+    ...options,
+    names,
+    matcher,
+    registry,
+    waiter,
+    grace,
+    peers,
+    deliversLocally,
+    emptyMatches: new EmptyMatches(metrics, logger),
+  };
+  const open = metrics.gauge('ambit_connections_live', 'Connections that are open now.');
+  const waiting = metrics.gauge('ambit_connections_undecided', 'Connections that wait for the mesh to know more.');
+  return {
+    services,
+    flush() {
+      registry.flush();
+      open.value = registry.size;
+      waiting.value = waiter.waiting;
+      flushRelay(relay, metrics);
+    },
+    close() {
+      stopMesh();
+      stopSecrets();
+      registry.close();
+    },
+  };
+}
+
+/** Warns once a policy, counts every time. */
+class EmptyMatches {
+  readonly #metrics: MetricsRegistry;
+  readonly #logger: Logger;
+  readonly #warned = new Set<PolicyKey>();
+
+  constructor(metrics: MetricsRegistry, logger: Logger) {
+    this.#metrics = metrics;
+    this.#logger = logger;
+  }
+
+  warn(policy: PolicyKey): void {
+    const help = 'Connections denied because a DENY policy lost its conditions on the way here.';
+    this.#metrics.counter('ambit_empty_deny_matches_total', help).value++;
+    if (this.#warned.has(policy) || this.#warned.size >= 1024) return;
+    this.#warned.add(policy);
+    this.#logger.warn('a DENY policy has an empty match, which counts as matching (AMBIT_EMPTY_DENY_MATCH)', { policy });
+  }
+}
+
+function flushRelay(relay: Relay, metrics: MetricsRegistry): void {
+  const stats = relay.stats();
+  const gauge = (name: string, help: string): Gauge => metrics.gauge(name, help);
+  gauge('ambit_hbone_sessions', 'HBONE sessions, both roles.').value = stats.sessions;
+  gauge('ambit_hbone_streams', 'HBONE streams, both roles.').value = stats.streams;
+  gauge('ambit_captured_connections', 'Captured connections.').value = stats.captured;
+}
