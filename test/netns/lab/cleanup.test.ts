@@ -40,6 +40,7 @@ const cases: readonly Case[] = [
   { name: 'kill -9 of npm above it', mode: 'wait', npm: true, finish: killHard, expected: { signal: 'SIGKILL' } },
 ];
 
+t.setTimeout(100_000);
 const way = await findUnshare();
 if (way.kind === 'unavailable') t.test('labs', { skip: `${way.cause}; ${way.remedy}` }, async () => {});
 else {
@@ -56,7 +57,7 @@ async function check(t: Test, item: Case, uid: number | undefined): Promise<void
   const run = start(item, uid);
   t.teardown(() => run.child.kill('SIGKILL'));
   await eventually('the lab stands', () => run.output().includes('ready\n'), 20_000);
-  if (item.mode !== 'end') t.ok(processesOf(run.token).length > 5, 'the lab has processes');
+  if (item.mode !== 'end') t.ok(processesOf(run.token).length > 2, 'the lab has processes');
   item.finish(run);
   const end = await within('the end', run.ended, 10_000);
   t.match(end, item.expected);

@@ -11,7 +11,7 @@ const entry = await enterLab();
 if (entry.kind === 'unavailable') throw new Error(entry.cause);
 
 const onLine = (name: string, line: string) => console.log(`[${name}] ${line}`);
-const lab = await createLab({ topology: oneNodeTopology(), redirection: { mode: 'host' }, onLine });
+const lab = await createLab({ topology: oneNodeTopology(), redirection: { mode: 'host' }, apps: false, onLine });
 const shell = lab.spawn('sleep', {
   name: 'shell',
   argv: ['sh', '-c', 'trap "echo interrupted" INT; echo up; while :; do sleep 1; done'],
