@@ -4,7 +4,7 @@
  *
  * I1: a private key is made here, put into PEM once, and lives in a Buffer, outside the JavaScript heap.
  */
-import { createPublicKey, KeyObject } from 'node:crypto';
+import { createPublicKey, KeyObject, type webcrypto } from 'node:crypto';
 import { errorText } from '../base/errors.ts';
 import { ecdsaP256, generateKeys, x509 } from './x509.ts';
 
@@ -13,12 +13,20 @@ const longestRequest = 8192;
 
 const subjectAlternativeName = '2.5.29.17';
 
-export interface KeyAndRequest {
+export interface FreshKey {
   /** PKCS #8 PEM. */
   readonly keyPem: Buffer;
   /** SubjectPublicKeyInfo, DER: to recognise the certificate that belongs to the key. */
   readonly publicKey: Buffer;
+}
+
+export interface KeyAndRequest extends FreshKey {
   readonly requestPem: string;
+}
+
+/** A key without a request, for whoever signs its own certificate. */
+export async function createKey(): Promise<FreshKey> {
+  return exportKey(await generateKeys());
 }
 
 /** A fresh key and a request for a certificate that names `uri` alone. */
@@ -30,11 +38,7 @@ export async function createKeyAndRequest(uri: string): Promise<KeyAndRequest> {
     signingAlgorithm: ecdsaP256,
     extensions: [new x509.SubjectAlternativeNameExtension([{ type: 'url', value: uri }], true)],
   });
-  return {
-    keyPem: Buffer.from(KeyObject.from(keys.privateKey).export({ type: 'pkcs8', format: 'pem' })),
-    publicKey: KeyObject.from(keys.publicKey).export({ type: 'spki', format: 'der' }),
-    requestPem: `${request.toString('pem')}\n`,
-  };
+  return { ...exportKey(keys), requestPem: `${request.toString('pem')}\n` };
 }
 
 export type RequestCheck =
@@ -66,6 +70,13 @@ export async function checkRequest(requestPem: string): Promise<RequestCheck> {
   } catch (error) {
     return bad(`the request is no PKCS #10 in PEM: ${errorText(error)}`);
   }
+}
+
+function exportKey(keys: webcrypto.CryptoKeyPair): FreshKey {
+  return {
+    keyPem: Buffer.from(KeyObject.from(keys.privateKey).export({ type: 'pkcs8', format: 'pem' })),
+    publicKey: KeyObject.from(keys.publicKey).export({ type: 'spki', format: 'der' }),
+  };
 }
 
 function bad(reason: string): RequestCheck {
