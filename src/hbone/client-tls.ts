@@ -25,6 +25,8 @@ export function secureClient(
   clock: Clock,
   timeoutMs: number,
 ): Promise<SecuredSocket> {
+  // TLS and HTTP/2 have no half-closed connection; left on, a peer's FIN would leave the session hanging.
+  raw.allowHalfOpen = false;
   return new Promise((resolve, reject) => {
     const socket = connect({
       socket: raw,

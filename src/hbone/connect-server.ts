@@ -4,7 +4,7 @@
  * I1: whatever the verdict's author does wrong ends this stream alone, with 500 or a reset.
  * I2: a verdict that comes after the client has left is carried out for nobody: no upstream is dialled.
  */
-import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';
+import type { IncomingHttpHeaders, ServerHttp2Stream, ServerStreamResponseOptions } from 'node:http2';
 import type { SocketAddress } from '../base/address.ts';
 import { AmbitError, errorText } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
@@ -138,7 +138,8 @@ function runJoin(
 function respond(stream: ServerHttp2Stream, status: number, headers: TunnelHeaders, final: boolean): boolean {
   if (stream.closed || stream.destroyed || stream.headersSent) return false;
   const list = [':status', String(status), ...headers.flat()];
-  if (final) stream.respond(list, { endStream: true });
-  else stream.respond(list, { waitForTrailers: true });
+  // Node's types leave `sendDate` out.
+  const options: ServerStreamResponseOptions & { sendDate: false } = { sendDate: false };
+  stream.respond(list, final ? { ...options, endStream: true } : { ...options, waitForTrailers: true });
   return true;
 }

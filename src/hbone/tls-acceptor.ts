@@ -39,6 +39,8 @@ export class TlsAcceptor {
 
   /** Owns `raw` from now on. */
   accept(raw: Socket, secret: Secret, handlers: HandshakeHandlers): void {
+    // TLS and HTTP/2 have no half-closed connection; left on, a client's FIN would leave the session hanging.
+    raw.allowHalfOpen = false;
     const handshake = new Handshake(raw, secret.identity, handlers, this.#clock, this.#timeoutMs);
     this.#handshakes.run(handshake, () => this.#serverOf(secret).emit('connection', raw));
   }

@@ -48,11 +48,9 @@ export class TunnelEnd implements ByteEnd {
     this.#handler = handler;
     stream.on('close', () => this.#closed());
     stream.on('drain', () => this.#handler?.drain());
-    stream.on('end', () => {
-      if (!this.#whole) return;
-      this.#endPending = true;
-      setImmediate(believeEnd, this);
-    });
+    // Node emits 'end' on a stream nobody reads yet when END_STREAM comes with no bytes before it.
+    if (stream.readableEnded) this.#ended();
+    else stream.on('end', () => this.#ended());
     stream.on('data', (chunk: Uint8Array) => this.#handler?.data(chunk));
     if (stream.destroyed) setImmediate(() => this.#closed());
   }
@@ -90,6 +88,12 @@ export class TunnelEnd implements ByteEnd {
     this.#stream.resume();
     if (this.#sentEnd) this.cancel();
     else this.end(() => this.cancel());
+  }
+
+  #ended(): void {
+    if (!this.#whole) return;
+    this.#endPending = true;
+    setImmediate(believeEnd, this);
   }
 
   /** Called one turn after 'end'. */

@@ -62,7 +62,6 @@ export class TunnelStream extends Duplex {
       },
       end: () => {
         this.push(null);
-        if (this.readableFlowing === null) this.read(0);
       },
       drain: () => {
         const written = this.#written;

@@ -34,7 +34,9 @@ export class DuplexEnd implements ByteEnd {
     }
     duplex.on('close', () => this.#closed());
     duplex.on('drain', () => this.#handler?.drain());
-    duplex.on('end', () => this.#handler?.end());
+    // A FIN with no bytes before it is told even to a socket that nobody reads yet.
+    if (duplex.readableEnded) setImmediate(() => this.#handler?.end());
+    else duplex.on('end', () => this.#handler?.end());
     duplex.on('data', (chunk: Uint8Array) => this.#handler?.data(chunk));
   }
 
