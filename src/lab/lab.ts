@@ -75,6 +75,7 @@ export class Lab {
   readonly #namespaces = new Map<string, LabNamespace>();
   readonly #processes = new Set<LabProcess>();
   #unbindHosts: () => Promise<void> = async () => {};
+  #lastChange: Promise<unknown> = Promise.resolve();
 
   /** Use `createLab`. */
   constructor(directory: string, features: readonly Feature[], options: LabOptions) {
@@ -168,7 +169,26 @@ export class Lab {
   }
 
   /** Adds a pod and starts its sample program. It serves once a service names it: `setService`. */
-  async addPod(pod: LabPod): Promise<void> {
+  addPod(pod: LabPod): Promise<void> {
+    return this.#inTurn(() => this.#addPod(pod));
+  }
+
+  /** Stops what runs in a pod and takes it, and its place in services, away. Its programs end before ztunnel lets go of it. */
+  removePod(name: string): Promise<void> {
+    return this.#inTurn(() => this.#removePod(name));
+  }
+
+  /** Adds a service or replaces the one of the same name and namespace. */
+  setService(service: LabService): Promise<void> {
+    return this.#inTurn(() => this.#setService(service));
+  }
+
+  /** Stops all programs, newest first, and lets the namespaces go. Not needed when the process ends anyway. */
+  close(): Promise<void> {
+    return this.#inTurn(() => this.#close());
+  }
+
+  async #addPod(pod: LabPod): Promise<void> {
     const next = { ...this.#topology, pods: [...this.#topology.pods, pod] };
     assertTopology(next);
     await this.#buildPod(pod);
@@ -177,8 +197,7 @@ export class Lab {
     if (this.#options.apps !== false) await this.#startApp(pod);
   }
 
-  /** Stops what runs in a pod and takes it, and its place in services, away. Its programs end before ztunnel lets go of it. */
-  async removePod(name: string): Promise<void> {
+  async #removePod(name: string): Promise<void> {
     const pod = this.pod(name);
     const namespace = this.namespace(name);
     const { nodes, pods, services } = this.#topology;
@@ -196,8 +215,7 @@ export class Lab {
     await releaseNamespace(namespace);
   }
 
-  /** Adds a service or replaces the one of the same name and namespace. */
-  async setService(service: LabService): Promise<void> {
+  async #setService(service: LabService): Promise<void> {
     const { services } = this.#topology;
     const others = services.filter((other) => other.name !== service.name || other.namespace !== service.namespace);
     const next = { ...this.#topology, services: [...others, service] };
@@ -207,14 +225,19 @@ export class Lab {
     rewriteHosts(this.directory, next.services);
   }
 
-  /** Stops all programs, newest first, and lets the namespaces go. Not needed when the process ends anyway. */
-  async close(): Promise<void> {
+  async #close(): Promise<void> {
     for (const process of [...this.#processes].reverse()) await process.stop();
     this.agents.close();
     await this.#unbindHosts();
     for (const namespace of this.#namespaces.values()) await releaseNamespace(namespace);
     this.#namespaces.clear();
     rmSync(this.directory, { recursive: true, force: true });
+  }
+
+  #inTurn<T>(change: () => Promise<T>): Promise<T> {
+    const turn = this.#lastChange.then(change);
+    this.#lastChange = turn.catch(() => {}); // Whoever asked for the change hears of its failure; the next one goes on.
+    return turn;
   }
 
   get #netDirectory(): string {

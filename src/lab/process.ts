@@ -10,9 +10,11 @@ import { join } from 'node:path';
 import type { Clock } from '../base/clock.ts';
 import { AmbitError } from '../base/errors.ts';
 import { LineCutter } from './lines.ts';
+import { isListening } from './listening.ts';
 import { inNamespace, type LabNamespace } from './namespace.ts';
 
 const keptLines = 500;
+const pollMs = 50;
 const largestLog = 16 << 20;
 
 export interface ProcessSpec {
@@ -106,6 +108,20 @@ export class LabProcess {
       this.#waiters.add(waiter);
       void this.exited.then((exit) => fail(`it ended (${exitText(exit)})`));
     });
+  }
+
+  /**
+   * Settles once somebody listens on the port, in the program's namespace or in another. Rejects as `waitForLine` does.
+   */
+  async waitForPort(port: number, options: { namespace?: LabNamespace; deadlineMs?: number } = {}): Promise<void> {
+    const { namespace = this.namespace, deadlineMs = 15_000 } = options;
+    const { clock } = this.#dependencies;
+    const deadline = clock.nowMs() + deadlineMs;
+    while (!(await isListening(namespace, port))) {
+      if (this.#exit !== undefined) throw this.#notReady(`it ended (${exitText(this.#exit)})`);
+      if (clock.nowMs() > deadline) throw this.#notReady(`nobody listens on ${port} within ${deadlineMs} ms`);
+      await new Promise<void>((resolve) => clock.after(pollMs, resolve));
+    }
   }
 
   /** Sends a signal to the program alone; nothing happens when it has ended. */

@@ -12,7 +12,10 @@ import { type AppHandler, type AppIdentity, createApp } from './server.ts';
 const { env } = process;
 const [, , kind = ''] = process.argv;
 const identity: AppIdentity = { pod: env.POD_NAME ?? kind, version: env.APP_VERSION ?? 'v1' };
-const server = createApp(identity, makeHandler(), Number(env.APP_FAILING ?? 0));
+const server = createApp(identity, makeHandler(), {
+  failing: Number(env.APP_FAILING ?? 0),
+  onRequest: (line) => console.log(line),
+});
 
 server.on('error', (error) => {
   console.error(`cannot serve ${kind}: ${error.message}`);

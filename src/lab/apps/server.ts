@@ -34,9 +34,17 @@ export type AppHandler = (request: AppRequest) => AppAnswer | undefined | Promis
 const largestBody = 64 << 20;
 const largestGenerated = 256 << 20;
 
-/** A server that is not listening yet. `failing` of its first requests answer 503, as after POST /admin/fail?count=N. */
-export function createApp(identity: AppIdentity, handle: AppHandler, failing = 0): Server {
-  let failuresLeft = failing;
+export interface AppOptions {
+  /** So many first requests answer 503, as after POST /admin/fail?count=N. */
+  readonly failing?: number;
+  /** Called with one line for each request served. */
+  readonly onRequest?: (line: string) => void;
+}
+
+/** A server that is not listening yet. */
+export function createApp(identity: AppIdentity, handle: AppHandler, options: AppOptions = {}): Server {
+  const { onRequest = () => {} } = options;
+  let failuresLeft = options.failing ?? 0;
   const answer = async (request: AppRequest): Promise<AppAnswer> => {
     if (request.path === '/admin/fail' && request.method === 'POST') {
       failuresLeft = Number(request.query.get('count') ?? 1);
@@ -52,7 +60,7 @@ export function createApp(identity: AppIdentity, handle: AppHandler, failing = 0
   const server = createServer((incoming, outgoing) => {
     incoming.on('error', () => {}); // The 'close' of the response follows; there is nobody left to answer.
     outgoing.on('error', () => {});
-    void serve(identity, incoming, outgoing, answer);
+    void serve(identity, incoming, outgoing, answer).then(onRequest);
   });
   server.on('clientError', (_error, socket) => socket.destroy());
   return server;
@@ -67,7 +75,7 @@ async function serve(
   incoming: IncomingMessage,
   outgoing: ServerResponse,
   answer: (request: AppRequest) => Promise<AppAnswer>,
-): Promise<void> {
+): Promise<string> {
   const { remoteAddress = '', remotePort = 0 } = incoming.socket;
   const peer = `${canonicalIp(remoteAddress) ?? 'gone'}:${remotePort}`;
   outgoing.setHeader('x-app-pod', identity.pod);
@@ -82,10 +90,10 @@ async function serve(
   } catch (error) {
     result = json(500, { error: error instanceof Error ? error.message : String(error) });
   }
-  console.log(`${incoming.method} ${incoming.url} ${result.status} peer=${peer}`);
   const length = Buffer.byteLength(result.body);
   outgoing.writeHead(result.status, { 'content-type': result.contentType, 'content-length': length });
   outgoing.end(result.body);
+  return `${incoming.method} ${incoming.url} ${result.status} peer=${peer}`;
 }
 
 async function readBody(incoming: IncomingMessage): Promise<Buffer> {
