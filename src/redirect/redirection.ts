@@ -75,11 +75,10 @@ async function apply(options: RedirectionOptions, plan: Plan, added: readonly Me
     backend: backend.kind,
     steps: plan.steps,
     members,
-    leftover: obsolete,
+    leftover: [],
     saved: former?.saved ?? {},
-    complete: false,
   };
-  const changes = await transact(options, former, state, async (context) => {
+  const changes = await transact(options, former, state, obsolete, async (context) => {
     // In the other rule set ours would stay behind, unseen.
     if (former !== undefined && former.backend !== backend.kind) await leaveBackend(context, former);
     const withdrawn = await withdrawObsolete(context, obsolete, former);
@@ -97,7 +96,7 @@ async function remove(options: RedirectionOptions, program: ProgramName, planned
   const context = createContext(options, state?.backend ?? options.iptables, state?.saved);
   const withdrawal = await withdrawSteps(context, state === undefined ? (planned?.steps ?? []) : stepsOf(state));
   if (withdrawal.failures.length > 0) {
-    if (state !== undefined) await store.save({ ...state, saved: savedOf(context), complete: false });
+    if (state !== undefined) await store.save({ ...state, saved: savedOf(context) });
     throw incompleteError(`program ${program} is only partly removed; run remove again`, withdrawal.failures);
   }
   await store.clear(program);
@@ -108,10 +107,10 @@ async function remove(options: RedirectionOptions, program: ProgramName, planned
 async function addMember(options: RedirectionOptions, program: ProgramName, member: Member): Promise<number> {
   const former = await loadApplied(options.store, program);
   const steps = planMember(former.parameters, member);
-  const known = former.members.filter(({ ip }) => ip === member.ip);
-  const obsolete = obsoleteSteps(memberSteps(former, known), steps);
-  const members = [...former.members.filter(({ ip }) => ip !== member.ip), member];
-  const changes = await transact(options, former, { ...former, members }, async (context) => {
+  const others = former.members.filter(({ ip }) => ip !== member.ip);
+  const next = { ...former, members: [...others, member] };
+  const obsolete = obsoleteSteps(stepsOf(former), stepsOf(next));
+  const changes = await transact(options, former, next, obsolete, async (context) => {
     return (await withdrawObsolete(context, obsolete, former)) + (await ensureSteps(context, steps));
   });
   options.logger.debug('member added', { program, ip: member.ip, device: member.hostVeth, changes });
@@ -133,24 +132,28 @@ async function removeMember(options: RedirectionOptions, program: ProgramName, i
   return withdrawal.count;
 }
 
-/** Runs `work` between two states of the record; on failure undoes what it registered and puts the former record back. */
+/**
+ * Runs `work`, which withdraws `obsolete`, between two states of the record; on failure undoes what was registered and puts
+ * the former record back.
+ */
 async function transact(
   options: RedirectionOptions,
   former: RedirectState | undefined,
   next: RedirectState,
+  obsolete: readonly Step[],
   work: (context: ApplyContext) => Promise<number>,
 ): Promise<number> {
   const { store } = options;
-  const current = (complete: boolean): RedirectState => ({ ...next, saved: savedOf(context), complete });
+  const leftover = [...next.leftover, ...obsolete];
   const context: ApplyContext = {
     ...createContext(options, next.backend, next.saved),
     ours: former !== undefined,
-    persist: () => store.save(current(false)),
+    persist: () => store.save({ ...next, leftover, saved: savedOf(context) }),
   };
   await context.persist();
   try {
     const changes = await work(context);
-    await store.save({ ...current(true), leftover: [] });
+    await store.save({ ...next, saved: savedOf(context) });
     return changes;
   } catch (error) {
     const failures = await undoAll(context);

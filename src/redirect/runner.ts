@@ -99,7 +99,10 @@ function adviceFor(failed: Command, status: number, said: string): { code: strin
       advice: 'The kernel lacks what this needs: load the module, or choose another tunnel or membership kind.',
     };
   }
-  return { code: 'REDIRECT_COMMAND_FAILED', advice: 'What this run had changed before is undone.' };
+  return {
+    code: 'REDIRECT_COMMAND_FAILED',
+    advice: 'Run it again when the cause is gone: apply and remove may be repeated.',
+  };
 }
 
 export function isDenied(said: string): boolean {

@@ -19,11 +19,9 @@ export interface RedirectState {
   readonly backend: BackendKind;
   readonly steps: readonly Step[];
   readonly members: readonly Member[];
-  /** Steps of an earlier plan that a change of plan was about to withdraw. */
+  /** Steps of an earlier plan that a change was about to withdraw; left here when the process died over it. */
   readonly leftover: readonly Step[];
   readonly saved: Readonly<Record<string, string>>;
-  /** False from the first change until all were made. */
-  readonly complete: boolean;
 }
 
 export interface StateStore {

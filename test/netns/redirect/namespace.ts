@@ -100,7 +100,7 @@ function whyNoNamespaces(): string | false {
 
 async function snapshot(run: TestNamespace['run']): Promise<string> {
   const parts = [
-    (await run('ip -brief address show')).replaceAll(/@if\d+|fe80::\S+/g, ''),
+    devicesText(await run('ip -json address show')),
     await run('ip rule show'),
     await run('ip -6 rule show'),
     (await run('ip -4 route show table all')).replaceAll(' linkdown', ''),
@@ -116,6 +116,21 @@ async function snapshot(run: TestNamespace['run']): Promise<string> {
     await run('cat /proc/sys/net/ipv4/ip_forward'),
   ];
   return parts.map((part) => part.replaceAll(/ +$/gm, '').trim()).join('\n---\n');
+}
+
+/** Whether up by will, not by carrier, and without link-local addresses: those come when the kernel gets round to it. */
+function devicesText(json: string): string {
+  const devices = JSON.parse(json) as {
+    ifname: string;
+    flags: string[];
+    addr_info: { local: string; scope: string }[];
+  }[];
+  return devices
+    .map(({ ifname, flags, addr_info: addresses }) => {
+      const lasting = addresses.filter(({ scope }) => scope !== 'link').map(({ local }) => local);
+      return [ifname, flags.includes('UP') ? 'up' : 'down', ...lasting].join(' ');
+    })
+    .join('\n');
 }
 
 /** Built-in tables and chains stay once they were used; counters and times differ. */

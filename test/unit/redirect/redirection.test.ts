@@ -6,6 +6,8 @@ import { defaultRedirectConstants as constants } from '../../../src/redirect/con
 import type { Member, ProgramParameters } from '../../../src/redirect/parameters.ts';
 import { planProgram } from '../../../src/redirect/plan.ts';
 import { createRedirection } from '../../../src/redirect/redirection.ts';
+import type { Runner } from '../../../src/redirect/runner.ts';
+import { eventually } from '../../support/eventually.ts';
 import { createFakeMachine } from './fake-machine.ts';
 import { createMemoryStore } from './memory-store.ts';
 
@@ -135,6 +137,34 @@ test('a failed removal keeps the record, and the next one finishes', async (t) =
   t.equal(store.records.size, 1);
   await redirection.remove('inpod');
   t.equal(machine.state(), before);
+});
+
+test('a change of plan that the process did not survive is finished by the next apply', async (t) => {
+  const { machine, store, redirection } = setUp();
+  const before = machine.state();
+  const plan = (dns: boolean) => planProgram({ program: 'inpod', constants, dns, ipv6: false });
+  await redirection.apply(plan(true));
+  const death: Runner = {
+    run: (command) => (command.program.endsWith('-restore') ? new Promise<never>(() => {}) : machine.run(command)),
+  };
+  const dying = createRedirection({ runner: death, store, iptables: 'auto', logger: silentLogger });
+  void dying.apply(plan(false));
+  await eventually('the intent is recorded', () => (store.records.get('inpod')?.leftover.length ?? 0) > 0);
+  await redirection.apply(plan(false));
+  t.notMatch(machine.state(), 'raw', 'the DNS part of the earlier plan is gone');
+  await redirection.remove('inpod');
+  t.equal(machine.state(), before);
+});
+
+test('members that share a device keep its setting until the last one leaves', async (t) => {
+  const { machine, redirection } = setUp();
+  await redirection.apply(planProgram({ program: 'host', constants, membership: 'ipset', returnPath: 'socket' }));
+  await redirection.addMember('host', { ip: '10.244.1.4', hostVeth: 'veth1' });
+  await redirection.addMember('host', { ip: '10.244.1.5', hostVeth: 'veth1' });
+  await redirection.removeMember('host', '10.244.1.4');
+  t.match(machine.state(), 'conf/veth1/rp_filter=0');
+  await redirection.removeMember('host', '10.244.1.5');
+  t.match(machine.state(), 'conf/veth1/rp_filter=2');
 });
 
 test('a program that captures its whole namespace has no members', async (t) => {

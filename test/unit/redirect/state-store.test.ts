@@ -15,7 +15,6 @@ const state: RedirectState = {
   members: [],
   leftover: [],
   saved: { 'net/ipv4/ip_forward': '0' },
-  complete: true,
 };
 
 test('a record is kept per program and namespace, and clearing leaves no file', async (t) => {
