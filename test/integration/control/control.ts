@@ -62,13 +62,15 @@ export async function runControl(t: Scope, options: Partial<ControlOptions> = {}
   return { ...running, placed, log, stateFolder };
 }
 
-export function channelTo(control: RunningControl): Omit<ChannelOptions, 'clientCertificate'> {
+export type Reachable = Pick<RunningControl, 'address' | 'caRootFile'>;
+
+export function channelTo(control: Reachable): Omit<ChannelOptions, 'clientCertificate'> {
   const address = { host: '127.0.0.1', port: control.address.port, tls: true };
   return { address, roots: { kind: 'file', path: control.caRootFile } };
 }
 
 /** A member's CA client, as a proxy has it. */
-export async function member(t: Scope, control: RunningControl, join: Partial<JoinOptions> & { clock?: Clock }) {
+export async function member(t: Scope, control: Reachable, join: Partial<JoinOptions> & { clock?: Clock }) {
   const options: JoinOptions = {
     name: { kind: 'node', node: 'n1' },
     trustDomain: 'cluster.local',

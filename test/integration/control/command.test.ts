@@ -1,0 +1,93 @@
+import { join } from 'node:path';
+import t from 'tap';
+import { systemClock } from '../../../src/base/clock.ts';
+import { silentLogger } from '../../../src/base/logger.ts';
+import { unscrapedMetrics } from '../../../src/base/metrics.ts';
+import { type ControlIo, runControlCommand } from '../../../src/control/command.ts';
+import { eventually } from '../../support/eventually.ts';
+import { testIdentity } from '../../support/test-ca.ts';
+import { member, type Scope, temporaryFolder } from './control.ts';
+
+const sleep = testIdentity('spiffe://mesh.test/ns/shop/sa/sleep');
+
+function start(t: Scope) {
+  const out: string[] = [];
+  const err: string[] = [];
+  const stop = new AbortController();
+  t.teardown(() => stop.abort());
+  const configuration = { opened: '', closed: 0 };
+  const io: ControlIo = {
+    out: (line) => out.push(line),
+    err: (line) => err.push(line),
+    clock: systemClock,
+    logger: silentLogger,
+    metrics: unscrapedMetrics,
+    openConfiguration: async (folder) => {
+      configuration.opened = folder;
+      return { placement: { identitiesOn: () => [sleep] }, close: () => void configuration.closed++ };
+    },
+    stop: stop.signal,
+  };
+  return { io, out, err, stop, configuration };
+}
+
+t.test('control serves until it is told to stop, and a token of the command line joins', async (t) => {
+  const { io, out, err, stop, configuration } = start(t);
+  const state = temporaryFolder(t);
+  const env = { AMBIT_STATE_DIR: state, TRUST_DOMAIN: 'mesh.test' };
+  const argv = ['--config', '/mesh', '--listen', '127.0.0.1', '--port', '0', '--host', 'control.test'];
+  const ended = runControlCommand(argv, env, io);
+  const line = await eventually('the line that says where', () => out[0]);
+  const [, port, caRootFile] = /^certificates on https:\/\/127\.0\.0\.1:(\d+), trust root (.+)$/.exec(line) ?? [];
+  t.equal(configuration.opened, '/mesh');
+  t.equal(caRootFile, join(state, 'control', 'ca', 'root-cert.pem'));
+
+  t.equal(await runControlCommand(['token', '--node', 'n1', '--ttl', '10m'], env, io), 0);
+  t.match(err, [/^join token for node n1, once, until 20/]);
+  const control = { address: { ip: '127.0.0.1', port: Number(port) }, caRootFile: caRootFile as string };
+  const token = { kind: 'text', text: out[1] as string } as const;
+  const { ask } = await member(t, control, { token, trustDomain: 'mesh.test' });
+  t.match(await ask(sleep), { kind: 'issued' });
+
+  stop.abort();
+  t.equal(await ended, 0);
+  t.equal(configuration.closed, 1);
+});
+
+t.test('every problem of a command line is told at once, with code 2', async (t) => {
+  const { io, err } = start(t);
+  const argv = ['--listen', 'x', '--port', '70000', '--host', 'a b', '--trust-domain', 'Upper'];
+  t.equal(await runControlCommand(argv, {}, io), 2);
+  for (const part of ['--listen x', '--port 70000', '--host a b', 'trust domain Upper', '--config DIR']) {
+    t.ok(
+      err.some((line) => line.includes(part)),
+      part,
+    );
+  }
+  for (const wrong of [
+    ['--nonsense'],
+    ['token'],
+    ['token', '--node', 'a', '--waypoint', 'b/c'],
+    ['token', '--node', '../x'],
+    ['token', '--waypoint', 'only-one'],
+    ['token', '--node', 'a', '--ttl', 'soon'],
+    ['token', '--node', 'a', '--ttl', '31d'],
+  ]) {
+    t.equal(await runControlCommand(wrong, {}, io), 2, wrong.join(' '));
+  }
+});
+
+t.test('an authority that cannot be used is code 1 and a reason', async (t) => {
+  const { io, err, configuration } = start(t);
+  const state = temporaryFolder(t);
+  const argv = ['--config', '/mesh', '--port', '0', '--state', state, '--ca-dir', join(state, 'nothing')];
+  t.equal(await runControlCommand(argv, {}, io), 1);
+  t.match(err, [/certificate authority in .*nothing: holds no certificate authority/]);
+  t.equal(configuration.closed, 1);
+});
+
+t.test('help is help', async (t) => {
+  const { io, out } = start(t);
+  t.equal(await runControlCommand(['--help'], {}, io), 0);
+  t.match(out, [/^Usage: ambit control/]);
+});
