@@ -87,6 +87,14 @@ export function hasFeature(features: readonly Feature[], name: FeatureName): boo
   return features.some((feature) => feature.name === name && feature.available);
 }
 
+/** What this way of redirecting cannot do without, and is not there. */
+export function missingFor(features: readonly Feature[], mode: RedirectionMode): readonly Feature[] {
+  const unused: readonly FeatureName[] = mode === 'none' ? ['tproxy', 'connmark'] : mode === 'inpod' ? ['tproxy'] : [];
+  return features.filter(
+    ({ name, available, fallback }) => !available && fallback === undefined && !unused.includes(name),
+  );
+}
+
 /** One line per missing feature, for the user to read. */
 export function describeMissing(features: readonly Feature[]): string[] {
   return features

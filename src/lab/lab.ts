@@ -14,7 +14,7 @@ import { type Logger, silentLogger } from '../base/logger.ts';
 import { buildNodes, buildPod, buildZtunnel, installServices, unlinkPod } from './build.ts';
 import { requestMany, requestOne } from './client.ts';
 import { isInsideLab } from './enter.ts';
-import { chooseRedirection, describeMissing, type Feature, hasFeature, probeFeatures } from './features.ts';
+import { chooseRedirection, describeMissing, type Feature, hasFeature, missingFor, probeFeatures } from './features.ts';
 import { bindHosts, rewriteHosts } from './hosts.ts';
 import { createNamespace, type LabNamespace, releaseNamespace } from './namespace.ts';
 import { NodeAgents } from './node-agents.ts';
@@ -47,17 +47,17 @@ export async function createLab(options: LabOptions): Promise<Lab> {
   }
   assertTopology(options.topology);
   const directory = await makePrivateDirectory();
-  const lab = new Lab(directory, await findFeatures(directory, options.logger ?? silentLogger), options);
+  const lab = new Lab(directory, await findFeatures(directory, options), options);
   await lab.build();
   return lab;
 }
 
-async function findFeatures(directory: string, logger: Logger): Promise<readonly Feature[]> {
+async function findFeatures(directory: string, options: LabOptions): Promise<readonly Feature[]> {
   const scratch = await createNamespace(directory, 'probe');
   const features = await probeFeatures(scratch);
   await releaseNamespace(scratch);
-  for (const line of describeMissing(features)) logger.info(line);
-  const fatal = features.filter((feature) => !feature.available && feature.fallback === undefined);
+  for (const line of describeMissing(features)) options.logger?.info(line);
+  const fatal = missingFor(features, options.redirection?.mode ?? 'none');
   if (fatal.length === 0) return features;
   throw new AmbitError(describeMissing(fatal).join('\n'), { code: 'LAB_FEATURE_MISSING', origin: 'local' });
 }

@@ -3,9 +3,10 @@ import t from 'tap';
 import { ancestorChain, chainHolds, type ReadProcess } from '../../../src/lab/ancestors.ts';
 import { runCommand, systemPath } from '../../../src/lab/command.ts';
 import { isInsideLab } from '../../../src/lab/enter.ts';
-import { chooseRedirection, describeMissing, type Feature } from '../../../src/lab/features.ts';
+import { chooseRedirection, describeMissing, type Feature, missingFor } from '../../../src/lab/features.ts';
 import { createLab } from '../../../src/lab/lab.ts';
 import { chooseMountPoint } from '../../../src/lab/private-directory.ts';
+import type { RedirectionMode } from '../../../src/lab/redirection.ts';
 import { diagnoseNamespaces, type NamespaceFacts } from '../../../src/lab/unshare.ts';
 
 const facts: NamespaceFacts = {
@@ -79,6 +80,18 @@ t.test('a missing feature says what is done instead, or how to get it', async (t
     'geneve is missing (Unknown device type); using VXLAN instead',
     'tproxy is missing (Unknown device type); to mend it: sudo modprobe xt_TPROXY',
   ]);
+});
+
+t.test('a feature counts as missing only for those ways of redirecting that use it', async (t) => {
+  const missing = (name: Feature['name'], fallback?: string): Feature => {
+    return { name, available: false, cause: '', fallback, remedy: '' };
+  };
+  const features = [missing('tproxy'), missing('connmark'), missing('ipset', 'rules')];
+  const names = (mode: RedirectionMode) => missingFor(features, mode).map((feature) => feature.name);
+  t.same(names('node'), ['tproxy', 'connmark']);
+  t.same(names('host'), ['tproxy', 'connmark']);
+  t.same(names('inpod'), ['connmark']);
+  t.same(names('none'), []);
 });
 
 t.test('the tunnel and the membership follow the kernel unless they are asked for', async (t) => {
