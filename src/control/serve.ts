@@ -15,7 +15,7 @@ import { certificateService } from './certificate-service.ts';
 import { joinService } from './join-service.ts';
 import type { Placement } from './placement.ts';
 import { Registrar } from './registrar.ts';
-import { issueServerCertificate, type ServerCertificate } from './server-certificate.ts';
+import { issueServerCertificate } from './server-certificate.ts';
 import { TokenStore } from './tokens.ts';
 
 export interface ControlOptions {
@@ -68,21 +68,22 @@ export async function startControl(options: ControlOptions): Promise<RunningCont
   );
   let timer: Timer | undefined;
   let closed = false;
-  const keepFresh = ({ notAfterMs }: Pick<ServerCertificate, 'notAfterMs'>) => {
+  const renewAtHalfOf = (notAfterMs: number) => {
     const nowMs = clock.wallMs();
-    timer = atWallTime(clock, nowMs + Math.max(60_000, (notAfterMs - nowMs) / 2), async () => {
-      try {
-        const next = await issueServerCertificate(authority, hosts);
-        if (closed) return;
-        server.replaceMaterial(next.material);
-        keepFresh(next);
-      } catch (error) {
-        logger.error('the server certificate was not renewed', { reason: errorText(error) });
-        if (!closed) keepFresh({ notAfterMs });
-      }
-    });
+    timer = atWallTime(clock, nowMs + Math.max(60_000, (notAfterMs - nowMs) / 2), () => void renew(notAfterMs));
   };
-  keepFresh(first);
+  const renew = async (presentNotAfterMs: number) => {
+    let notAfterMs = presentNotAfterMs;
+    try {
+      const next = await issueServerCertificate(authority, hosts);
+      server.replaceMaterial(next.material);
+      notAfterMs = next.notAfterMs;
+    } catch (error) {
+      logger.error('the server certificate was not renewed', { reason: errorText(error) });
+    }
+    if (!closed) renewAtHalfOf(notAfterMs);
+  };
+  renewAtHalfOf(first.notAfterMs);
   return {
     address: server.address,
     caRootFile: join(folder, 'root-cert.pem'),

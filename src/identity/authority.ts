@@ -64,7 +64,7 @@ export async function openAuthority(options: AuthorityOptions): Promise<Certific
 
 async function authorityOf(files: AuthorityFiles, options: AuthorityOptions): Promise<CertificateAuthority> {
   const { folder, clock } = options;
-  const { certificate, key, signingKey, roots, intermediates } = await parse(files, folder);
+  const { certificate, key, signingKey, roots, intermediates } = parse(files, folder);
   if (!certificate.ca) throw unusable(folder, 'ca-cert.pem is not the certificate of an authority');
   if (!certificate.checkPrivateKey(key)) throw unusable(folder, 'ca-key.pem does not belong to ca-cert.pem');
   if (!leadsToRoot([certificate, ...intermediates], roots)) {
@@ -138,7 +138,7 @@ async function createRoot({ trustDomain, clock }: AuthorityOptions): Promise<Aut
   return { rootCert: pem, caCert: pem, certChain: pem, caKey: Buffer.from(key) };
 }
 
-async function parse(files: AuthorityFiles, folder: string) {
+function parse(files: AuthorityFiles, folder: string) {
   try {
     const certificate = new X509Certificate(files.caCert);
     const key = createPrivateKey(files.caKey);
@@ -146,7 +146,7 @@ async function parse(files: AuthorityFiles, folder: string) {
     return {
       certificate,
       key,
-      signingKey: await importSigningKey(key),
+      signingKey: importSigningKey(key),
       roots: splitPem(files.rootCert).map((pem) => new X509Certificate(pem)),
       intermediates: intermediates.filter((one) => !one.raw.equals(certificate.raw)),
     };
@@ -155,12 +155,12 @@ async function parse(files: AuthorityFiles, folder: string) {
   }
 }
 
-async function importSigningKey(key: KeyObject): Promise<CryptoKey> {
+function importSigningKey(key: KeyObject): CryptoKey {
   const curves: Readonly<Record<string, string>> = { prime256v1: 'P-256', secp384r1: 'P-384', secp521r1: 'P-521' };
   const namedCurve = curves[key.asymmetricKeyDetails?.namedCurve ?? ''];
   const algorithm =
     namedCurve === undefined ? { name: 'RSASSA-PKCS1-v1_5', hash: 'SHA-256' } : { name: 'ECDSA', namedCurve };
-  return (await key.toCryptoKey(algorithm, false, ['sign'])) as CryptoKey;
+  return key.toCryptoKey(algorithm, false, ['sign']);
 }
 
 function ecdsaHash(key: CryptoKey) {

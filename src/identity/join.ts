@@ -46,6 +46,11 @@ export interface JoinCredential {
   close(): void;
 }
 
+/** `AMBIT_JOIN_TOKEN`: the token itself, or the path of a file that holds it. */
+export function joinTokenSource(value: string): TextSource {
+  return value.startsWith('ambit-join-') ? { kind: 'text', text: value } : { kind: 'file', path: value };
+}
+
 /** Reads what is stored. A stored credential that is no good is reported and not used. */
 export async function openJoinCredential(options: JoinOptions): Promise<JoinCredential> {
   const credential = new Credential(options);

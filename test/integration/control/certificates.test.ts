@@ -1,6 +1,7 @@
 import { type webcrypto, X509Certificate } from 'node:crypto';
 import { readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { connect } from 'node:tls';
 import { inspect } from 'node:util';
 import t from 'tap';
 import { systemClock } from '../../../src/base/clock.ts';
@@ -8,6 +9,7 @@ import { silentLogger } from '../../../src/base/logger.ts';
 import { unscrapedMetrics } from '../../../src/base/metrics.ts';
 import { systemRandom } from '../../../src/base/random.ts';
 import { createKeyAndRequest } from '../../../src/identity/csr.ts';
+import { joinTokenSource } from '../../../src/identity/join.ts';
 import { SecretManager } from '../../../src/identity/secret-manager.ts';
 import { x509 } from '../../../src/identity/x509.ts';
 import { IstioCertificateService } from '../../../src/proto/gen/certificate_pb.js';
@@ -147,6 +149,17 @@ t.test('a token works once, in time, and for its own node', async (t) => {
   t.match(await none.ask(sleep), { kind: 'unreachable', reason: /AMBIT_JOIN_TOKEN is not set/ });
 });
 
+t.test('a token may come in a file', async (t) => {
+  const control = await runControl(t);
+  const path = join(temporaryFolder(t), 'token');
+  const { text } = await tokenFor(control);
+  writeFileSync(path, `${text}\n`);
+  t.same(joinTokenSource(text), { kind: 'text', text });
+  const { ca } = await member(t, control, { token: joinTokenSource(path) });
+  await ca.credential.settled();
+  t.ok(ca.credential.certificate());
+});
+
 t.test('a restarted proxy uses its stored credential, readable by nobody else', async (t) => {
   const control = await runControl(t);
   control.placed.set('n1', [sleep]);
@@ -260,4 +273,23 @@ t.test('secrets over the wire: first when the control plane is down, then when i
   const state = await manager.acquire(sleep);
   t.equal(state.kind, 'available', state.kind === 'unavailable' ? state.reason : '');
   t.match(await manager.acquire(other), { kind: 'unavailable', reason: /runs no workload/ });
+});
+
+t.test("the server's own certificate is replaced at half of its life", async (t) => {
+  // OpenSSL looks at the real clock, so the test begins in the past.
+  const clock = new FakeClock(Date.now() - 4 * dayMs);
+  const control = await runControl(t, { clock });
+  const shown = () =>
+    new Promise<string>((resolve, reject) => {
+      const ca = readFileSync(control.caRootFile, 'utf8');
+      const socket = connect({ port: control.address.port, host: '127.0.0.1', ca, ALPNProtocols: ['h2'] }, () => {
+        resolve(socket.getPeerX509Certificate()?.serialNumber ?? '');
+        socket.destroy();
+      });
+      socket.on('error', reject);
+    });
+  const first = await shown();
+  t.equal(await shown(), first);
+  await clock.advanceAsync(4 * dayMs);
+  await eventually('another certificate', async () => (await shown()) !== first);
 });

@@ -1,5 +1,6 @@
 import { inspect } from 'node:util';
 import t from 'tap';
+import type { Clock } from '../../../src/base/clock.ts';
 import { silentLogger } from '../../../src/base/logger.ts';
 import { unscrapedMetrics } from '../../../src/base/metrics.ts';
 import type { SpiffeId } from '../../../src/base/spiffe.ts';
@@ -222,10 +223,9 @@ t.test('a certificate of a CA whose clock is ahead or behind is not used', async
     const wrong = new ScriptedCa(
       (
         await temporaryAuthority(t, {
-          ...clock,
-          nowMs: () => 0,
+          nowMs: () => clock.nowMs(),
           wallMs: () => clock.wallMs() + offsetMs,
-          after: clock.after,
+          after: (delayMs, callback) => clock.after(delayMs, callback),
         })
       ).authority,
     );
@@ -234,6 +234,27 @@ t.test('a certificate of a CA whose clock is ahead or behind is not used', async
     manager.forget(alice);
   }
 });
+
+t.test(
+  'after a sleep that no timer noticed, the expired certificate is not used and a new one is asked for',
+  async (t) => {
+    const clock = new FakeClock();
+    let sleptMs = 0;
+    const sleeper: Clock = {
+      wallMs: () => clock.wallMs() + sleptMs,
+      nowMs: () => clock.nowMs(),
+      after: (delayMs, callback) => clock.after(delayMs, callback),
+    };
+    const { authority } = await temporaryAuthority(t, sleeper);
+    const { manager, changes } = await start(t, { clock: sleeper, ca: new ScriptedCa(authority) });
+    await manager.acquire(alice);
+    sleptMs = 25 * hourMs;
+    t.equal(manager.current(alice), undefined);
+    await clock.advanceAsync(60_000);
+    t.match(changes[1], [alice, { kind: 'unavailable' }], 'told within a minute');
+    t.match(await manager.acquire(alice), { kind: 'available', secret: { generation: 2 } });
+  },
+);
 
 t.test('forgetting drops the certificate, ends the wait and asks no more', async (t) => {
   const { manager, ca, clock, changes } = await start(t);
