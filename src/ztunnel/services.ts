@@ -110,7 +110,9 @@ class EmptyMatches {
     this.#metrics.counter('ambit_empty_deny_matches_total', help).value++;
     if (this.#warned.has(policy) || this.#warned.size >= 1024) return;
     this.#warned.add(policy);
-    this.#logger.warn('a DENY policy has an empty match, which counts as matching (AMBIT_EMPTY_DENY_MATCH)', { policy });
+    this.#logger.warn('a DENY policy has an empty match, which counts as matching (AMBIT_EMPTY_DENY_MATCH)', {
+      policy,
+    });
   }
 }
 
