@@ -77,9 +77,17 @@ export class TunnelEnd implements ByteEnd {
     this.#cut(NGHTTP2_CONNECT_ERROR);
   }
 
-  /** RST_STREAM(CANCEL), or NO_ERROR when all was said and the rest of what the peer says is not wanted. */
+  /** Nothing more is wanted: RST_STREAM(CANCEL), or NO_ERROR when our side was ended, nothing when both were. */
   cancel(): void {
-    this.#cut(this.#sentEnd ? NGHTTP2_NO_ERROR : NGHTTP2_CANCEL);
+    if (!this.#sentEnd) {
+      this.#cut(NGHTTP2_CANCEL);
+      return;
+    }
+    this.#handler = undefined;
+    this.#over = true;
+    this.#stream.resume();
+    // Node would let RST_STREAM overtake the END_STREAM it was given in this turn.
+    if (!this.#whole) setImmediate(() => this.#stream.close(NGHTTP2_NO_ERROR));
   }
 
   destroyWhenFinished(): void {
