@@ -1,0 +1,60 @@
+/**
+ * Every code a compilation may report, with its severity and meaning: the table of docs/configuration.md. A code never
+ * changes its meaning; users filter on it.
+ *
+ * An error means that something the user asked for is not done; what is left is never more open than what was asked.
+ */
+import type { Severity } from '../base/diagnostics.ts';
+
+interface CodeEntry {
+  readonly severity: Severity;
+  readonly meaning: string;
+}
+
+function entry(severity: Severity, meaning: string): CodeEntry {
+  return { severity, meaning };
+}
+
+export const compileCodes = {
+  OBJECT_NOT_KUBERNETES: entry('error', 'the document has no apiVersion, kind and metadata.name'),
+  OBJECT_INVALID: entry(
+    'error',
+    'a field has the wrong form; nothing of the object is used, unless the field says otherwise',
+  ),
+  OBJECT_DUPLICATE: entry('error', 'two objects of one kind, namespace and name; the first is used'),
+  KIND_IGNORED: entry('info', 'Ambit has no use for objects of this kind; said once per kind'),
+  POD_WITHOUT_ADDRESS: entry('info', 'the pod has no IP yet and is left out'),
+  SERVICE_PORT_NOT_TCP: entry('info', 'the port is not TCP and is left out'),
+  SLICE_WITHOUT_SERVICE: entry('warning', 'the EndpointSlice names no Service that exists'),
+  GATEWAY_IGNORED: entry('info', 'the Gateway is no waypoint: its class is unknown or it has no HBONE listener'),
+  GATEWAY_NO_ENDPOINTS: entry('warning', 'the waypoint has no pods; what is bound to it is refused until it has'),
+  GATEWAY_CONFLICT: entry('error', 'two Gateways claim one service account; the older is used'),
+  WAYPOINT_UNKNOWN: entry('error', 'use-waypoint names a Gateway that does not exist; traffic is refused'),
+  WAYPOINT_DENIED: entry('error', 'the Gateway does not admit this namespace (allowedRoutes); traffic is refused'),
+  WAYPOINT_TRAFFIC_TYPE: entry('warning', 'the Gateway is not for this kind of traffic (waypoint-for); it is not used'),
+  WAYPOINT_AMBIGUOUS: entry('warning', 'endpoints of one service have several waypoints; the first is used'),
+  POLICY_RULE_INVALID: entry(
+    'error',
+    'part of a policy cannot be decided; an ALLOW rule is dropped, a DENY rule widened',
+  ),
+  POLICY_UNSUPPORTED: entry('error', 'an action that is not implemented; what its rules match is denied'),
+  POLICY_L7_AT_ZTUNNEL: entry('warning', 'L7 fields without a waypoint: ALLOW rules are dropped, DENY rules widened'),
+  POLICY_UNKNOWN_TARGET: entry('warning', 'a targetRef names an object that does not exist'),
+  POLICY_TARGET_WITHOUT_WAYPOINT: entry(
+    'error',
+    'a targetRef names a Service without a waypoint: nothing enforces the policy',
+  ),
+  PEER_AUTHENTICATION_SHADOWED: entry('warning', 'an older PeerAuthentication of the same scope is used instead'),
+  ROUTE_PARENT_IGNORED: entry('info', 'a parentRef is not a Service and is not used in the mesh'),
+  ROUTE_UNKNOWN_PARENT: entry('warning', 'a parentRef or host names a Service or port that does not exist'),
+  ROUTE_NAMESPACE: entry('warning', 'the route is neither in the namespace of the Service nor of its waypoint'),
+  ROUTE_WITHOUT_WAYPOINT: entry('warning', 'the route belongs to a Service without a waypoint: nothing applies it'),
+  ROUTE_UNKNOWN_BACKEND: entry('error', 'a backend does not exist; its share is answered with 500'),
+  ROUTE_SUBSET: entry('error', 'subsets are not supported; the share of the backend is answered with 500'),
+  ROUTE_FIELD_UNSUPPORTED: entry('warning', 'a field is not supported and has no effect'),
+  ROUTE_RULE_INVALID: entry('error', 'a rule cannot be followed; what it matches is answered with 500'),
+  ROUTE_MATCH_INVALID: entry('error', 'a match cannot be decided and never matches'),
+  ROUTE_SHADOWED: entry('warning', 'an HTTPRoute for the same Service and port is used instead of the VirtualService'),
+} as const satisfies Readonly<Record<string, CodeEntry>>;
+
+export type CompileCode = keyof typeof compileCodes;

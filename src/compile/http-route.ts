@@ -1,0 +1,262 @@
+/**
+ * HTTPRoute: rules for requests to a Service (GAMMA). Parsed to everything that does not depend on other objects;
+ * backends are resolved when routes are put together. A rule with a filter that is not supported is answered with 500, as
+ * Gateway API asks: it must not be skipped.
+ */
+import { z } from 'zod';
+import type { Diagnostic } from '../base/diagnostics.ts';
+import type { HeaderChange, PathRewrite, Redirect, RetryPolicy, RouteMatch } from '../route/model.ts';
+import { headerFilterSchema } from './header-changes.ts';
+import { type HttpMatchSpec, httpMatchSchema, type MatchRank, readHttpMatch } from './http-match.ts';
+import { type ConfigObject, diagnose, type Parsed, type Path, parseContent, perObject } from './object.ts';
+import { durationSchema, listOf, portSchema } from './values.ts';
+
+export interface ParentSpec {
+  readonly namespace: string;
+  readonly name: string;
+  /** Undefined: every port. */
+  readonly port: number | undefined;
+  readonly path: Path;
+}
+
+export interface BackendSpec {
+  readonly namespace: string;
+  readonly name: string;
+  readonly port: number | undefined;
+  readonly weight: number;
+  readonly requestHeaders: HeaderChange | undefined;
+  readonly responseHeaders: HeaderChange | undefined;
+  readonly path: Path;
+}
+
+export interface HttpRuleSpec {
+  /** Each with its rank among all routes; several of them are alternatives. */
+  readonly matches: readonly { readonly index: number; readonly match: RouteMatch; readonly rank: MatchRank }[];
+  readonly action:
+    | { readonly kind: 'forward'; readonly backends: readonly BackendSpec[] }
+    | { readonly kind: 'redirect'; readonly redirect: Redirect }
+    | { readonly kind: 'invalid' };
+  readonly requestHeaders: HeaderChange | undefined;
+  readonly responseHeaders: HeaderChange | undefined;
+  readonly rewritePath: PathRewrite | undefined;
+  readonly rewriteHost: string | undefined;
+  readonly timeoutMs: number | undefined;
+  readonly retry: RetryPolicy | undefined;
+}
+
+export interface HttpRouteSpec {
+  readonly object: ConfigObject;
+  readonly parents: readonly ParentSpec[];
+  readonly rules: readonly HttpRuleSpec[];
+}
+
+const rewriteSchema = z
+  .object({ type: z.string(), replaceFullPath: z.string().optional(), replacePrefixMatch: z.string().optional() })
+  .transform((path, context): PathRewrite => {
+    if (path.type === 'ReplaceFullPath') return { kind: 'full', value: path.replaceFullPath ?? '/' };
+    if (path.type === 'ReplacePrefixMatch') return { kind: 'prefix', value: path.replacePrefixMatch ?? '/' };
+    context.addIssue({ code: 'custom', message: `unknown path rewrite ${path.type}` });
+    return z.NEVER;
+  });
+
+const filterSchema = z.discriminatedUnion('type', [
+  z.object({ type: z.literal('RequestHeaderModifier'), requestHeaderModifier: headerFilterSchema }),
+  z.object({ type: z.literal('ResponseHeaderModifier'), responseHeaderModifier: headerFilterSchema }),
+  z.object({
+    type: z.literal('RequestRedirect'),
+    requestRedirect: z.strictObject({
+      scheme: z.enum(['http', 'https']).optional(),
+      hostname: z.string().optional(),
+      port: portSchema.optional(),
+      statusCode: z.literal([301, 302, 303, 307, 308]).default(302),
+      path: rewriteSchema.optional(),
+    }),
+  }),
+  z.object({
+    type: z.literal('URLRewrite'),
+    urlRewrite: z.strictObject({ hostname: z.string().optional(), path: rewriteSchema.optional() }),
+  }),
+]);
+
+const backendSchema = z.object({
+  group: z.string().default(''),
+  kind: z.string().default('Service'),
+  namespace: z.string().optional(),
+  name: z.string(),
+  port: portSchema.optional(),
+  weight: z.number().int().min(0).max(1_000_000).default(1),
+  filters: listOf(filterSchema),
+});
+
+const ruleSchema = z.object({
+  name: z.string().optional(),
+  filters: listOf(filterSchema),
+  backendRefs: listOf(backendSchema),
+  timeouts: z.object({ request: durationSchema.optional(), backendRequest: durationSchema.optional() }).nullish(),
+  retry: z
+    .object({
+      codes: listOf(z.number().int().min(400).max(599)),
+      attempts: z.number().int().min(0).max(100).default(2),
+      backoff: durationSchema.optional(),
+    })
+    .nullish(),
+});
+
+const outerSchema = z.object({
+  spec: z.object({
+    parentRefs: listOf(
+      z.object({
+        group: z.string().default('gateway.networking.k8s.io'),
+        kind: z.string().default('Gateway'),
+        namespace: z.string().optional(),
+        name: z.string(),
+        port: portSchema.optional(),
+      }),
+    ),
+    rules: listOf(z.looseObject({ matches: listOf(z.unknown()) })),
+  }),
+});
+
+type RuleContent = z.output<typeof ruleSchema>;
+type Filter = z.output<typeof filterSchema>;
+
+export const parseHttpRoute = perObject((object: ConfigObject): Parsed<HttpRouteSpec> => {
+  const parsed = parseContent(object, outerSchema);
+  if (parsed.value === undefined) return { value: undefined, diagnostics: parsed.diagnostics };
+  const { parentRefs, rules } = parsed.value.spec;
+  const diagnostics: Diagnostic[] = [];
+  const parents = parentRefs.flatMap((ref, i): ParentSpec[] => {
+    const path = ['spec', 'parentRefs', i];
+    if ((ref.group === '' || ref.group === 'core') && ref.kind === 'Service') {
+      return [{ namespace: ref.namespace ?? object.metadata.namespace, name: ref.name, port: ref.port, path }];
+    }
+    diagnostics.push(diagnose(object, 'ROUTE_PARENT_IGNORED', `parent ${ref.kind} ${ref.name} is no Service`, path));
+    return [];
+  });
+  const specs = rules.map((rule, i) => readRule(object, rule, ['spec', 'rules', i], diagnostics));
+  return { value: { object, parents, rules: specs }, diagnostics };
+});
+
+function readRule(
+  object: ConfigObject,
+  content: { readonly matches: readonly unknown[] },
+  path: Path,
+  diagnostics: Diagnostic[],
+): HttpRuleSpec {
+  const matches = readMatches(object, content.matches, [...path, 'matches'], diagnostics);
+  const invalid = (message: string, at: Path): HttpRuleSpec => {
+    diagnostics.push(diagnose(object, 'ROUTE_RULE_INVALID', message, at));
+    return { ...plainRule, matches, action: { kind: 'invalid' } };
+  };
+  const parsed = ruleSchema.safeParse(content);
+  if (!parsed.success) {
+    const [issue] = parsed.error.issues;
+    const at = [...path, ...(issue?.path ?? []).filter((step) => typeof step !== 'symbol')];
+    return invalid(`${at.join('.')}: ${issue?.message ?? 'cannot be read'}`, at);
+  }
+  const ignored = Object.keys(content).filter((key) => key !== 'matches' && !Object.hasOwn(ruleSchema.shape, key));
+  for (const key of ignored)
+    diagnostics.push(diagnose(object, 'ROUTE_FIELD_UNSUPPORTED', `${key} has no effect`, [...path, key]));
+  const { filters, backendRefs } = parsed.data;
+  const redirect = filterOf(filters, 'RequestRedirect')?.requestRedirect;
+  const rewrite = filterOf(filters, 'URLRewrite')?.urlRewrite;
+  if (redirect !== undefined && rewrite !== undefined)
+    return invalid('RequestRedirect and URLRewrite exclude each other', path);
+  const prefixRewrite = redirect?.path?.kind === 'prefix' || rewrite?.path?.kind === 'prefix';
+  if (prefixRewrite && matches.some(({ match }) => match.path?.kind !== 'path-prefix')) {
+    return invalid('ReplacePrefixMatch needs matches of type PathPrefix', path);
+  }
+  const foreign = backendRefs.findIndex(({ filters }) => filters.some(({ type }) => !type.endsWith('HeaderModifier')));
+  if (foreign >= 0) return invalid('a backend may only change headers', [...path, 'backendRefs', foreign]);
+  return {
+    matches,
+    action:
+      redirect === undefined
+        ? {
+            kind: 'forward',
+            backends: backendRefs.map((ref, i) => readBackend(object, ref, [...path, 'backendRefs', i])),
+          }
+        : { kind: 'redirect', redirect: redirectOf(redirect) },
+    requestHeaders: filterOf(filters, 'RequestHeaderModifier')?.requestHeaderModifier,
+    responseHeaders: filterOf(filters, 'ResponseHeaderModifier')?.responseHeaderModifier,
+    rewritePath: rewrite?.path,
+    rewriteHost: rewrite?.hostname,
+    ...timesOf(parsed.data),
+  };
+}
+
+const plainRule = {
+  requestHeaders: undefined,
+  responseHeaders: undefined,
+  rewritePath: undefined,
+  rewriteHost: undefined,
+  timeoutMs: undefined,
+  retry: undefined,
+} as const;
+
+function readMatches(
+  object: ConfigObject,
+  texts: readonly unknown[],
+  path: Path,
+  diagnostics: Diagnostic[],
+): HttpRuleSpec['matches'] {
+  return (texts.length === 0 ? [{}] : texts).flatMap((text, index) => {
+    const parsed = httpMatchSchema.safeParse(text);
+    const read: HttpMatchSpec = parsed.success
+      ? readHttpMatch(parsed.data)
+      : { kind: 'problem', problem: parsed.error.issues[0]?.message ?? 'cannot be read' };
+    if (read.kind === 'match') return [{ index, match: read.match, rank: read.rank }];
+    diagnostics.push(diagnose(object, 'ROUTE_MATCH_INVALID', read.problem, [...path, index]));
+    return [];
+  });
+}
+
+function filterOf<T extends Filter['type']>(
+  filters: readonly Filter[],
+  type: T,
+): Extract<Filter, { type: T }> | undefined {
+  return filters.find((filter): filter is Extract<Filter, { type: T }> => filter.type === type);
+}
+
+function readBackend(object: ConfigObject, ref: z.output<typeof backendSchema>, path: Path): BackendSpec {
+  const isService = (ref.group === '' || ref.group === 'core') && ref.kind === 'Service';
+  return {
+    namespace: ref.namespace ?? object.metadata.namespace,
+    // No Service has an empty name: another kind of backend resolves to nothing.
+    name: isService ? ref.name : '',
+    port: ref.port,
+    weight: ref.weight,
+    requestHeaders: filterOf(ref.filters, 'RequestHeaderModifier')?.requestHeaderModifier,
+    responseHeaders: filterOf(ref.filters, 'ResponseHeaderModifier')?.responseHeaderModifier,
+    path,
+  };
+}
+
+function redirectOf(redirect: Extract<Filter, { type: 'RequestRedirect' }>['requestRedirect']): Redirect {
+  const { scheme, hostname, port, path, statusCode } = redirect;
+  return { scheme, host: hostname, port, path, status: statusCode };
+}
+
+/** `backendRequest` bounds one try; without retries one try is all there is. Zero switches a timeout off. */
+function timesOf({ timeouts, retry }: RuleContent): Pick<HttpRuleSpec, 'timeoutMs' | 'retry'> {
+  const request = timeouts?.request || undefined;
+  const perTry = timeouts?.backendRequest || undefined;
+  if (retry == null) return { timeoutMs: request ?? perTry, retry: undefined };
+  return {
+    timeoutMs: request,
+    retry: {
+      attempts: retry.attempts,
+      perTryTimeoutMs: perTry,
+      onConnectFailure: true,
+      onRefusedStream: true,
+      onReset: false,
+      on5xx: false,
+      onGatewayError: false,
+      onRetriable4xx: false,
+      statusCodes: new Set(retry.codes),
+      backoffMs: retry.backoff || defaultBackoffMs,
+    },
+  };
+}
+
+export const defaultBackoffMs = 25;

@@ -1,0 +1,116 @@
+/**
+ * All objects of a compilation, parsed and sorted by kind. Parsing is kept per object; a duplicate loses to the first,
+ * and kinds without a meaning here are named once.
+ */
+import type { Diagnostic } from '../base/diagnostics.ts';
+import { type AuthorizationPolicySpec, parseAuthorizationPolicy } from './authorization-policy.ts';
+import { parseEndpointSlice, type SliceSpec } from './endpoint-slice.ts';
+import { type GatewaySpec, parseGateway } from './gateway.ts';
+import { type HttpRouteSpec, parseHttpRoute } from './http-route.ts';
+import { type NamespaceSpec, parseNamespace } from './namespace.ts';
+import { type ConfigObject, diagnose, objectGroup, objectName, olderFirst, type Parsed } from './object.ts';
+import { type PeerAuthenticationSpec, parsePeerAuthentication } from './peer-authentication.ts';
+import { type PodSpec, parsePod } from './pod.ts';
+import { parseService, type ServiceSpec } from './service.ts';
+import { accountSchema } from './values.ts';
+import { parseVirtualService, type VirtualServiceSpec } from './virtual-service.ts';
+
+export interface Inputs {
+  readonly namespaces: ReadonlyMap<string, NamespaceSpec>;
+  readonly pods: readonly PodSpec[];
+  /** By `namespace/name`. */
+  readonly services: ReadonlyMap<string, ServiceSpec>;
+  readonly slices: readonly SliceSpec[];
+  /** `namespace/name`. */
+  readonly serviceAccounts: ReadonlySet<string>;
+  /** Oldest first, as are the following. */
+  readonly gateways: readonly GatewaySpec[];
+  readonly httpRoutes: readonly HttpRouteSpec[];
+  readonly virtualServices: readonly VirtualServiceSpec[];
+  readonly policies: readonly AuthorizationPolicySpec[];
+  readonly peerAuthentications: readonly PeerAuthenticationSpec[];
+}
+
+const kinds: Readonly<Record<string, ((object: ConfigObject) => Parsed<unknown>) | undefined>> = {
+  '/Namespace': parseNamespace,
+  '/Pod': parsePod,
+  '/Service': parseService,
+  '/ServiceAccount': parseServiceAccount,
+  'discovery.k8s.io/EndpointSlice': parseEndpointSlice,
+  'gateway.networking.k8s.io/Gateway': parseGateway,
+  'gateway.networking.k8s.io/HTTPRoute': parseHttpRoute,
+  'networking.istio.io/VirtualService': parseVirtualService,
+  'security.istio.io/AuthorizationPolicy': parseAuthorizationPolicy,
+  'security.istio.io/PeerAuthentication': parsePeerAuthentication,
+};
+
+/**
+ * What is wrong with an object by itself, whatever else there is. A source that keeps the last good version of an object
+ * asks this before it hands over a new one.
+ */
+export function checkObject(object: ConfigObject): readonly Diagnostic[] {
+  return kinds[kindKey(object)]?.(object).diagnostics ?? [];
+}
+
+export function readInputs(objects: readonly ConfigObject[], diagnostics: Diagnostic[]): Inputs {
+  const kept = new Map<string, ConfigObject[]>(Object.keys(kinds).map((kind) => [kind, []]));
+  const seen = new Set<string>();
+  const ignored = new Set<string>();
+  for (const object of objects) {
+    const kind = kindKey(object);
+    const list = kept.get(kind);
+    if (list === undefined) {
+      if (!ignored.has(kind))
+        diagnostics.push(diagnose(object, 'KIND_IGNORED', `${object.apiVersion} ${object.kind} is not used`));
+      ignored.add(kind);
+      continue;
+    }
+    const name = `${kind} ${object.metadata.namespace}/${object.metadata.name}`;
+    if (seen.has(name)) {
+      diagnostics.push(
+        diagnose(object, 'OBJECT_DUPLICATE', `another ${objectName(object)} was read before; this one is not used`),
+      );
+      continue;
+    }
+    seen.add(name);
+    list.push(object);
+  }
+  const parseAll = <T>(kind: string, parse: (object: ConfigObject) => Parsed<T>): T[] => {
+    const values: T[] = [];
+    for (const object of kept.get(kind) ?? []) {
+      const parsed = parse(object);
+      diagnostics.push(...parsed.diagnostics);
+      if (parsed.value !== undefined) values.push(parsed.value);
+    }
+    return values;
+  };
+  const aged = <T extends { readonly object: ConfigObject }>(
+    kind: string,
+    parse: (object: ConfigObject) => Parsed<T>,
+  ) => parseAll(kind, parse).sort((a, b) => olderFirst(a.object, b.object));
+  return {
+    namespaces: new Map(parseAll('/Namespace', parseNamespace).map((namespace) => [namespace.name, namespace])),
+    pods: parseAll('/Pod', parsePod),
+    services: new Map(parseAll('/Service', parseService).map((spec) => [`${spec.namespace}/${spec.name}`, spec])),
+    slices: parseAll('discovery.k8s.io/EndpointSlice', parseEndpointSlice),
+    serviceAccounts: new Set(parseAll('/ServiceAccount', parseServiceAccount)),
+    gateways: aged('gateway.networking.k8s.io/Gateway', parseGateway),
+    httpRoutes: aged('gateway.networking.k8s.io/HTTPRoute', parseHttpRoute),
+    virtualServices: aged('networking.istio.io/VirtualService', parseVirtualService),
+    policies: aged('security.istio.io/AuthorizationPolicy', parseAuthorizationPolicy),
+    peerAuthentications: aged('security.istio.io/PeerAuthentication', parsePeerAuthentication),
+  };
+}
+
+/** Named only so that a Gateway without an account knows them all: `namespace/name`. */
+function parseServiceAccount(object: ConfigObject): Parsed<string> {
+  const { namespace, name } = object.metadata;
+  if (accountSchema.safeParse(name).success) return { value: `${namespace}/${name}`, diagnostics: [] };
+  const message = `not a name of a service account: ${name}`;
+  return { value: undefined, diagnostics: [diagnose(object, 'OBJECT_INVALID', message, ['metadata', 'name'])] };
+}
+
+/** Versions of a group are the same kind: the preview's v1alpha2 Gateway and today's v1. */
+function kindKey(object: ConfigObject): string {
+  return `${objectGroup(object)}/${object.kind}`;
+}

@@ -1,0 +1,30 @@
+/** What a compilation needs to know besides the objects. */
+import type { Preset } from '../config/preset.ts';
+import type { ServiceKey } from '../mesh/model.ts';
+
+export interface CompileOptions {
+  readonly preset: Preset;
+  readonly trustDomain: string;
+  readonly clusterId: string;
+  /** Domain of Services' host names. */
+  readonly clusterDomain: string;
+  readonly network: string;
+  /** Policies in it apply to the whole mesh. */
+  readonly rootNamespace: string;
+}
+
+export const defaultCompileOptions: Omit<CompileOptions, 'preset'> = {
+  trustDomain: 'cluster.local',
+  clusterId: 'Kubernetes',
+  clusterDomain: 'cluster.local',
+  network: '',
+  rootNamespace: 'istio-system',
+};
+
+export function serviceHostname(namespace: string, name: string, options: CompileOptions): string {
+  return `${name}.${namespace}.svc.${options.clusterDomain}`;
+}
+
+export function serviceKey(namespace: string, name: string, options: CompileOptions): ServiceKey {
+  return `${namespace}/${serviceHostname(namespace, name, options)}`;
+}

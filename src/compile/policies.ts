@@ -1,0 +1,170 @@
+/**
+ * Policies put where they are enforced: ztunnel's L4 records and their names on workloads, and the full rules at
+ * waypoints, by target or (the article's world) by the pod they select.
+ *
+ * I1: a pod behind a waypoint under `onlyWaypointBehindPolicies` admits, once any policy applies to it, that waypoint's
+ * identities alone (R40); its policies are enforced at the waypoint. With no identity known it admits nobody.
+ */
+import type { Diagnostic } from '../base/diagnostics.ts';
+import type { L4Policy, PolicyKey, ServiceKey } from '../mesh/model.ts';
+import type { L7Policy } from '../policy/l7-model.ts';
+import type { AuthorizationPolicySpec } from './authorization-policy.ts';
+import type { Bindings } from './bindings.ts';
+import type { Endpoints } from './endpoints.ts';
+import type { GatewayRecord, Gateways } from './gateways.ts';
+import type { Inputs } from './inputs.ts';
+import { emptyMatch } from './l4-rules.ts';
+import { diagnose } from './object.ts';
+import { type CompileOptions, serviceKey } from './options.ts';
+import { buildPeerPolicies } from './peer-policies.ts';
+import type { PodSpec } from './pod.ts';
+import { selects } from './values.ts';
+import { podUid } from './workloads.ts';
+
+export interface Policies {
+  readonly records: ReadonlyMap<PolicyKey, L4Policy>;
+  readonly ofPod: ReadonlyMap<PodSpec, readonly PolicyKey[]>;
+  readonly servicePolicies: ReadonlyMap<ServiceKey, readonly L7Policy[]>;
+  readonly gatewayPolicies: ReadonlyMap<string, readonly L7Policy[]>;
+  readonly workloadPolicies: ReadonlyMap<string, readonly L7Policy[]>;
+}
+
+export function buildPolicies(
+  inputs: Inputs,
+  endpoints: Endpoints,
+  gateways: Gateways,
+  bindings: Bindings,
+  options: CompileOptions,
+  diagnostics: Diagnostic[],
+): Policies {
+  const { preset, rootNamespace } = options;
+  const peers = buildPeerPolicies(inputs.peerAuthentications, rootNamespace, diagnostics);
+  const records = new Map<PolicyKey, L4Policy>(peers.records.map((policy) => [policy.key, policy]));
+  const ofPod = new Map<PodSpec, readonly PolicyKey[]>();
+  const workloadPolicies = new Map<string, readonly L7Policy[]>();
+  const selecting = inputs.policies.filter(({ targets }) => targets.length === 0);
+  const cutShort = new Set<AuthorizationPolicySpec>();
+  // Where pods behind waypoints have rules of their own, no record may apply to them by namespace.
+  const byName = preset.onlyWaypointBehindPolicies;
+  for (const spec of selecting) {
+    const record = l4Policy(spec, byName, rootNamespace);
+    if (record !== undefined) records.set(record.key, record);
+  }
+  const inScope = policiesByNamespace(selecting, rootNamespace);
+  for (const pod of endpoints.pods.keys()) {
+    const applying = inScope(pod.namespace).filter(({ selector }) => selects(selector ?? {}, pod.labels));
+    const names = [...peers.namesFor(pod)];
+    const waypoint = bindings.pods.get(pod);
+    const enforcedAtWaypoint = waypoint !== undefined && preset.l7Policies === 'selector';
+    if (enforcedAtWaypoint && applying.length > 0) {
+      workloadPolicies.set(podUid(pod, options), applying.map(l7Policy));
+    }
+    if (waypoint !== undefined && byName && applying.some(({ action }) => action !== 'audit')) {
+      const only = onlyWaypoint(pod.namespace, waypoint.gateway);
+      records.set(only.key, only);
+      names.push(only.key);
+    } else {
+      for (const spec of applying) {
+        if (spec.needsL7 && !enforcedAtWaypoint && !pod.waypoint) cutShort.add(spec);
+        const key = `${spec.namespace}/${spec.name}`;
+        if (records.get(key)?.scope === 'workload') names.push(key);
+      }
+    }
+    if (names.length > 0) ofPod.set(pod, names);
+  }
+  for (const { object } of cutShort) {
+    const message = 'it selects pods without a waypoint, where L7 fields cannot be judged';
+    diagnostics.push(diagnose(object, 'POLICY_L7_AT_ZTUNNEL', message, ['spec', 'rules']));
+  }
+  return { records, ofPod, workloadPolicies, ...targetPolicies(inputs, gateways, bindings, options, diagnostics) };
+}
+
+function l7Policy(spec: AuthorizationPolicySpec): L7Policy {
+  const { name, namespace, action, dryRun, rules } = spec;
+  return { source: { kind: 'AuthorizationPolicy', namespace, name }, action, dryRun, rules };
+}
+
+/** Audit is a waypoint's matter. */
+function l4Policy(spec: AuthorizationPolicySpec, byName: boolean, rootNamespace: string): L4Policy | undefined {
+  const { name, namespace, action, dryRun, selector, l4Rules: rules } = spec;
+  if (action === 'audit') return undefined;
+  const wide = namespace === rootNamespace ? 'global' : 'namespace';
+  const scope = byName || selector !== undefined ? 'workload' : wide;
+  return { key: `${namespace}/${name}`, name, namespace, scope, action, dryRun, rules };
+}
+
+function onlyWaypoint(namespace: string, gateway: GatewayRecord | undefined): L4Policy {
+  const name = `ambit_only_waypoint_${gateway?.key.replaceAll('/', '_') ?? 'unknown'}`;
+  const principals = (gateway?.identities ?? []).map((identity) => ({
+    kind: 'exact' as const,
+    value: identity.slice('spiffe://'.length),
+  }));
+  const rules = principals.length === 0 ? [] : [[[{ ...emptyMatch, principals }]]];
+  return { key: `${namespace}/${name}`, name, namespace, scope: 'workload', action: 'allow', dryRun: false, rules };
+}
+
+/** Policies of a namespace and of the root namespace, looked up once per namespace. */
+function policiesByNamespace(
+  specs: readonly AuthorizationPolicySpec[],
+  rootNamespace: string,
+): (namespace: string) => readonly AuthorizationPolicySpec[] {
+  const kept = new Map<string, readonly AuthorizationPolicySpec[]>();
+  return (namespace) => {
+    let list = kept.get(namespace);
+    if (list === undefined) {
+      list = specs.filter((spec) => spec.namespace === namespace || spec.namespace === rootNamespace);
+      kept.set(namespace, list);
+    }
+    return list;
+  };
+}
+
+function targetPolicies(
+  inputs: Inputs,
+  gateways: Gateways,
+  bindings: Bindings,
+  options: CompileOptions,
+  diagnostics: Diagnostic[],
+): Pick<Policies, 'servicePolicies' | 'gatewayPolicies'> {
+  const servicePolicies = new Map<ServiceKey, L7Policy[]>();
+  const gatewayPolicies = new Map<string, L7Policy[]>();
+  const put = (map: Map<string, L7Policy[]>, key: string, spec: AuthorizationPolicySpec) => {
+    const list = map.get(key);
+    if (list === undefined) map.set(key, [l7Policy(spec)]);
+    else list.push(l7Policy(spec));
+  };
+  for (const spec of inputs.policies) {
+    const { object, namespace } = spec;
+    for (const [i, { kind, name }] of spec.targets.entries()) {
+      const unknown = (what: string) => {
+        const path = ['spec', 'targetRefs', i];
+        diagnostics.push(diagnose(object, 'POLICY_UNKNOWN_TARGET', what, path));
+      };
+      if (kind === 'Service') {
+        const service = inputs.services.get(`${namespace}/${name}`);
+        if (service === undefined) unknown(`there is no Service ${namespace}/${name}`);
+        else if (!bindings.services.has(service)) {
+          const message = `Service ${namespace}/${name} has no waypoint`;
+          diagnostics.push(diagnose(object, 'POLICY_TARGET_WITHOUT_WAYPOINT', message, ['spec', 'targetRefs', i]));
+        }
+        put(servicePolicies, serviceKey(namespace, name, options), spec);
+      } else if (kind === 'Gateway') {
+        const known = [...gateways.records.values()].some(
+          (record) => record.namespace === namespace && record.name === name,
+        );
+        if (!known) unknown(`there is no waypoint Gateway ${namespace}/${name}`);
+        put(gatewayPolicies, `${namespace}/${name}`, spec);
+      } else if (kind === 'GatewayClass' && namespace === options.rootNamespace) {
+        const keys = new Set(
+          [...gateways.records.values()]
+            .filter(({ className }) => className === name)
+            .map((record) => `${record.namespace}/${record.name}`),
+        );
+        for (const key of keys) put(gatewayPolicies, key, spec);
+      } else {
+        unknown(`a target of kind ${kind} is not supported here`);
+      }
+    }
+  }
+  return { servicePolicies, gatewayPolicies };
+}

@@ -1,0 +1,54 @@
+/** Service records from Services, with the waypoint of each, and those made for waypoints that have none. */
+import type { LoadBalancing, Service, ServiceKey } from '../mesh/model.ts';
+import type { Bindings } from './bindings.ts';
+import type { Gateways } from './gateways.ts';
+import type { Inputs } from './inputs.ts';
+import { type CompileOptions, serviceHostname } from './options.ts';
+import { distributionBalancing, type ServiceSpec, trafficDistributionAnnotation } from './service.ts';
+
+export function buildServices(
+  inputs: Inputs,
+  gateways: Gateways,
+  bindings: Bindings,
+  options: CompileOptions,
+): ReadonlyMap<ServiceKey, Service> {
+  const services = new Map<ServiceKey, Service>();
+  for (const made of gateways.services) services.set(made.key, made);
+  for (const spec of inputs.services.values()) {
+    const { name, namespace, vips, ipFamilies } = spec;
+    const hostname = serviceHostname(namespace, name, options);
+    const key = `${namespace}/${hostname}`;
+    services.set(key, {
+      key,
+      name,
+      namespace,
+      hostname,
+      addresses: vips.map((ip) => ({ network: options.network, ip })),
+      cidrs: [],
+      ports: new Map(
+        spec.ports.map(({ port, targetPort, appProtocol, name: portName }) => [
+          port,
+          {
+            servicePort: port,
+            targetPort: typeof targetPort === 'number' ? targetPort : 0,
+            appProtocol,
+            name: portName,
+          },
+        ]),
+      ),
+      subjectAltNames: [],
+      waypoint: bindings.services.get(spec)?.address,
+      loadBalancing: balancingOf(spec, inputs),
+      ipFamilies,
+      canonical: true,
+      visibility: 'public',
+    });
+  }
+  return services;
+}
+
+function balancingOf(spec: ServiceSpec, inputs: Inputs): LoadBalancing {
+  const annotation = inputs.namespaces.get(spec.namespace)?.annotations[trafficDistributionAnnotation];
+  const { mode, preferences } = spec.loadBalancing ?? distributionBalancing(annotation);
+  return { mode, preferences, allowUnhealthy: spec.allowUnhealthy };
+}

@@ -1,0 +1,85 @@
+/** A match block of a VirtualService's `http` route (Istio: HTTPMatchRequest). */
+import { z } from 'zod';
+import type { NamedMatch, PathMatch, RouteMatch, TextMatch } from '../route/model.ts';
+import { portSchema, regexMatch } from './values.ts';
+
+export type VirtualMatchSpec =
+  | { readonly kind: 'match'; readonly match: RouteMatch; readonly port: number | undefined }
+  | { readonly kind: 'problem'; readonly problem: string };
+
+const stringMatch = z
+  .strictObject({ exact: z.string().optional(), prefix: z.string().optional(), regex: z.string().optional() })
+  .refine(
+    (match) => Object.values(match).filter((value) => value !== undefined).length < 2,
+    'give one of exact, prefix, regex',
+  );
+const matchMap = z.record(z.string().min(1), stringMatch.nullable()).nullish();
+
+/** `sourceLabels`, `sourceNamespace` and the like are refused: without them the route would match more than was asked. */
+export const virtualMatchSchema = z.strictObject({
+  name: z.string().optional(),
+  uri: stringMatch.nullish(),
+  ignoreUriCase: z.boolean().default(false),
+  scheme: stringMatch.nullish(),
+  method: stringMatch.nullish(),
+  authority: stringMatch.nullish(),
+  headers: matchMap,
+  withoutHeaders: matchMap,
+  queryParams: matchMap,
+  port: portSchema.nullish(),
+  gateways: z
+    .array(z.string())
+    .refine((gateways) => gateways.length === 0 || gateways.includes('mesh'), 'is not for the mesh')
+    .nullish(),
+});
+
+type StringMatchSpec = z.output<typeof stringMatch>;
+
+export function readVirtualMatch(content: z.output<typeof virtualMatchSchema>): VirtualMatchSpec {
+  const problems: string[] = [];
+  const text = (match: StringMatchSpec | null | undefined) =>
+    match == null ? undefined : textMatch(match, false, problems);
+  const named = (map: z.output<typeof matchMap>, lower: boolean, negate: boolean): NamedMatch[] =>
+    Object.entries(map ?? {}).map(([name, match]) => ({
+      name: lower ? name.toLowerCase() : name,
+      match: textMatch(match ?? {}, false, problems),
+      negate,
+    }));
+  const match: RouteMatch = {
+    path: content.uri == null ? undefined : pathMatch(content.uri, content.ignoreUriCase, problems),
+    method: text(content.method),
+    authority: text(content.authority),
+    scheme: text(content.scheme),
+    headers: [...named(content.headers, true, false), ...named(content.withoutHeaders, true, true)],
+    queryParams: named(content.queryParams, false, false),
+  };
+  const [problem] = problems;
+  return problem === undefined
+    ? { kind: 'match', match, port: content.port ?? undefined }
+    : { kind: 'problem', problem };
+}
+
+/** An empty match asks for presence. */
+function textMatch(match: StringMatchSpec, ignoreCase: boolean, problems: string[]): TextMatch {
+  if (match.exact !== undefined) return { kind: 'exact', value: match.exact, ignoreCase };
+  if (match.prefix !== undefined) return { kind: 'prefix', value: match.prefix, ignoreCase };
+  if (match.regex === undefined) return { kind: 'presence' };
+  const regex = regexMatch(match.regex);
+  if (regex === undefined) problems.push(`not a regular expression (RE2): ${match.regex}`);
+  return regex ?? { kind: 'presence' };
+}
+
+function pathMatch(match: StringMatchSpec, ignoreCase: boolean, problems: string[]): PathMatch | undefined {
+  const text = textMatch(match, ignoreCase, problems);
+  switch (text.kind) {
+    case 'exact':
+      return { kind: 'exact', value: text.value, ignoreCase };
+    case 'prefix':
+      return { kind: 'text-prefix', value: text.value, ignoreCase };
+    case 'regex':
+      return text;
+    case 'suffix':
+    case 'presence':
+      return undefined;
+  }
+}

@@ -1,0 +1,24 @@
+/** What is wrong with a configuration folder: the whole of `ambit check DIR`. */
+import type { Diagnostic } from '../base/diagnostics.ts';
+import { errorCode, errorText } from '../base/errors.ts';
+import type { CompileOptions } from '../compile/options.ts';
+import { folderDiagnostic } from './codes.ts';
+import { FolderFiles } from './folder-files.ts';
+import { compileFolder } from './folder-model.ts';
+
+/** In order of place. A folder that cannot be read is a diagnostic too. */
+export async function checkFolder(directory: string, options: CompileOptions): Promise<readonly Diagnostic[]> {
+  const files = new FolderFiles(directory);
+  try {
+    return [...compileFolder(await files.scan(), options).diagnostics].sort(byPlace);
+  } catch (error) {
+    if (errorCode(error) === undefined) throw error;
+    return [folderDiagnostic('FOLDER_UNREADABLE', errorText(error), { file: directory, line: 1, column: 1 })];
+  }
+}
+
+function byPlace(a: Diagnostic, b: Diagnostic): number {
+  const [x, y] = [a.position, b.position];
+  if (x === undefined || y === undefined) return Number(x !== undefined) - Number(y !== undefined);
+  return x.file < y.file ? -1 : x.file > y.file ? 1 : x.line - y.line || x.column - y.column;
+}

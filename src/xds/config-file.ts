@@ -1,0 +1,85 @@
+/**
+ * One file of a configuration folder: Kubernetes objects (a `List` is opened) or ztunnel's local file. When a version of
+ * a file has errors, what was good before stays in force: the whole file if it cannot be read to its end, else each
+ * broken object by itself.
+ */
+import { type Diagnostic, hasErrors } from '../base/diagnostics.ts';
+import { checkObject } from '../compile/inputs.ts';
+import { type ConfigObject, objectGroup, objectName, readObject } from '../compile/object.ts';
+import { parseYaml, type YamlDocument } from '../config/yaml.ts';
+import type { MeshModel } from '../mesh/diff.ts';
+import { folderDiagnostic } from './codes.ts';
+import { isLocalFile, readLocalFile } from './local-file.ts';
+
+export interface ConfigFile {
+  readonly objects: readonly ConfigObject[];
+  readonly models: readonly MeshModel[];
+  /** What is wrong with this version beyond what compiling its objects tells. */
+  readonly diagnostics: readonly Diagnostic[];
+}
+
+/** `previous`: what is in force from this file until now; undefined on first sight. */
+export function readConfigFile(text: string, file: string, previous: ConfigFile | undefined): ConfigFile {
+  const { documents, diagnostics: syntax } = parseYaml(text, file, undefined, matchTags);
+  if (hasErrors(syntax)) return keepAll(file, previous, syntax);
+  const diagnostics: Diagnostic[] = [...syntax];
+  const objects: ConfigObject[] = [];
+  const models: MeshModel[] = [];
+  let unknown = false;
+  for (const document of documents.flatMap(openList)) {
+    if (isLocalFile(document.value)) {
+      const local = readLocalFile(document);
+      diagnostics.push(...local.diagnostics);
+      if (local.kind === 'model') models.push(local.model);
+      else unknown = true;
+      continue;
+    }
+    const read = readObject(document.value, document.at);
+    diagnostics.push(...read.diagnostics);
+    if (read.value === undefined) unknown = true;
+    else objects.push(read.value);
+  }
+  // Something without a name may be a new version of anything: nothing may be taken as removed.
+  if (unknown && previous !== undefined) return keepAll(file, previous, diagnostics);
+  const before = new Map(previous?.objects.map((object) => [identityOf(object), object]));
+  const kept = objects.map((object) => {
+    const problems = checkObject(object);
+    const good = hasErrors(problems) ? before.get(identityOf(object)) : undefined;
+    if (good === undefined || hasErrors(checkObject(good))) return object;
+    const position = object.at([]) ?? { file, line: 1, column: 1 };
+    const message = 'the earlier version stays in force';
+    diagnostics.push(...problems, folderDiagnostic('LAST_GOOD_KEPT', message, position, objectName(object)));
+    return good;
+  });
+  return { objects: kept, models, diagnostics };
+}
+
+/** A file that cannot be read now, for whatever reason. */
+export function keepAll(
+  file: string,
+  previous: ConfigFile | undefined,
+  diagnostics: readonly Diagnostic[],
+): ConfigFile {
+  if (previous === undefined) return { objects: [], models: [], diagnostics };
+  const message = 'the earlier content of the file stays in force';
+  const kept = folderDiagnostic('LAST_GOOD_KEPT', message, { file, line: 1, column: 1 });
+  return { objects: previous.objects, models: previous.models, diagnostics: [...diagnostics, kept] };
+}
+
+function identityOf(object: ConfigObject): string {
+  return `${objectGroup(object)}/${object.kind}/${object.metadata.namespace}/${object.metadata.name}`;
+}
+
+function openList(document: YamlDocument): readonly YamlDocument[] {
+  const { value } = document;
+  if (typeof value !== 'object' || value === null || !('kind' in value) || value.kind !== 'List') return [document];
+  const items: readonly unknown[] = 'items' in value && Array.isArray(value.items) ? value.items : [];
+  return items.map((item, i) => ({ value: item, at: (path) => document.at(['items', i, ...path]) }));
+}
+
+/** `!Exact x` reads as `{Exact: x}`. */
+const matchTags = [
+  ...['Exact', 'Prefix', 'Suffix'].map((name) => ({ tag: `!${name}`, resolve: (text: string) => ({ [name]: text }) })),
+  { tag: '!Presence', resolve: () => ({ Presence: [] }) },
+  { tag: '!Presence', collection: 'seq' as const, resolve: () => ({ Presence: [] }) },
+];

@@ -1,0 +1,171 @@
+/**
+ * A folder of YAML as the source of the mesh: read, compiled, and the difference applied to the store, again whenever
+ * the folder changes. Changes are noticed by watching and, where a file system does not tell, by looking now and then.
+ *
+ * I1: what is broken keeps its last good state and is reported; before a first scan succeeded the store is not complete.
+ * I2: policies and L7 rules are in force before the records that rely on them (order of pieces and callbacks).
+ */
+import { type FSWatcher, watch } from 'node:fs';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import type { Clock, Timer } from '../base/clock.ts';
+import { type Diagnostic, formatDiagnostic } from '../base/diagnostics.ts';
+import { errorCode, errorText } from '../base/errors.ts';
+import type { Logger } from '../base/logger.ts';
+import type { Compilation } from '../compile/compile.ts';
+import type { CompileOptions } from '../compile/options.ts';
+import { diffMesh, emptyMeshModel, type MeshModel, splitChange } from '../mesh/diff.ts';
+import type { MeshStore } from '../mesh/store.ts';
+import { folderDiagnostic } from './codes.ts';
+import { FolderFiles } from './folder-files.ts';
+import { compileFolder } from './folder-model.ts';
+
+export interface FolderSourceOptions {
+  readonly directory: string;
+  readonly compile: CompileOptions;
+  readonly store: MeshStore;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** A new L7 model and the Gateways; called before the store changes. */
+  readonly onCompiled?: (compilation: Compilation) => void;
+  /** Everything that is wrong now; called after every scan that found a change. */
+  readonly onDiagnostics?: (diagnostics: readonly Diagnostic[]) => void;
+  /** Time between a change and its reading: editors and `kubectl` write in several steps. */
+  readonly debounceMs?: number;
+  readonly rescanMs?: number;
+}
+
+/** Records per turn of the event loop: keeps a large first state from holding up connections. */
+const recordsPerTurn = 200;
+
+export class FolderSource {
+  readonly #options: FolderSourceOptions;
+  readonly #files: FolderFiles;
+  #watcher: FSWatcher | undefined;
+  #debounce: Timer | undefined;
+  #rescan: Timer | undefined;
+  #applied: MeshModel = emptyMeshModel;
+  #reported = new Set<string>();
+  #running: Promise<void> | undefined;
+  #again = false;
+  #closed = false;
+
+  constructor(options: FolderSourceOptions) {
+    this.#options = options;
+    this.#files = new FolderFiles(options.directory);
+  }
+
+  /** Watches and reads the folder once. Resolves after that first attempt, whether or not it succeeded. */
+  async start(): Promise<void> {
+    this.#watch();
+    await this.refresh();
+  }
+
+  /** Reads the folder now. Resolves when what it says is in force. */
+  async refresh(): Promise<void> {
+    this.#again = true;
+    this.#running ??= this.#run();
+    await this.#running;
+  }
+
+  /** Stops watching. Resolves when nothing is under way any more; the store keeps its last state. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#debounce?.cancel();
+    this.#rescan?.cancel();
+    this.#watcher?.close();
+    await this.#running;
+  }
+
+  async #run(): Promise<void> {
+    try {
+      while (this.#again && !this.#closed) {
+        this.#again = false;
+        await this.#scan();
+      }
+    } finally {
+      this.#running = undefined;
+      this.#armRescan();
+    }
+  }
+
+  async #scan(): Promise<void> {
+    const { store, compile, onCompiled } = this.#options;
+    let compilation: Compilation;
+    try {
+      const scan = await this.#files.scan();
+      if (!scan.changed && store.complete) return;
+      compilation = compileFolder(scan, compile);
+    } catch (error) {
+      if (errorCode(error) === undefined) throw error;
+      const position = { file: this.#options.directory, line: 1, column: 1 };
+      this.#report([folderDiagnostic('FOLDER_UNREADABLE', errorText(error), position)]);
+      return;
+    }
+    this.#report(compilation.diagnostics);
+    onCompiled?.(compilation);
+    const { workloads, services, policies } = compilation;
+    const next: MeshModel = { workloads, services, policies };
+    for (const [i, piece] of splitChange(diffMesh(this.#applied, next), recordsPerTurn).entries()) {
+      if (i > 0) await nextTurn();
+      store.apply(piece);
+    }
+    this.#applied = next;
+    store.markComplete();
+  }
+
+  /** Logs what was not wrong before. */
+  #report(diagnostics: readonly Diagnostic[]): void {
+    const { logger, onDiagnostics } = this.#options;
+    const reported = new Set<string>();
+    for (const diagnostic of diagnostics) {
+      const line = formatDiagnostic(diagnostic);
+      reported.add(line);
+      if (this.#reported.has(line)) continue;
+      if (diagnostic.severity === 'error') logger.error(line);
+      else if (diagnostic.severity === 'warning') logger.warn(line);
+      else logger.info(line);
+    }
+    this.#reported = reported;
+    onDiagnostics?.(diagnostics);
+  }
+
+  #watch(): void {
+    const { directory, logger, clock, debounceMs = 100 } = this.#options;
+    const lost = (error: unknown) => {
+      this.#watcher?.close();
+      this.#watcher = undefined;
+      logger.warn('cannot watch the folder, changes are noticed late', { directory, error: errorText(error) });
+    };
+    try {
+      this.#watcher = watch(directory, { recursive: true, persistent: false });
+    } catch (error) {
+      lost(error);
+      return;
+    }
+    this.#watcher.on('error', lost);
+    this.#watcher.on('change', () => {
+      if (this.#closed || this.#debounce !== undefined) return;
+      this.#debounce = clock.after(debounceMs, () => {
+        this.#debounce = undefined;
+        this.#refreshInBackground();
+      });
+    });
+  }
+
+  #armRescan(): void {
+    this.#rescan?.cancel();
+    if (this.#closed) return;
+    const { clock, rescanMs = 30_000 } = this.#options;
+    this.#rescan = clock.after(rescanMs, () => {
+      if (this.#watcher === undefined) this.#watch();
+      this.#refreshInBackground();
+    });
+  }
+
+  /** A scan that throws is a fault of ours: said aloud, and the last good state stays. */
+  #refreshInBackground(): void {
+    this.refresh().catch((error: unknown) => {
+      this.#options.logger.error('the folder could not be applied', { error: errorText(error) });
+    });
+  }
+}
