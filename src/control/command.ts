@@ -8,7 +8,7 @@ import type { MetricsRegistry } from '../base/metrics.ts';
 import type { Environment } from '../config/environment.ts';
 import { joinNameText } from '../identity/join-name.ts';
 import { controlUsage, parseControlArguments, type ServeArguments } from './arguments.ts';
-import type { Placement } from './placement.ts';
+import { openFolderPlacement } from './folder-placement.ts';
 import { openTokens, startControl } from './serve.ts';
 
 export interface ControlIo {
@@ -18,15 +18,8 @@ export interface ControlIo {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: MetricsRegistry;
-  /** Opens the folder that describes the mesh; rejects with an AmbitError when it cannot be read at all. */
-  readonly openConfiguration: (folder: string) => Promise<OpenConfiguration>;
   /** Aborted (SIGTERM): running calls end, then the command does. */
   readonly stop: AbortSignal;
-}
-
-export interface OpenConfiguration {
-  readonly placement: Placement;
-  close(): Promise<void> | void;
 }
 
 /** Never rejects. */
@@ -61,7 +54,7 @@ export async function runControlCommand(argv: readonly string[], env: Environmen
 async function serve(parsed: ServeArguments, io: ControlIo): Promise<void> {
   const { clock, logger, metrics, stop } = io;
   const { listen, hosts, trustDomain, stateFolder, authorityFolder } = parsed;
-  const configuration = await io.openConfiguration(parsed.configFolder);
+  const configuration = await openFolderPlacement(parsed.configFolder, { trustDomain, clock, logger });
   try {
     const { placement } = configuration;
     const options = { listen, hosts, trustDomain, stateFolder, authorityFolder, placement, clock, logger, metrics };

@@ -8,10 +8,9 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { link, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { z } from 'zod';
 import type { Clock } from '../base/clock.ts';
 import { errorCode } from '../base/errors.ts';
-import type { JoinName } from '../identity/join-name.ts';
+import { isJoinName, type JoinName } from '../identity/join-name.ts';
 
 const prefix = 'ambit-join-';
 const form = /^ambit-join-[A-Za-z0-9_-]{43}$/;
@@ -19,15 +18,10 @@ const form = /^ambit-join-[A-Za-z0-9_-]{43}$/;
 const memoryMs = 24 * 3_600_000;
 const most = 10_000;
 
-const entryShape = z.object({
-  name: z.discriminatedUnion('kind', [
-    z.object({ kind: z.literal('node'), node: z.string() }),
-    z.object({ kind: z.literal('waypoint'), namespace: z.string(), serviceAccount: z.string() }),
-  ]),
-  expiresMs: z.number(),
-});
-
-type Entry = z.output<typeof entryShape>;
+interface Entry {
+  readonly name: JoinName;
+  readonly expiresMs: number;
+}
 
 export type TokenCheck =
   | { readonly kind: 'good'; readonly name: JoinName }
@@ -54,8 +48,8 @@ export class TokenStore {
   async create(name: JoinName, lifeMs: number): Promise<{ readonly token: string; readonly expiresMs: number }> {
     if ((await readdir(this.#folder)).length >= most) throw new Error(`${this.#folder} holds ${most} files already`);
     const token = `${prefix}${randomBytes(32).toString('base64url')}`;
-    const entry: Entry = { name, expiresMs: this.#clock.wallMs() + lifeMs };
-    await writeFile(this.#path(token), JSON.stringify(entry), { mode: 0o600, flag: 'wx' });
+    const entry: Entry = { name, expiresMs: Math.round(this.#clock.wallMs() + lifeMs) };
+    await writeFile(this.#path(token), formatEntry(entry), { mode: 0o600, flag: 'wx' });
     return { token, expiresMs: entry.expiresMs };
   }
 
@@ -87,7 +81,7 @@ export class TokenStore {
 
   async #read(token: string): Promise<Entry | undefined> {
     const text = await readOrUndefined(this.#path(token));
-    return text === undefined ? undefined : entryShape.parse(JSON.parse(text));
+    return text === undefined ? undefined : parseEntry(text);
   }
 
   #spentBy(token: string): Promise<string | undefined> {
@@ -95,7 +89,7 @@ export class TokenStore {
   }
 
   #path(token: string): string {
-    return join(this.#folder, `${createHash('sha256').update(token).digest('hex')}.json`);
+    return join(this.#folder, `${createHash('sha256').update(token).digest('hex')}`);
   }
 
   #spentPath(token: string): string {
@@ -104,10 +98,10 @@ export class TokenStore {
 
   async #sweep(): Promise<void> {
     for (const file of await readdir(this.#folder)) {
-      if (!file.endsWith('.json')) continue;
+      if (file.includes('.')) continue;
       const path = join(this.#folder, file);
-      const parsed = entryShape.safeParse(jsonOrUndefined(await readOrUndefined(path)));
-      if (!parsed.success || parsed.data.expiresMs + memoryMs > this.#clock.wallMs()) continue;
+      const entry = parseEntry((await readOrUndefined(path)) ?? '');
+      if (entry === undefined || entry.expiresMs + memoryMs > this.#clock.wallMs()) continue;
       // The token first: without it the mark means nothing.
       await rm(path, { force: true });
       await rm(`${path}.spent`, { force: true });
@@ -124,12 +118,18 @@ async function readOrUndefined(path: string): Promise<string | undefined> {
   }
 }
 
-function jsonOrUndefined(text: string | undefined): unknown {
-  try {
-    return text === undefined ? undefined : JSON.parse(text);
-  } catch {
-    return undefined;
-  }
+/** `<expiry> node <name>` or `<expiry> waypoint <namespace> <account>`. */
+function formatEntry({ name, expiresMs }: Entry): string {
+  const words = name.kind === 'node' ? [name.node] : [name.namespace, name.serviceAccount];
+  return `${[expiresMs, name.kind, ...words].join(' ')}\n`;
+}
+
+function parseEntry(text: string): Entry | undefined {
+  const match = /^(\d{1,15}) (?:node (\S+)|waypoint (\S+) (\S+))\n$/.exec(text);
+  if (match === null) return undefined;
+  const [, expiry, node, namespace = '', serviceAccount = ''] = match;
+  const name: JoinName = node === undefined ? { kind: 'waypoint', namespace, serviceAccount } : { kind: 'node', node };
+  return isJoinName(name) ? { name, expiresMs: Number(expiry) } : undefined;
 }
 
 function keyHash(publicKey: Buffer): string {

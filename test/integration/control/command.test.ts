@@ -1,3 +1,4 @@
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { systemClock } from '../../../src/base/clock.ts';
@@ -10,36 +11,40 @@ import { member, type Scope, temporaryFolder } from './control.ts';
 
 const sleep = testIdentity('spiffe://mesh.test/ns/shop/sa/sleep');
 
+const pod = (node: string) => `
+apiVersion: v1
+kind: Pod
+metadata: { name: sleep-1, namespace: shop }
+spec: { nodeName: ${node}, serviceAccountName: sleep }
+status: { phase: Running, podIP: 10.1.0.5 }
+`;
+
 function start(t: Scope) {
   const out: string[] = [];
   const err: string[] = [];
   const stop = new AbortController();
   t.teardown(() => stop.abort());
-  const configuration = { opened: '', closed: 0 };
   const io: ControlIo = {
     out: (line) => out.push(line),
     err: (line) => err.push(line),
     clock: systemClock,
     logger: silentLogger,
     metrics: unscrapedMetrics,
-    openConfiguration: async (folder) => {
-      configuration.opened = folder;
-      return { placement: { identitiesOn: () => [sleep] }, close: () => void configuration.closed++ };
-    },
     stop: stop.signal,
   };
-  return { io, out, err, stop, configuration };
+  return { io, out, err, stop };
 }
 
 t.test('control serves until it is told to stop, and a token of the command line joins', async (t) => {
-  const { io, out, err, stop, configuration } = start(t);
+  const { io, out, err, stop } = start(t);
   const state = temporaryFolder(t);
+  const mesh = temporaryFolder(t);
+  writeFileSync(join(mesh, 'pod.yaml'), pod('n1'));
   const env = { AMBIT_STATE_DIR: state, TRUST_DOMAIN: 'mesh.test' };
-  const argv = ['--config', '/mesh', '--listen', '127.0.0.1', '--port', '0', '--host', 'control.test'];
+  const argv = ['--config', mesh, '--listen', '127.0.0.1', '--port', '0', '--host', 'control.test'];
   const ended = runControlCommand(argv, env, io);
   const line = await eventually('the line that says where', () => out[0]);
   const [, port, caRootFile] = /^certificates on https:\/\/127\.0\.0\.1:(\d+), trust root (.+)$/.exec(line) ?? [];
-  t.equal(configuration.opened, '/mesh');
   t.equal(caRootFile, join(state, 'control', 'ca', 'root-cert.pem'));
 
   t.equal(await runControlCommand(['token', '--node', 'n1', '--ttl', '10m'], env, io), 0);
@@ -48,10 +53,11 @@ t.test('control serves until it is told to stop, and a token of the command line
   const token = { kind: 'text', text: out[1] as string } as const;
   const { ask } = await member(t, control, { token, trustDomain: 'mesh.test' });
   t.match(await ask(sleep), { kind: 'issued' });
+  writeFileSync(join(mesh, 'pod.yaml'), pod('n2'));
+  await eventually('the move to another node', async () => (await ask(sleep)).kind === 'refused');
 
   stop.abort();
   t.equal(await ended, 0);
-  t.equal(configuration.closed, 1);
 });
 
 t.test('every problem of a command line is told at once, with code 2', async (t) => {
@@ -78,12 +84,18 @@ t.test('every problem of a command line is told at once, with code 2', async (t)
 });
 
 t.test('an authority that cannot be used is code 1 and a reason', async (t) => {
-  const { io, err, configuration } = start(t);
+  const { io, err } = start(t);
   const state = temporaryFolder(t);
-  const argv = ['--config', '/mesh', '--port', '0', '--state', state, '--ca-dir', join(state, 'nothing')];
+  const argv = ['--config', temporaryFolder(t), '--port', '0', '--state', state, '--ca-dir', join(state, 'nothing')];
   t.equal(await runControlCommand(argv, {}, io), 1);
   t.match(err, [/certificate authority in .*nothing: holds no certificate authority/]);
-  t.equal(configuration.closed, 1);
+});
+
+t.test('a configuration folder that is not there is code 1 and a reason', async (t) => {
+  const { io, err } = start(t);
+  const missing = join(temporaryFolder(t), 'mesh');
+  t.equal(await runControlCommand(['--config', missing, '--state', temporaryFolder(t)], {}, io), 1);
+  t.match(err, [/cannot read the configuration folder .*mesh/]);
 });
 
 t.test('help is help', async (t) => {
