@@ -63,7 +63,10 @@ export class Registrar {
   refuse(service: Service, caller: Caller, code: RpcCode, reason: string): RpcFailure {
     this.#count(service, code.toLowerCase());
     const member = this.memberOf(caller);
-    this.#options.logger.warn('certificate refused', {
+    const { logger } = this.#options;
+    // Who floods the service must not flood the log as well.
+    const level = code === 'RESOURCE_EXHAUSTED' ? 'debug' : 'warn';
+    logger[level]('certificate refused', {
       service,
       code,
       reason,

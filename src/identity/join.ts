@@ -72,7 +72,7 @@ class Credential implements JoinCredential {
 
   constructor(options: JoinOptions) {
     const { name } = options;
-    const fileName = name.kind === 'node' ? `node-${name.node}` : `waypoint-${name.namespace}-${name.serviceAccount}`;
+    const fileName = name.kind === 'node' ? `node-${name.node}` : `waypoint-${name.namespace}+${name.serviceAccount}`;
     this.#options = { ...options, logger: options.logger.topic('identity') };
     this.#uri = formatJoinUri(options.trustDomain, name);
     this.#path = join(options.stateFolder, `join-${fileName}.pem`);
