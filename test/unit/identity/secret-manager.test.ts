@@ -13,6 +13,8 @@ import { testIdentity } from '../../support/test-ca.ts';
 import { ScriptedCa, temporaryAuthority } from './scripted-ca.ts';
 
 const hourMs = 3_600_000;
+/** Half of a day less half of the jitter. */
+const renewalMs = 24 * hourMs * 0.475;
 const alice = testIdentity('spiffe://cluster.local/ns/shop/sa/alice');
 const bob = testIdentity('spiffe://cluster.local/ns/shop/sa/bob');
 const down: CaAnswer = { kind: 'unreachable', reason: 'connection refused' };
@@ -87,25 +89,25 @@ t.test('at most eight requests run at once, connections go first and renewals la
 t.test('a certificate is renewed shortly before half of its remaining life, with a higher generation', async (t) => {
   const { manager, clock, ca, generation } = await start(t);
   await manager.acquire(alice);
-  await clock.advanceAsync(11 * hourMs);
+  clock.advance(renewalMs - 1);
   t.equal(ca.orders.length, 1, 'not before');
-  await clock.advanceAsync(hourMs);
+  clock.advance(1);
   await eventually('the renewal', () => generation(alice) === 2);
   await manager.acquire(bob);
   t.equal(generation(bob), 3, 'generations grow over all identities');
-  await clock.advanceAsync(12 * hourMs);
+  clock.advance(renewalMs);
   await eventually('both renewals', () => (generation(alice) ?? 0) > 3 && (generation(bob) ?? 0) > 3);
 });
 
 t.test('when renewal fails the valid certificate stays until it expires, and then there is none', async (t) => {
-  const { manager, clock, ca, generation, changes } = await start(t);
+  const { manager, clock, ca, generation, changes, asked } = await start(t);
   await manager.acquire(alice);
   ca.behaviour = () => down;
-  await clock.advanceAsync(13 * hourMs);
-  await eventually('a failed renewal', () => ca.orders.length > 1 && ca.running === 0);
+  clock.advance(renewalMs);
+  await asked(2);
   t.equal(generation(alice), 1);
   t.same(manager.alarms(), [], 'half a day is left');
-  clock.advance(6 * hourMs);
+  clock.advance(19 * hourMs - renewalMs);
   t.match(manager.alarms(), [/alice.*connection refused/], 'shown before it hurts');
   t.equal(generation(alice), 1);
   t.equal(changes.length, 1, 'nobody was bothered');
@@ -113,11 +115,16 @@ t.test('when renewal fails the valid certificate stays until it expires, and the
   t.equal(generation(alice), 1, 'to the last moment');
   clock.advance(1);
   t.equal(manager.current(alice), undefined, 'expired');
-  await clock.advanceAsync(60_000);
   t.match(changes.at(-1), [alice, { kind: 'unavailable', reason: 'connection refused' }]);
+  await asked(3);
   t.match(await manager.acquire(alice), { kind: 'unavailable', reason: 'connection refused' });
   ca.behaviour = (_order, honest) => honest();
-  await clock.advanceAsync(200_000);
+  // By the minute, and only until it asks: the deadline of a request is fake time too.
+  await eventually('another order', () => {
+    if (ca.orders.length > 3) return true;
+    clock.advance(60_000);
+    return false;
+  });
   await eventually('recovery', () => generation(alice) === 2);
   t.same(manager.alarms(), []);
 });
