@@ -8,6 +8,7 @@
  */
 import { spawn } from 'node:child_process';
 import { Socket } from 'node:net';
+import { constants } from 'node:os';
 import { ancestorChain, watchAncestors } from './ancestors.ts';
 import { systemPath } from './command.ts';
 import { findUnshare } from './unshare.ts';
@@ -20,6 +21,8 @@ export type LabEntry =
 export interface EnterOptions {
   /** Script and arguments to run inside; the current program's unless given. */
   readonly argv?: readonly string[];
+  /** The program installs its own handlers for SIGINT, SIGTERM and SIGHUP; otherwise each ends it at once, with 128 + number. */
+  readonly handlesSignals?: boolean;
 }
 
 const insideMark = 'inside';
@@ -41,7 +44,7 @@ export function isInsideLab(): boolean {
 export async function enterLab(options: EnterOptions = {}): Promise<LabEntry> {
   if (isInsideLab()) {
     armLifeline();
-    armSignals();
+    if (options.handlesSignals !== true) armSignals();
     return { kind: 'inside' };
   }
   const way = await findUnshare();
@@ -49,14 +52,9 @@ export async function enterLab(options: EnterOptions = {}): Promise<LabEntry> {
   return relay(way.flags, options.argv ?? process.argv.slice(1));
 }
 
-/** A process 1 ignores signals it has no handler for. A program that installs its own handlers decides alone. */
+/** A process 1 ignores signals it has no handler for: the kernel's default action is not for it. */
 function armSignals(): void {
-  for (const signal of signals) {
-    process.on(signal, () => {
-      if (process.listenerCount(signal) === 1)
-        process.exit(128 + (signal === 'SIGINT' ? 2 : signal === 'SIGTERM' ? 15 : 1));
-    });
-  }
+  for (const signal of signals) process.on(signal, () => process.exit(128 + constants.signals[signal]));
 }
 
 function armLifeline(): void {

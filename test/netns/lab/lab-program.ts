@@ -7,7 +7,7 @@ import { enterLab } from '../../../src/lab/enter.ts';
 import { createLab } from '../../../src/lab/lab.ts';
 
 const mode = process.argv[2];
-const entry = await enterLab();
+const entry = await enterLab({ handlesSignals: mode === 'handle' });
 if (entry.kind === 'unavailable') throw new Error(entry.cause);
 
 const onLine = (name: string, line: string) => console.log(`[${name}] ${line}`);
