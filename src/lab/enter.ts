@@ -13,7 +13,7 @@ import { ancestorChain, watchAncestors } from './ancestors.ts';
 import { systemPath } from './command.ts';
 import { findUnshare } from './unshare.ts';
 
-/** `unavailable` is returned only when asked for; the reason and the remedy are one line each. */
+/** `unavailable` is only ever seen outside; cause and remedy are one line each. */
 export type LabEntry =
   | { readonly kind: 'inside' }
   | { readonly kind: 'unavailable'; readonly cause: string; readonly remedy: string };
