@@ -56,7 +56,8 @@ async function tryOnce(
   const { local, peer, peerIdentity } = outcome.facts;
   const established = { local, peer, peerIdentity, headers: answered.headers };
   if (answered.status === 200) return { kind: 'open', end, established };
-  end.cancel();
+  // By END_STREAM: a reset for every refusal would look like an attack to the peer.
+  end.destroyWhenFinished();
   return { kind: 'refused', status: answered.status, established };
 }
 
@@ -104,12 +105,18 @@ function answerOf(
   });
 }
 
+/** First value of a header in a raw list; `name` in lower case, as HTTP/2 has it. */
+export function firstValue(raw: readonly string[], name: string): string | undefined {
+  for (let i = 0; i + 1 < raw.length; i += 2) if (raw[i] === name) return raw[i + 1];
+  return undefined;
+}
+
 /** Pairs of a raw header list, pseudo headers left out. */
 export function pairsOf(raw: readonly string[]): TunnelHeaders {
   const pairs: (readonly [string, string])[] = [];
   for (let i = 0; i + 1 < raw.length; i += 2) {
     const name = raw[i] as string;
-    if (!name.startsWith(':')) pairs.push([name.toLowerCase(), raw[i + 1] as string]);
+    if (!name.startsWith(':')) pairs.push([name, raw[i + 1] as string]);
   }
   return pairs;
 }

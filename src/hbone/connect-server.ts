@@ -10,7 +10,7 @@ import { AmbitError, errorText } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import type { SpiffeId } from '../base/spiffe.ts';
 import type { Openers } from './capture.ts';
-import { pairsOf } from './connect-client.ts';
+import { firstValue } from './connect-client.ts';
 import { type Downstream, RunningJoin } from './running-join.ts';
 import type { ConnectRequest, ConnectVerdict, JoinObserver, ServeOptions, TunnelHeaders } from './seam.ts';
 import { TunnelEnd } from './tunnel-end.ts';
@@ -45,7 +45,7 @@ export function serveStream(
   const request: ConnectRequest = {
     ...facts,
     authority,
-    header: (name) => pairsOf(raw).find((pair) => pair[0] === name)?.[1],
+    header: (name) => firstValue(raw, name),
     signal: gone.signal,
   };
   void decide(request, options.onConnect, logger).then((verdict) => {

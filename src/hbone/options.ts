@@ -9,6 +9,8 @@ export interface RelayOptions {
   readonly maxStreamsPerClientSession: number;
   /** Sessions of the pool in all; requests wait beyond, until their deadline. */
   readonly maxClientSessions: number;
+  /** Captured connections of one listener; more are closed at once. */
+  readonly maxCaptured: number;
   /** Accepted HBONE connections of one listener, handshakes included; more are closed at once. */
   readonly maxServerSessions: number;
   /** Largest header list accepted, bytes: as a server, as a client. */
@@ -35,6 +37,7 @@ export const defaultRelayOptions: RelayOptions = {
   maxFrameBytes: 1024 * 1024,
   maxStreamsPerClientSession: 100,
   maxClientSessions: 10_000,
+  maxCaptured: 65_536,
   maxServerSessions: 10_000,
   serverHeaderListBytes: 64 * 1024,
   clientHeaderListBytes: 16 * 1024,
@@ -47,3 +50,8 @@ export const defaultRelayOptions: RelayOptions = {
   idleReleaseMs: 300_000,
   unsentRetries: 2,
 };
+
+/** What one session may hold: its connection window each way, twice over, and room for header lists; Node refuses new streams beyond. */
+export function sessionMemoryMegabytes(options: RelayOptions): number {
+  return Math.ceil((4 * options.connectionWindowBytes) / (1024 * 1024)) + 10;
+}

@@ -25,7 +25,7 @@ import type { Secret, SecretStore } from '../identity/secret.ts';
 import { dial, socketAddresses } from '../net/socket-factory.ts';
 import { secureClient } from './client-tls.ts';
 import { watchLiveness } from './liveness.ts';
-import type { RelayOptions } from './options.ts';
+import { type RelayOptions, sessionMemoryMegabytes } from './options.ts';
 import type { TunnelTarget } from './seam.ts';
 
 /** What is known of a pooled session. */
@@ -33,6 +33,8 @@ export interface SessionFacts {
   readonly local: SocketAddress;
   readonly peer: SocketAddress;
   readonly sourceIdentity: SpiffeId;
+  /** Of our certificate. */
+  readonly generation: number;
   readonly peerIdentity: SpiffeId;
 }
 
@@ -132,14 +134,18 @@ export class SessionPool {
             owns(stream);
             settle({ kind: 'stream', stream, facts });
           } catch (error) {
-            fail(sessionError(target, error));
+            fail(notSent(target, error));
           }
         },
         reject: (error: Error) => fail(sessionError(target, error)),
       };
       const { ip, port } = target.peer;
       const origin = `https://${ip.includes(':') ? `[${ip}]` : ip}:${port}`;
-      const targetOptions: TargetOptions = { poolKey: poolKey(target), target };
+      const targetOptions: TargetOptions = {
+        poolKey: poolKey(target),
+        target,
+        maxSessionMemory: sessionMemoryMegabytes(options),
+      };
       void this.#agent.getSession(origin, targetOptions, [listener] as unknown as PromiseListeners).catch(() => {});
     });
   }
@@ -171,6 +177,9 @@ export class SessionPool {
       logger.debug('HBONE session failed', { peer: formatSocketAddress(facts.peer), error: errorText(error) });
     });
     session.once('goaway', () => retire(session));
+    // The certificate was replaced during the handshake: good for those who waited, not for later ones.
+    const current = this.#dependencies.secrets.current(facts.sourceIdentity);
+    if (current?.generation !== facts.generation) setImmediate(() => retire(session));
     const stopWatching = watchLiveness(session, clock, options, {
       isIdle: () => streamCount(session) === 0,
       idleReleaseMs: options.idleReleaseMs,
@@ -224,6 +233,7 @@ class MeshAgent extends Agent {
       local: addresses?.local ?? { ip: '0.0.0.0', port: 0 },
       peer: target.peer,
       sourceIdentity: target.sourceIdentity,
+      generation: secret.generation,
       peerIdentity,
       settled: () => settings.cancel(),
     };
@@ -301,6 +311,17 @@ function sessionError(target: TunnelTarget, error: unknown): AmbitError {
     retry: 'unsent',
     flag: 'H2_HANDSHAKE_FAILURE',
     cause: error,
+  });
+}
+
+/** The session went between being chosen and being used. */
+function notSent(target: TunnelTarget, cause: unknown): AmbitError {
+  return new AmbitError(`the session with ${formatSocketAddress(target.peer)} has just ended`, {
+    code: 'HBONE_NOT_PROCESSED',
+    origin: 'upstream',
+    retry: 'unsent',
+    flag: 'CONNECT',
+    cause,
   });
 }
 

@@ -5,6 +5,7 @@
 import type { Server, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Clock } from '../base/clock.ts';
+import { errorText } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import type { SpiffeId } from '../base/spiffe.ts';
 import type { SecretStore } from '../identity/secret.ts';
@@ -48,12 +49,14 @@ class NodeRelay implements Relay {
   readonly #servers = new Set<HboneServer>();
   readonly #listeners = new Set<RunningListener>();
   readonly #captured = new Set<Socket>();
+  readonly #onAcceptError: (error: Error) => void;
 
   constructor({ secrets, logger, clock, options }: RelayDependencies) {
     this.#clock = clock;
     this.#logger = logger.topic('hbone');
     this.#options = { ...defaultRelayOptions, ...options };
     this.#pool = new SessionPool({ secrets, logger: this.#logger, clock, options: this.#options });
+    this.#onAcceptError = (error) => this.#logger.warn('accepting a connection failed', { error: errorText(error) });
     this.#openers = {
       tunnel: (request, signal) => openTunnel(this.#pool, request, clock, this.#options, signal),
       dial: (destination, socket, preface, signal) => openPlain(destination, socket, preface, clock, signal),
@@ -62,13 +65,18 @@ class NodeRelay implements Relay {
 
   async capture(spec: ListenSpec, onConnection: (connection: CapturedConnection) => void): Promise<RunningListener> {
     const own = new Set<Socket>();
-    const server = await listen(spec, (socket) => {
-      for (const set of [own, this.#captured]) {
-        set.add(socket);
-        socket.once('close', () => set.delete(socket));
-      }
-      acceptCaptured(socket, spec, this.#openers, this.#logger, onConnection);
-    });
+    const server = await listen(
+      spec,
+      (socket) => {
+        for (const set of [own, this.#captured]) {
+          set.add(socket);
+          socket.once('close', () => set.delete(socket));
+        }
+        acceptCaptured(socket, spec, this.#openers, this.#logger, onConnection);
+      },
+      this.#onAcceptError,
+    );
+    server.maxConnections = this.#options.maxCaptured;
     return this.#running(server, {
       drain: () => {},
       destroy: () => {
@@ -79,14 +87,12 @@ class NodeRelay implements Relay {
 
   async serve(spec: ListenSpec, options: ServeOptions): Promise<RunningListener> {
     const hbone = new HboneServer(options, this.#openers, this.#clock, this.#logger, this.#options);
-    const server = await listen(spec, (socket) => hbone.accept(socket));
+    const server = await listen(spec, (socket) => hbone.accept(socket), this.#onAcceptError);
     this.#servers.add(hbone);
+    server.once('close', () => this.#servers.delete(hbone));
     return this.#running(server, {
       drain: () => hbone.drain(),
-      destroy: () => {
-        hbone.destroy();
-        this.#servers.delete(hbone);
-      },
+      destroy: () => hbone.destroy(),
     });
   }
 
@@ -141,9 +147,10 @@ class NodeRelay implements Relay {
       destroy: () => {
         if (server.listening) server.close();
         hooks.destroy();
-        this.#listeners.delete(listener);
       },
     };
+    // Comes when the last connection has ended.
+    server.once('close', () => this.#listeners.delete(listener));
     this.#listeners.add(listener);
     return listener;
   }

@@ -16,7 +16,7 @@ import { socketAddresses } from '../net/socket-factory.ts';
 import type { Openers } from './capture.ts';
 import { type ServerSessionFacts, serveStream } from './connect-server.ts';
 import { watchLiveness } from './liveness.ts';
-import type { RelayOptions } from './options.ts';
+import { type RelayOptions, sessionMemoryMegabytes } from './options.ts';
 import type { ServeOptions } from './seam.ts';
 import { TlsAcceptor } from './tls-acceptor.ts';
 
@@ -147,9 +147,4 @@ export class HboneServer {
       onDead: () => this.#logger.debug('HBONE ping timeout', { peer: formatSocketAddress(facts.peer) }),
     });
   }
-}
-
-/** What one session may hold: its connection window each way and room for header lists; beyond, new streams are refused. */
-export function sessionMemoryMegabytes(options: RelayOptions): number {
-  return Math.ceil((4 * options.connectionWindowBytes) / (1024 * 1024)) + 10;
 }

@@ -6,6 +6,7 @@
  */
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import { TLSSocket } from 'node:tls';
 import { AmbitError, type ErrorOrigin } from '../base/errors.ts';
 import type { ByteEnd, ByteEndHandler } from './byte-end.ts';
 
@@ -60,7 +61,8 @@ export class DuplexEnd implements ByteEnd {
   reset(): void {
     this.#handler = undefined;
     this.#over = true;
-    if (this.#duplex instanceof Socket) this.#duplex.resetAndDestroy();
+    // Only plain TCP can be reset; a TLS socket cut without close_notify is known to be cut.
+    if (this.#duplex instanceof Socket && !(this.#duplex instanceof TLSSocket)) this.#duplex.resetAndDestroy();
     else this.#duplex.destroy(new AmbitError('reset by the other side', { code: 'NET_RESET', origin: this.#origin }));
   }
 

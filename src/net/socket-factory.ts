@@ -66,8 +66,15 @@ export function dial(
   });
 }
 
-/** A listening server that hands out sockets with directions kept apart. Rejects with an AmbitError. */
-export async function listen(spec: ListenSpec, onSocket: (socket: Socket) => void): Promise<Server> {
+/**
+ * A listening server that hands out sockets with directions kept apart. Rejects with an AmbitError. `onAcceptError`:
+ * a connection could not be accepted (out of descriptors); the server goes on.
+ */
+export async function listen(
+  spec: ListenSpec,
+  onSocket: (socket: Socket) => void,
+  onAcceptError: (error: Error) => void = () => {},
+): Promise<Server> {
   const server = createServer(
     {
       allowHalfOpen: true,
@@ -98,8 +105,7 @@ export async function listen(spec: ListenSpec, onSocket: (socket: Socket) => voi
     server.close();
     throw socketError(`cannot listen on ${where}`, error);
   }
-  // An accept that fails (out of descriptors) must not end the process; the next one is tried by libuv.
-  server.on('error', () => {});
+  server.on('error', onAcceptError);
   return server;
 }
 
