@@ -10,6 +10,7 @@ export class Http1Exchange implements Exchange {
   readonly #incoming: IncomingMessage;
   readonly #response: ServerResponse;
   readonly #upgraded: Duplex | undefined;
+  readonly #draining: () => boolean;
   readonly #closedListeners: ((complete: boolean) => void)[] = [];
   #continued = false;
   #trailersAllowed = false;
@@ -20,7 +21,9 @@ export class Http1Exchange implements Exchange {
     response: ServerResponse,
     target: { readonly authority: string; readonly path: string; readonly query: string },
     upgraded: Duplex | undefined,
+    draining: () => boolean,
   ) {
+    this.#draining = draining;
     this.#incoming = incoming;
     this.#response = response;
     this.#upgraded = upgraded;
@@ -61,7 +64,8 @@ export class Http1Exchange implements Exchange {
     const measured = sized.some((text, i) => i % 2 === 0 && text.toLowerCase() === 'content-length');
     this.#trailersAllowed = !empty && !measured;
     // A request body that nobody read stands between this response and the next request: do not wait for it.
-    if (this.request.body !== undefined && !this.#incoming.complete) response.shouldKeepAlive = false;
+    const unread = this.request.body !== undefined && !this.#incoming.complete;
+    if (unread || this.#draining()) response.shouldKeepAlive = false;
     response.writeHead(status, (bodyless && !measured ? [...sized, 'content-length', '0'] : sized) as string[]);
     response.flushHeaders();
   }

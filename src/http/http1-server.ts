@@ -85,14 +85,9 @@ function serve(request: IncomingMessage, response: ServerResponse, upgraded: Dup
     return;
   }
   connection.active++;
-  if (connection.draining) response.shouldKeepAlive = false;
   const authority = target.authority ?? (headerValue(headers, 'host') as string);
-  const exchange = new Http1Exchange(
-    request,
-    response,
-    { authority, path: target.path, query: target.query },
-    upgraded,
-  );
+  const where = { authority, path: target.path, query: target.query };
+  const exchange = new Http1Exchange(request, response, where, upgraded, () => connection.draining);
   exchange.onClosed(() => {
     connection.active--;
     if (connection.draining && connection.active === 0) connection.stream.end();

@@ -30,8 +30,7 @@ export function localReply(
     return undefined;
   }
   const grpcStatus = String(grpcStatusOf[status] ?? 2);
-  const message = encodeURIComponent(body).replaceAll('%20', ' ');
-  const head = ['content-type', 'application/grpc', 'grpc-status', grpcStatus, 'grpc-message', message];
+  const head = ['content-type', 'application/grpc', 'grpc-status', grpcStatus, 'grpc-message', percentEncoded(body)];
   exchange.start(200, [...head, ...headers, ...server], true);
   exchange.end();
   return grpcStatus;
@@ -40,4 +39,11 @@ export function localReply(
 export function isGrpc(headers: HeaderList): boolean {
   const type = headerValue(headers, 'content-type');
   return type !== undefined && /^application\/grpc(?:[+;]|$)/i.test(type);
+}
+
+/** `grpc-message`: printable ASCII but for the percent sign goes as it is. */
+function percentEncoded(text: string): string {
+  return text.replace(/[^\x20-\x24\x26-\x7e]+/gu, (part) =>
+    Array.from(Buffer.from(part), (byte) => `%${byte.toString(16).toUpperCase().padStart(2, '0')}`).join(''),
+  );
 }

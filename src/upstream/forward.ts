@@ -34,6 +34,8 @@ export type EndpointAnswer =
       readonly body: string;
       readonly flags: string;
       readonly details: string;
+      /** Chosen, but not to be used: for the log. */
+      readonly endpoint: UpstreamEndpoint | undefined;
     };
 
 export interface ForwardPlan {
@@ -88,6 +90,7 @@ class Forwarding implements TryHandler {
   readonly #done: (result: ForwardResult) => void;
   readonly #body: ReplayBody | undefined;
   readonly #tried = new Set<string>();
+  #refusedEndpoint: UpstreamEndpoint | undefined;
   #current: { readonly endpoint: UpstreamEndpoint; readonly protocol: UpstreamProtocol } | undefined;
   #try: RunningTry | undefined;
   #generation = 0;
@@ -131,6 +134,7 @@ class Forwarding implements TryHandler {
     const answer = this.#plan.nextEndpoint(this.#tried);
     if (answer.kind === 'refused') {
       this.#current = undefined;
+      this.#refusedEndpoint = answer.endpoint;
       this.#reply(answer.status, answer.body, answer.flags, answer.details);
       return;
     }
@@ -312,7 +316,7 @@ class Forwarding implements TryHandler {
       status: this.#status,
       flags: this.#flags.length === 0 ? '-' : this.#flags.join(','),
       details: this.#details,
-      endpoint: current?.endpoint,
+      endpoint: current?.endpoint ?? this.#refusedEndpoint,
       link: current === undefined ? undefined : this.#deps.pools.lastLink(current.endpoint, current.protocol),
       tries: this.#tries,
       requestBytes: (this.#body?.receivedBytes ?? 0) + this.#upgradedBytes,

@@ -200,8 +200,9 @@ class Try implements RunningTry {
   abort(reason: string): void {
     if (this.#over) return;
     this.#aborted = reason;
-    this.#controller?.abort(new Error(reason));
+    // undici tells the abort as an error, at once: by then this try must be over.
     this.#finish();
+    this.#controller?.abort(new Error(reason));
   }
 
   resume(): void {

@@ -1,0 +1,50 @@
+/** What later stages know of a tunnel, captured where it was terminated (R34), and what all stages share. */
+import type { SocketAddress } from '../base/address.ts';
+import type { Clock } from '../base/clock.ts';
+import type { Logger } from '../base/logger.ts';
+import type { Random } from '../base/random.ts';
+import type { SpiffeId } from '../base/spiffe.ts';
+import type { Preset } from '../config/preset.ts';
+import type { Workload } from '../mesh/model.ts';
+import type { MeshView } from '../mesh/view.ts';
+import type { L7Model } from '../route/model.ts';
+import type { AccessLog, TrafficMetrics } from '../telemetry/traffic.ts';
+import type { Connector } from '../upstream/connector.ts';
+import type { UpstreamPools } from '../upstream/pools.ts';
+import type { Destination } from './authority.ts';
+import type { OwnGateway } from './gateway.ts';
+import type { StageNames } from './names.ts';
+import type { WaypointSettings } from './settings.ts';
+
+export interface Tunnel {
+  readonly destination: Destination;
+  readonly authority: string;
+  /** Proven by mTLS at termination. */
+  readonly clientIdentity: SpiffeId;
+  /** Address of the tunnel's peer: the client's own, in both presets. */
+  readonly client: SocketAddress;
+  /** Where the tunnel arrived. */
+  readonly local: SocketAddress;
+  readonly localIdentity: SpiffeId;
+  readonly clientWorkload: Workload | undefined;
+  readonly openedMs: number;
+}
+
+export interface WaypointServices {
+  readonly preset: Preset;
+  readonly settings: WaypointSettings;
+  readonly names: StageNames;
+  readonly mesh: MeshView;
+  /** The model of the moment: a request keeps what it was decided on. */
+  readonly model: () => L7Model;
+  readonly own: () => OwnGateway | undefined;
+  /** The waypoint's own identity. */
+  readonly identity: SpiffeId;
+  readonly pools: UpstreamPools;
+  readonly connector: Connector;
+  readonly traffic: TrafficMetrics;
+  readonly accessLog: AccessLog;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+}

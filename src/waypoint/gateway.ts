@@ -1,0 +1,26 @@
+/** Which gateway this process is, and whether a record's waypoint is it. `app/` answers from what was compiled. */
+import type { GatewayAddress, ServiceKey } from '../mesh/model.ts';
+import type { MeshView } from '../mesh/view.ts';
+import { isGateway } from '../mesh/waypoint.ts';
+
+export interface OwnGateway {
+  /** `namespace/name` of the Gateway: the key of policies on the whole gateway. */
+  readonly key: string;
+  readonly namespace: string;
+  /** As it stands on the records of what is bound to it. */
+  readonly address: GatewayAddress;
+  /** The Service that is this waypoint; undefined for one known by a bare address. */
+  readonly service: ServiceKey | undefined;
+}
+
+export function isOwn(mesh: MeshView, own: OwnGateway, waypoint: GatewayAddress | undefined): boolean {
+  if (waypoint === undefined) return false;
+  if (own.service !== undefined && isGateway(mesh, waypoint, own.service)) return true;
+  const { address } = own;
+  if (waypoint.kind === 'hostname' || address.kind === 'hostname') {
+    return waypoint.kind === address.kind && waypoint.kind === 'hostname' && address.kind === 'hostname'
+      ? waypoint.service === address.service
+      : false;
+  }
+  return waypoint.network === address.network && waypoint.ip === address.ip;
+}

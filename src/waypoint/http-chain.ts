@@ -1,0 +1,253 @@
+/**
+ * The HTTP stages of a tunnel: policies of the service, route, backend, endpoint, policies of the pod, forwarding. One
+ * object per tunnel; the model and the records a request was decided on stay with it to its end (design rule 8).
+ */
+import type { Duplex } from 'node:stream';
+import type { Exchange, ServedConnection } from '../http/exchange.ts';
+import { serveH2c } from '../http/h2c-server.ts';
+import { type HeaderList, headerValue } from '../http/header-list.ts';
+import { serveHttp1 } from '../http/http1-server.ts';
+import { isGrpc, localReply } from '../http/local-reply.ts';
+import type { L7Facts } from '../policy/l7.ts';
+import { chooseBackend } from '../route/backend.ts';
+import { applyHeaderChange, changedHost } from '../route/header-change.ts';
+import { matchRoute, type RouteRequest } from '../route/match-route.ts';
+import type { L7Model, PortRoutes, Route, RouteBackend } from '../route/model.ts';
+import { defaultRetryPolicy } from '../route/retry.ts';
+import { redirectLocation, rewritePath } from '../route/rewrite.ts';
+import { type EndpointAnswer, type ForwardResult, forward } from '../upstream/forward.ts';
+import { authorizePod, authorizeService, connectionFacts } from './authorize.ts';
+import type { Tunnel, WaypointServices } from './context.ts';
+import { chooseEndpoint, endpointAt, upstreamProtocol } from './endpoints.ts';
+import { type Finished, reportRequest } from './report.ts';
+import { sanitised, withAdditions } from './request-headers.ts';
+import { newRequestId } from './request-id.ts';
+
+const denied = 'RBAC: access denied';
+
+/** Serves HTTP on the tunnel's bytes. Takes ownership of the stream. */
+export function serveHttpChain(
+  services: WaypointServices,
+  tunnel: Tunnel,
+  stream: Duplex,
+  version: '1.1' | '2',
+): ServedConnection {
+  const handlers = {
+    exchange: (exchange: Exchange) => new RequestFlow(services, tunnel, exchange).start(),
+    refused: (status: number, reason: string) =>
+      services.logger.info('refused a malformed request', { status, reason, peer: tunnel.client.ip }),
+  };
+  return version === '2' ? serveH2c(stream, handlers) : serveHttp1(stream, handlers);
+}
+
+/** Where a request goes once policies let it pass. */
+interface Target {
+  readonly route: Route | undefined;
+  readonly backend: RouteBackend | undefined;
+}
+
+class RequestFlow {
+  readonly #services: WaypointServices;
+  readonly #tunnel: Tunnel;
+  readonly #exchange: Exchange;
+  readonly #model: L7Model;
+  readonly #startedMs: number;
+  readonly #headers: HeaderList;
+  readonly #requestId: string;
+  readonly #facts: L7Facts;
+  #audited: readonly string[] = [];
+  #route: Route | undefined;
+
+  constructor(services: WaypointServices, tunnel: Tunnel, exchange: Exchange) {
+    const { request } = exchange;
+    this.#services = services;
+    this.#tunnel = tunnel;
+    this.#exchange = exchange;
+    this.#model = services.model();
+    this.#startedMs = services.clock.nowMs();
+    this.#headers = sanitised(request.headers);
+    this.#requestId = headerValue(this.#headers, 'x-request-id') ?? newRequestId();
+    const { method, path, authority } = request;
+    this.#facts = connectionFacts(tunnel, { method, path, host: authority, headers: this.#headers });
+  }
+
+  start(): void {
+    const { verdict, audited } = authorizeService(this.#services, this.#tunnel, this.#model, this.#facts);
+    this.#audited = audited;
+    if (verdict.kind === 'deny') {
+      this.#reply(403, denied, '-', verdict.reason);
+      return;
+    }
+    const { destination } = this.#tunnel;
+    if (destination.kind === 'workload') {
+      this.#forward({ route: undefined, backend: undefined });
+      return;
+    }
+    const ports = this.#model.ports.get(`${destination.service.key}:${destination.port.servicePort}`);
+    if (ports === undefined || ports.routes.length === 0) this.#forward({ route: undefined, backend: undefined });
+    else this.#routed(ports);
+  }
+
+  #routed(ports: PortRoutes): void {
+    const request = this.#routeRequest();
+    const route = matchRoute(ports.routes, request);
+    this.#route = route;
+    if (route === undefined) {
+      this.#reply(404, '', 'NR', 'route_not_found');
+      return;
+    }
+    const { action } = route;
+    switch (action.kind) {
+      case 'respond':
+        this.#reply(action.status, action.body, '-', 'direct_response', this.#ownHeaders(route));
+        return;
+      case 'redirect': {
+        const { port } = this.#tunnel.destination.address;
+        const location = redirectLocation(action.redirect, request, port, route.match?.path);
+        const headers = ['location', location, ...this.#ownHeaders(route)];
+        this.#reply(action.redirect.status, '', '-', 'direct_response', headers);
+        return;
+      }
+      case 'forward': {
+        const choice = chooseBackend(action.backends, this.#services.random);
+        if (choice.kind === 'none') this.#reply(500, '', '-', 'no_backend');
+        else if (choice.backend.service === undefined) this.#reply(500, '', 'NC', 'invalid_backend');
+        else this.#forward({ route, backend: choice.backend });
+      }
+    }
+  }
+
+  #forward(target: Target): void {
+    const { route, backend } = target;
+    const { request } = this.#exchange;
+    const rewritten =
+      route?.rewritePath === undefined ? request.path : rewritePath(request.path, route.rewritePath, route.match?.path);
+    const host =
+      changedHost(backend?.requestHeaders) ??
+      changedHost(route?.requestHeaders) ??
+      route?.rewriteHost ??
+      request.authority;
+    const changed = applyHeaderChange(applyHeaderChange(this.#headers, route?.requestHeaders), backend?.requestHeaders);
+    const clientCert = this.#services.preset.names === 'article';
+    forward(
+      {
+        exchange: this.#exchange,
+        path: `${rewritten}${request.query}`,
+        authority: host,
+        headers: withAdditions(changed, this.#tunnel, { requestId: this.#requestId, clientCert }),
+        retry: route?.retry ?? defaultRetryPolicy,
+        timeoutMs: route?.timeoutMs,
+        nextEndpoint: (tried) => this.#nextEndpoint(target, tried),
+        responseHeaders: (headers) =>
+          applyHeaderChange(applyHeaderChange(headers, backend?.responseHeaders), route?.responseHeaders),
+      },
+      this.#services,
+      (result) => this.#report(target, result),
+    );
+  }
+
+  #nextEndpoint(target: Target, tried: ReadonlySet<string>): EndpointAnswer {
+    const { destination } = this.#tunnel;
+    const { request } = this.#exchange;
+    const { service, port } = this.#serviceOf(target);
+    if (destination.kind === 'service' && service === undefined) {
+      return refused(500, '', 'NC', 'cluster_not_found');
+    }
+    const choice =
+      service !== undefined
+        ? chooseEndpoint(this.#services, this.#tunnel, service, port, tried)
+        : directEndpoint(this.#services, this.#tunnel);
+    if (choice.kind === 'none')
+      return refused(503, 'no healthy upstream', 'UH', `no_healthy_upstream{${choice.reason}}`);
+    const { endpoint } = choice;
+    const { verdict, audited } = authorizePod(this.#services, endpoint.workload, this.#model, this.#facts);
+    this.#audited = [...this.#audited, ...audited];
+    if (verdict.kind === 'deny') return refused(403, denied, '-', verdict.reason, endpoint);
+    const protocol = upstreamProtocol(service, port, request.version, request.upgrade !== undefined);
+    return { kind: 'endpoint', endpoint, protocol };
+  }
+
+  /** The service whose endpoints are balanced; undefined on the way straight to a pod, or when it left the mesh. */
+  #serviceOf(target: Target) {
+    const { destination } = this.#tunnel;
+    if (destination.kind === 'workload') return { service: undefined, port: destination.address.port };
+    const { backend } = target;
+    if (backend?.service === undefined) return { service: destination.service, port: destination.port.servicePort };
+    return { service: this.#services.mesh.service(backend.service), port: backend.port };
+  }
+
+  #routeRequest(): RouteRequest {
+    const { method, authority, path, query } = this.#exchange.request;
+    return { method, authority, path, query, scheme: 'http', headers: this.#headers };
+  }
+
+  #ownHeaders(route: Route): HeaderList {
+    return applyHeaderChange([], route.responseHeaders);
+  }
+
+  /** An answer without any upstream. */
+  #reply(status: number, body: string, flags: string, details: string, headers: HeaderList = []): void {
+    let grpcStatus: string | undefined;
+    this.#exchange.onClosed((complete) => {
+      this.#report(
+        { route: this.#route, backend: undefined },
+        {
+          status: grpcStatus === undefined ? status : 200,
+          flags: complete || flags !== '-' ? flags : 'DC',
+          details,
+          endpoint: undefined,
+          link: undefined,
+          tries: 0,
+          requestBytes: 0,
+          responseBytes: body.length,
+          grpcStatus,
+          failure: undefined,
+        },
+      );
+    });
+    grpcStatus = localReply(this.#exchange, status, body, headers);
+  }
+
+  #report(target: Target, result: ForwardResult): void {
+    const { request } = this.#exchange;
+    const { service, port } = this.#serviceOf(target);
+    const finished: Finished = {
+      ...result,
+      protocol: isGrpc(request.headers) ? 'grpc' : 'http',
+      request: {
+        method: request.method,
+        path: `${request.path}${request.query}`,
+        version: request.version,
+        authority: request.authority,
+        userAgent: headerValue(request.headers, 'user-agent'),
+        forwardedFor: headerValue(request.headers, 'x-forwarded-for'),
+        requestId: this.#requestId,
+        route: this.#route?.name,
+      },
+      service,
+      servicePort: port,
+      startedMs: this.#startedMs,
+      audited: this.#audited,
+    };
+    reportRequest(this.#services, this.#tunnel, finished);
+  }
+}
+
+function directEndpoint(services: WaypointServices, tunnel: Tunnel) {
+  const { destination } = tunnel;
+  if (destination.kind !== 'workload') return { kind: 'none', reason: 'unknown-service' } as const;
+  const { workload, address } = destination;
+  return { kind: 'endpoint', endpoint: endpointAt(services, workload, address.ip, address.port) } as const;
+}
+
+function refused(
+  status: number,
+  body: string,
+  flags: string,
+  details: string,
+  endpoint?: EndpointOfRefusal,
+): EndpointAnswer {
+  return { kind: 'refused', status, body, flags, details, endpoint };
+}
+
+type EndpointOfRefusal = Extract<EndpointAnswer, { kind: 'endpoint' }>['endpoint'];

@@ -1,0 +1,21 @@
+/** What an operator may choose about a waypoint, as plain data: `app/` reads it from the environment. */
+
+export interface WaypointSettings {
+  readonly network: string;
+  /** How long a connection of undeclared protocol may be silent before it is taken for one where the server speaks first. */
+  readonly sniffTimeoutMs: number;
+  /** CONNECT streams of one client session. */
+  readonly maxStreamsPerSession: number;
+  /** CONNECT streams one client identity may have open in all; more are refused with 503 (design rule 10). */
+  readonly maxTunnelsPerIdentity: number;
+  /** Tunnel port of endpoints. */
+  readonly hbonePort: number;
+}
+
+export const defaultWaypointSettings: WaypointSettings = {
+  network: '',
+  sniffTimeoutMs: 1_000,
+  maxStreamsPerSession: 100,
+  maxTunnelsPerIdentity: 10_000,
+  hbonePort: 15008,
+};

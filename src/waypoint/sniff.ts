@@ -1,0 +1,49 @@
+/**
+ * Tells HTTP/1.1, HTTP/2 and anything else apart by a connection's first bytes (R35), as Envoy's http_inspector. Nothing
+ * is consumed: what was read is put back. A connection that stays silent is one where the server speaks first.
+ */
+import type { Duplex } from 'node:stream';
+import type { Clock } from '../base/clock.ts';
+
+export type Sniffed = 'http1' | 'http2' | 'other';
+
+const http2Preface = 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n';
+const longestRequestLine = 16_384;
+
+/** Undefined: more bytes are needed. */
+export function sniffBytes(bytes: Buffer): Sniffed | undefined {
+  const start = bytes.toString('latin1', 0, Math.min(bytes.length, longestRequestLine));
+  if (start.startsWith(http2Preface)) return 'http2';
+  if (http2Preface.startsWith(start)) return undefined;
+  const lineEnd = start.indexOf('\n');
+  if (lineEnd >= 0) return /^[A-Z][A-Z-]{0,23} \S+ HTTP\/1\.[01]\r?$/.test(start.slice(0, lineEnd)) ? 'http1' : 'other';
+  if (start.length >= longestRequestLine) return 'other';
+  return /^[A-Z][A-Z-]{0,23}( \S*( [HTP/1.0]*\r?)?)?$/.test(start) ? undefined : 'other';
+}
+
+/** Waits for the first bytes. `timeoutMs` undefined: as long as it takes. Undefined: the stream ended or broke first. */
+export function sniff(stream: Duplex, clock: Clock, timeoutMs: number | undefined): Promise<Sniffed | undefined> {
+  return new Promise((resolve) => {
+    let seen: Buffer = Buffer.alloc(0);
+    const settle = (result: Sniffed | undefined) => {
+      timer?.cancel();
+      stream.off('readable', onReadable);
+      stream.off('end', onEnd);
+      stream.off('close', onClose);
+      if (seen.length > 0 && !stream.destroyed) stream.unshift(seen);
+      resolve(result);
+    };
+    const onReadable = () => {
+      const chunk = stream.read() as Buffer | null;
+      if (chunk === null) return;
+      seen = seen.length === 0 ? chunk : Buffer.concat([seen, chunk]);
+      const result = sniffBytes(seen);
+      if (result !== undefined) settle(result);
+    };
+    // What ended before it could be told apart is passed on as it is.
+    const onEnd = () => settle(stream.destroyed ? undefined : 'other');
+    const onClose = () => settle(undefined);
+    const timer = timeoutMs === undefined ? undefined : clock.after(timeoutMs, () => settle('other'));
+    stream.on('readable', onReadable).on('end', onEnd).on('close', onClose);
+  });
+}

@@ -1,0 +1,141 @@
+/**
+ * The TCP stages of a tunnel: the same steps as for a request, once per connection, on what is known without HTTP. A
+ * denied or undeliverable connection is reset. Other endpoints are tried while none has answered; nothing was sent yet.
+ */
+import type { Duplex } from 'node:stream';
+import { AmbitError } from '../base/errors.ts';
+import { DuplexEnd } from '../net/duplex-end.ts';
+import { join } from '../net/join.ts';
+import { chooseBackend } from '../route/backend.ts';
+import type { Connected } from '../upstream/connector.ts';
+import type { UpstreamEndpoint } from '../upstream/endpoint.ts';
+import { authorizePod, authorizeService, connectionFacts } from './authorize.ts';
+import type { Tunnel, WaypointServices } from './context.ts';
+import { chooseEndpoint, type EndpointChoice, endpointAt } from './endpoints.ts';
+import { trafficLabels, writeLines } from './report.ts';
+
+const maxTries = 3;
+
+/** Takes ownership of the stream. Resolves when the connection is over. Never rejects. */
+export async function serveTcpChain(services: WaypointServices, tunnel: Tunnel, stream: Duplex): Promise<void> {
+  const gone = new AbortController();
+  stream.once('close', () => gone.abort());
+  const startedMs = services.clock.nowMs();
+  const reached = await reach(services, tunnel, gone.signal);
+  const { service, port } = reached;
+  const metrics = services.traffic.connection(trafficLabels(tunnel, service, reached.endpoint));
+  metrics.opened();
+  const counts = { toUpstream: 0, toDownstream: 0 };
+  const over = (flags: string, details: string, failure: string | undefined) => {
+    metrics.transferred(counts.toUpstream, counts.toDownstream);
+    metrics.closed(reached.kind === 'refused' ? reached.error.flag : '-');
+    const { endpoint } = reached;
+    const link = reached.kind === 'connected' ? reached.connected : undefined;
+    const bytes = { requestBytes: counts.toUpstream, responseBytes: counts.toDownstream };
+    const finished = { ...bytes, service, servicePort: port, endpoint, link, flags, details, failure, startedMs };
+    const facts = {
+      protocol: 'tcp',
+      request: undefined,
+      status: 0,
+      grpcStatus: undefined,
+      audited: reached.audited,
+    } as const;
+    writeLines(services, tunnel, { ...finished, ...facts }, services.clock.nowMs() - startedMs);
+  };
+  if (reached.kind === 'refused') {
+    stream.destroy(reached.error);
+    over(reached.flags, reached.details, reached.error.message);
+    return;
+  }
+  await new Promise<void>((resolve) => {
+    const upstream = new DuplexEnd(reached.connected.stream, 'upstream');
+    join(new DuplexEnd(stream, 'downstream'), upstream, counts, (result) => {
+      over(result.kind === 'reset' && result.by === 'upstream' ? 'UC' : '-', 'via_upstream', undefined);
+      resolve();
+    });
+  });
+}
+
+interface Common {
+  readonly service: ReturnType<WaypointServices['mesh']['service']>;
+  readonly port: number;
+  readonly endpoint: UpstreamEndpoint | undefined;
+  readonly audited: readonly string[];
+}
+
+type Reached =
+  | (Common & { readonly kind: 'connected'; readonly connected: Connected })
+  | (Common & {
+      readonly kind: 'refused';
+      readonly flags: string;
+      readonly details: string;
+      readonly error: AmbitError;
+    });
+
+async function reach(services: WaypointServices, tunnel: Tunnel, signal: AbortSignal): Promise<Reached> {
+  const model = services.model();
+  const facts = connectionFacts(tunnel, undefined);
+  const { destination } = tunnel;
+  const backend = tcpBackend(services, tunnel);
+  const service = backend.service;
+  const port = backend.port;
+  const first = authorizeService(services, tunnel, model, facts);
+  const audited = [...first.audited];
+  let endpoint: UpstreamEndpoint | undefined;
+  const refused = (flags: string, details: string, error: AmbitError): Reached => ({
+    kind: 'refused',
+    service,
+    port,
+    endpoint,
+    audited,
+    flags,
+    details,
+    error,
+  });
+  if (first.verdict.kind === 'deny') return refused('RBAC', first.verdict.reason, deniedError(first.verdict.reason));
+  const tried = new Set<string>();
+  for (;;) {
+    let choice: EndpointChoice;
+    if (service !== undefined) choice = chooseEndpoint(services, tunnel, service, port, tried);
+    else if (destination.kind === 'workload') {
+      const { workload, address } = destination;
+      choice = { kind: 'endpoint', endpoint: endpointAt(services, workload, address.ip, address.port) };
+    } else choice = { kind: 'none', reason: 'cluster_not_found' };
+    if (choice.kind === 'none') return refused('UH', choice.reason, unreachable(`no endpoint: ${choice.reason}`));
+    endpoint = choice.endpoint;
+    const { verdict, audited: more } = authorizePod(services, endpoint.workload, model, facts);
+    audited.push(...more);
+    if (verdict.kind === 'deny') return refused('RBAC', verdict.reason, deniedError(verdict.reason));
+    const outcome = await services.connector.connect(endpoint, signal);
+    if (outcome.kind === 'connected') {
+      const { connected } = outcome;
+      if (!signal.aborted) return { kind: 'connected', service, port, endpoint, audited, connected };
+      connected.stream.destroy();
+      return refused('DC', 'downstream_remote_disconnect', unreachable('the client has left'));
+    }
+    tried.add(endpoint.workload.uid);
+    if (tried.size >= maxTries || signal.aborted || destination.kind === 'workload') {
+      return refused('UF', 'upstream_connect_failure', outcome.error);
+    }
+  }
+}
+
+/** Weighted TCP destinations of the port, or the service itself. An invalid share leads nowhere. */
+function tcpBackend(services: WaypointServices, tunnel: Tunnel): Pick<Common, 'service' | 'port'> {
+  const { destination } = tunnel;
+  if (destination.kind === 'workload') return { service: undefined, port: destination.address.port };
+  const own = { service: destination.service, port: destination.port.servicePort };
+  const backends = services.model().ports.get(`${own.service.key}:${own.port}`)?.tcpBackends ?? [];
+  if (backends.length === 0) return own;
+  const choice = chooseBackend(backends, services.random);
+  if (choice.kind === 'none' || choice.backend.service === undefined) return { service: undefined, port: own.port };
+  return { service: services.mesh.service(choice.backend.service), port: choice.backend.port };
+}
+
+function deniedError(reason: string): AmbitError {
+  return new AmbitError(reason, { code: 'WAYPOINT_DENIED', origin: 'local', flag: 'DENY' });
+}
+
+function unreachable(message: string): AmbitError {
+  return new AmbitError(message, { code: 'WAYPOINT_NO_ENDPOINT', origin: 'upstream', flag: 'CONNECT' });
+}

@@ -1,0 +1,133 @@
+/**
+ * First stage: a CONNECT becomes a tunnel of this waypoint or is refused (R21–R25). The client's identity and address
+ * are captured here and nowhere else; then the tunnel's protocol is told and its chain entered.
+ */
+import type { Duplex } from 'node:stream';
+import type { ConnectRequest, ConnectVerdict } from '../hbone/seam.ts';
+import type { ServedConnection } from '../http/exchange.ts';
+import type { AppProtocol } from '../mesh/model.ts';
+import { type Destination, decideAuthority } from './authority.ts';
+import type { Tunnel, WaypointServices } from './context.ts';
+import { serveHttpChain } from './http-chain.ts';
+import { sniff } from './sniff.ts';
+import { serveTcpChain } from './tcp-chain.ts';
+
+/** Tunnels that are open, per client identity for its budget, and as a whole for draining. */
+export class Tunnels {
+  readonly #services: WaypointServices;
+  readonly #perIdentity = new Map<string, number>();
+  readonly #http = new Set<ServedConnection>();
+  #emptyWaiters: (() => void)[] = [];
+  #draining = false;
+  #open = 0;
+
+  constructor(services: WaypointServices) {
+    this.#services = services;
+  }
+
+  get open(): number {
+    return this.#open;
+  }
+
+  /** The verdict on a CONNECT. */
+  accept(request: ConnectRequest): ConnectVerdict {
+    const { mesh, settings, clock, logger, accessLog } = this.#services;
+    const decision = decideAuthority(mesh, this.#services.own(), settings.network, request.authority);
+    const refuse = (status: number, reason: string): ConnectVerdict => {
+      logger.debug('refused a tunnel', { authority: request.authority, reason, peer: request.peerIdentity });
+      accessLog.write('denied', [
+        ['stage', this.#services.names.terminate],
+        ['method', 'CONNECT'],
+        ['authority', request.authority],
+        ['response_code', status],
+        ['response_flags', 'NR'],
+        ['response_code_details', reason],
+        ['source_principal', request.peerIdentity],
+        ['downstream_remote_address', `${request.peer.ip}:${request.peer.port}`],
+      ]);
+      return { kind: 'refuse', status, headers: [] };
+    };
+    if (decision.kind === 'refused') return refuse(decision.status, decision.reason);
+    const used = this.#perIdentity.get(request.peerIdentity) ?? 0;
+    if (used >= settings.maxTunnelsPerIdentity) return refuse(503, 'too many tunnels of this identity');
+    const tunnel: Tunnel = {
+      destination: decision,
+      authority: request.authority,
+      clientIdentity: request.peerIdentity,
+      client: request.peer,
+      local: request.local,
+      localIdentity: request.localIdentity,
+      clientWorkload: mesh.workloadByAddress(settings.network, request.peer.ip),
+      openedMs: clock.nowMs(),
+    };
+    return { kind: 'bytes', headers: [], receive: (stream) => this.#receive(tunnel, stream) };
+  }
+
+  /** Connections end as soon as what is under way in them has. */
+  drain(): void {
+    this.#draining = true;
+    for (const connection of this.#http) connection.drain();
+  }
+
+  /** Resolves when no tunnel is open. */
+  empty(): Promise<void> {
+    if (this.#open === 0) return Promise.resolve();
+    return new Promise((resolve) => this.#emptyWaiters.push(resolve));
+  }
+
+  #receive(tunnel: Tunnel, stream: Duplex): void {
+    const identity = tunnel.clientIdentity;
+    this.#open++;
+    this.#perIdentity.set(identity, (this.#perIdentity.get(identity) ?? 0) + 1);
+    stream.on('error', ignore);
+    stream.once('close', () => {
+      this.#open--;
+      const left = (this.#perIdentity.get(identity) ?? 1) - 1;
+      if (left > 0) this.#perIdentity.set(identity, left);
+      else this.#perIdentity.delete(identity);
+      if (this.#open === 0) for (const waiter of this.#emptyWaiters.splice(0)) waiter();
+    });
+    this.#enter(tunnel, stream).catch((error: unknown) => {
+      this.#services.logger.error('internal error in one tunnel', { error: String((error as Error).stack ?? error) });
+      stream.destroy(new Error('internal error'));
+    });
+  }
+
+  async #enter(tunnel: Tunnel, stream: Duplex): Promise<void> {
+    const { clock, settings } = this.#services;
+    const declared = declaredProtocol(tunnel.destination);
+    if (declared === 'tcp') return await serveTcpChain(this.#services, tunnel, stream);
+    const found = await sniff(stream, clock, declared === 'http' ? undefined : settings.sniffTimeoutMs);
+    if (found === undefined) {
+      stream.destroy();
+      return;
+    }
+    if (found === 'other' && declared === 'unknown') return await serveTcpChain(this.#services, tunnel, stream);
+    // On a port declared HTTP the parser answers what is none.
+    const connection = serveHttpChain(this.#services, tunnel, stream, found === 'http2' ? '2' : '1.1');
+    this.#http.add(connection);
+    stream.once('close', () => this.#http.delete(connection));
+    if (this.#draining) connection.drain();
+  }
+}
+
+/** Of a pod's port: what a service that leads there declares; services that disagree leave it to sniffing. */
+function declaredProtocol(destination: Destination): 'http' | 'tcp' | 'unknown' {
+  return destination.kind === 'service' ? kindOf(destination.port.appProtocol) : 'unknown';
+}
+
+function kindOf(protocol: AppProtocol): 'http' | 'tcp' | 'unknown' {
+  switch (protocol) {
+    case 'http11':
+    case 'http2':
+    case 'grpc':
+      return 'http';
+    case 'tcp':
+    case 'tls':
+      return 'tcp';
+    case 'unknown':
+      return 'unknown';
+  }
+}
+
+function ignore(): void {}

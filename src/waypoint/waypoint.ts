@@ -1,0 +1,113 @@
+/**
+ * A waypoint around a mesh, a model, a relay and secrets: listeners, tunnels, pools, and what has to follow a change.
+ *
+ * I1: a workload that changed or left gets no new request over connections made to what it was.
+ */
+import type { Clock } from '../base/clock.ts';
+import type { Logger } from '../base/logger.ts';
+import type { MetricsRegistry } from '../base/metrics.ts';
+import type { Random } from '../base/random.ts';
+import { parseSpiffeId, type SpiffeId } from '../base/spiffe.ts';
+import type { Preset } from '../config/preset.ts';
+import type { Relay, RunningListener } from '../hbone/seam.ts';
+import type { SecretStore } from '../identity/secret.ts';
+import type { MeshView } from '../mesh/view.ts';
+import type { L7Model } from '../route/model.ts';
+import type { AccessLog, TrafficMetrics } from '../telemetry/traffic.ts';
+import { createConnector } from '../upstream/connector.ts';
+import { createUpstreamPools } from '../upstream/pools.ts';
+import type { WaypointServices } from './context.ts';
+import type { OwnGateway } from './gateway.ts';
+import { stageNames } from './names.ts';
+import type { WaypointSettings } from './settings.ts';
+import { Tunnels } from './terminate.ts';
+
+export interface WaypointOptions {
+  readonly preset: Preset;
+  readonly settings: WaypointSettings;
+  readonly identity: SpiffeId;
+  /** Trust domains whose clients are let in, beside the waypoint's own. */
+  readonly trustDomainAliases: readonly string[];
+  readonly mesh: MeshView;
+  /** The model of the moment. */
+  readonly model: () => L7Model;
+  /** Undefined until it is known who this gateway is: everything is refused. */
+  readonly own: () => OwnGateway | undefined;
+  readonly relay: Relay;
+  readonly secrets: SecretStore;
+  readonly traffic: TrafficMetrics;
+  readonly accessLog: AccessLog;
+  readonly metrics: MetricsRegistry;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+}
+
+export interface Waypoint {
+  readonly services: WaypointServices;
+  /** Accepts tunnels. Rejects when the socket cannot be made (AmbitError). */
+  listen(ip: string, port: number): Promise<RunningListener>;
+  /** Stops accepting, tells clients to go elsewhere, resolves when the last tunnel has closed. */
+  drain(): Promise<void>;
+  /** Brings gauges up to date: call before a scrape. */
+  flush(): void;
+  /** Ends what is left. The relay is the caller's to close. */
+  close(): Promise<void>;
+}
+
+export function createWaypoint(options: WaypointOptions): Waypoint {
+  const { preset, identity, mesh, relay, secrets, clock, metrics } = options;
+  const connector = createConnector(relay, clock);
+  const pools = createUpstreamPools(connector, clock);
+  const logger = options.logger.topic('waypoint');
+  const services: WaypointServices = { ...options, logger, names: stageNames(preset), connector, pools };
+  const tunnels = new Tunnels(services);
+  const trusted = new Set([parseSpiffeId(identity)?.trustDomain, ...options.trustDomainAliases]);
+  const listeners: RunningListener[] = [];
+  secrets.want(identity);
+  const stopMesh = mesh.onChange((change) => {
+    for (const uid of change.removedWorkloads) pools.forget(uid);
+    for (const workload of change.workloads) {
+      pools.forget(workload.uid);
+      for (const ip of workload.addresses) relay.forgetPeer(ip);
+    }
+  });
+  const stopSecrets = secrets.onChange((changed, state) => {
+    if (changed === identity && state.kind === 'available') relay.forgetIdentity(identity);
+  });
+  const open = metrics.gauge('ambit_tunnels_live', 'CONNECT tunnels that are open now.');
+  const poolCount = metrics.gauge('ambit_upstream_pools', 'Pools of HTTP connections to endpoints.');
+  return {
+    services,
+    async listen(ip, port) {
+      const listener = await relay.serve(
+        { ip, port, transparent: false, mark: undefined, namespace: undefined, reusePort: false, redirected: false },
+        {
+          secretFor: () => secrets.current(identity),
+          trusts: (trustDomain) => trusted.has(trustDomain),
+          onConnect: (request) => tunnels.accept(request),
+          onDenied: (peer, _local, error) =>
+            logger.info('denied a connection', { peer: peer.ip, error: error.message }),
+          maxStreamsPerSession: options.settings.maxStreamsPerSession,
+        },
+      );
+      listeners.push(listener);
+      return listener;
+    },
+    async drain() {
+      tunnels.drain();
+      await Promise.all(listeners.map((listener) => listener.close()));
+      await tunnels.empty();
+    },
+    flush() {
+      open.value = tunnels.open;
+      poolCount.value = pools.size;
+    },
+    async close() {
+      stopMesh();
+      stopSecrets();
+      for (const listener of listeners) listener.destroy();
+      await pools.close();
+    },
+  };
+}

@@ -1,0 +1,124 @@
+/** TCP through a waypoint: declared, sniffed, server-first, denied, half-closed and reset. */
+import type { Socket } from 'node:net';
+import { text } from 'node:stream/consumers';
+import t from 'tap';
+import type { L7Policy } from '../../../src/policy/l7-model.ts';
+import { emptyL7Model } from '../../../src/route/model.ts';
+import { eventually, within } from '../../support/eventually.ts';
+import { http1 } from './client.ts';
+import { createHarness, host, notSleepId, podIp, podUid, serviceKey, sleepId } from './harness.ts';
+
+const echo = (socket: Socket) => void socket.pipe(socket);
+const greet = (socket: Socket) => {
+  socket.write('220 ready\r\n');
+  socket.pipe(socket);
+};
+
+const onlySleep: L7Policy = {
+  source: { kind: 'AuthorizationPolicy', namespace: 'default', name: 'sleep-only' },
+  action: 'allow',
+  dryRun: false,
+  rules: [
+    { clauses: [[[{ kind: 'principal', values: [{ kind: 'exact', value: sleepId.slice(9) }], notValues: [] }]]] },
+  ],
+};
+
+t.test('a port declared TCP passes bytes and half-close both ways', async (t) => {
+  const harness = await createHarness(t, { pods: [echo], podKind: 'tcp', appProtocol: 'tcp' });
+  const stream = await harness.tunnel();
+  stream.end('GET / HTTP/1.1\r\n\r\n');
+  t.equal(await within('the echo', text(stream)), 'GET / HTTP/1.1\r\n\r\n', 'HTTP is not looked at');
+  await eventually('the connection to be reported', () => harness.tcp.closed.length === 1);
+  t.match(harness.tcp, { opened: 1, closed: ['-'], received: 18, sent: 18 });
+  t.same(
+    harness.lines.map((line) => line.get('upstream_cluster')),
+    [
+      `inbound-pod|${harness.podPort}||${podIp(0)}`,
+      `inbound-vip|9080|tcp|${host}`,
+      `inbound-vip|9080|internal|${host}`,
+    ],
+  );
+});
+
+t.test('where the server speaks first, a declared port does not wait, an undeclared one waits a moment', async (t) => {
+  for (const appProtocol of ['tcp', 'unknown'] as const) {
+    const harness = await createHarness(t, { pods: [greet], podKind: 'tcp', appProtocol, sniffTimeoutMs: 30 });
+    const stream = await harness.tunnel();
+    const first = await within('the greeting', new Promise((resolve) => stream.once('data', resolve)));
+    t.equal(String(first), '220 ready\r\n', appProtocol);
+  }
+});
+
+t.test('on an undeclared port the first bytes tell what it is', async (t) => {
+  const bytes = await createHarness(t, {
+    pods: [echo],
+    podKind: 'tcp',
+    appProtocol: 'unknown',
+    sniffTimeoutMs: 10_000,
+  });
+  const stream = await bytes.tunnel();
+  stream.end('*1\r\n$4\r\nPING\r\n');
+  t.equal(await within('the echo', text(stream)), '*1\r\n$4\r\nPING\r\n');
+  const web = await createHarness(t, {
+    pods: [(_request, response) => void response.end('web')],
+    appProtocol: 'unknown',
+  });
+  t.match(await http1(await web.tunnel()), { status: 200, body: 'web' });
+});
+
+t.test('what is no HTTP on a port declared HTTP is answered 400', async (t) => {
+  const harness = await createHarness(t, { pods: [(_request, response) => void response.end()] });
+  const stream = await harness.tunnel();
+  stream.end('*1\r\n$4\r\nPING\r\n');
+  t.match(await within('the answer', text(stream)), /^HTTP\/1.1 400/);
+});
+
+t.test('a denied connection is reset', async (t) => {
+  const harness = await createHarness(t, { pods: [echo], podKind: 'tcp', appProtocol: 'tcp' });
+  harness.model = { ...emptyL7Model, workloadPolicies: new Map([[podUid(0), [onlySleep]]]) };
+  const allowed = await harness.tunnel();
+  allowed.end('x');
+  t.equal(await within('the echo', text(allowed)), 'x');
+  const denied = await harness.tunnel(undefined, notSleepId);
+  await t.rejects(within('the reset', text(denied)));
+  t.equal(harness.arrived.length, 1);
+  await eventually('the denial to be reported', () => harness.tcp.closed.includes('DENY'));
+});
+
+t.test('a reset by the application arrives as a reset', async (t) => {
+  const reset = (socket: Socket) => void socket.once('data', () => socket.resetAndDestroy());
+  const harness = await createHarness(t, { pods: [reset], podKind: 'tcp', appProtocol: 'tcp' });
+  const stream = await harness.tunnel();
+  stream.write('x');
+  await t.rejects(within('the reset', text(stream)));
+});
+
+t.test('a dead pod is passed over; with no pod left the connection is reset', async (t) => {
+  const harness = await createHarness(t, { pods: [echo, 'down'], podKind: 'tcp', appProtocol: 'tcp' });
+  for (let i = 0; i < 5; i++) {
+    const stream = await harness.tunnel();
+    stream.end('x');
+    t.equal(await within('the echo', text(stream)), 'x');
+  }
+  const service = harness.mesh.service(serviceKey);
+  if (service === undefined) throw new Error('service');
+  harness.model = {
+    ...emptyL7Model,
+    ports: new Map([
+      [
+        `${serviceKey}:9080`,
+        {
+          service: serviceKey,
+          port: 9080,
+          appProtocol: 'tcp',
+          routes: [],
+          tcpBackends: [
+            { service: undefined, port: 1, weight: 1, requestHeaders: undefined, responseHeaders: undefined },
+          ],
+        },
+      ],
+    ]),
+  };
+  await t.rejects(text(await harness.tunnel()));
+  await eventually('the failure to be reported', () => harness.tcp.closed.includes('CONNECT'));
+});
