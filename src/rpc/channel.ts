@@ -69,6 +69,9 @@ interface Connection {
   readonly client: Client;
   readonly rootsPem: string | undefined;
   readonly certificate: ClientCertificate | undefined;
+  calls: number;
+  /** A newer one took its place: it closes with its last call. */
+  retired: boolean;
 }
 
 class GrpcChannel implements RpcChannel {
@@ -85,10 +88,14 @@ class GrpcChannel implements RpcChannel {
     request: MessageInitShape<I>,
     options: CallOptions = {},
   ): Promise<RpcResult<MessageShape<O>>> {
-    const [connection, metadata] = await Promise.all([this.#connect(), this.#metadata()]);
-    if (connection.kind === 'error') return connection;
+    const [roots, metadata] = await Promise.all([this.#roots(), this.#metadata()]);
+    if (roots.kind === 'error') return roots;
     if (metadata.kind === 'error') return metadata;
     if (this.#closed || options.signal?.aborted === true) return rpcFailure('CANCELLED', 'given up before it was sent');
+    // From here on nothing is awaited, so that no other call retires the connection before this one counts.
+    const connection = this.#connect(roots.rootsPem);
+    if (connection.kind === 'error') return connection;
+    connection.calls++;
     return await new Promise((resolve) => {
       const call = connection.client.makeUnaryRequest(
         methodPath(method),
@@ -99,6 +106,8 @@ class GrpcChannel implements RpcChannel {
         { deadline: Date.now() + (options.timeoutMs ?? 10_000) },
         (error, message) => {
           options.signal?.removeEventListener('abort', cancel);
+          connection.calls--;
+          closeWhenIdle(connection);
           if (error !== null) resolve(failureFromError(error));
           else if (message === undefined) resolve(rpcFailure('INTERNAL', 'an answer without a message'));
           else resolve({ kind: 'ok', message });
@@ -115,21 +124,32 @@ class GrpcChannel implements RpcChannel {
     this.#connection = undefined;
   }
 
-  async #connect(): Promise<Connection | RpcFailure> {
-    const { address, roots, clientCertificate } = this.#options;
-    let rootsPem: string | undefined;
+  async #roots(): Promise<{ readonly kind: 'ok'; readonly rootsPem: string | undefined } | RpcFailure> {
+    const { address, roots } = this.#options;
     try {
-      rootsPem = !address.tls || roots.kind === 'system' ? undefined : await readText(roots);
+      return { kind: 'ok', rootsPem: !address.tls || roots.kind === 'system' ? undefined : await readText(roots) };
     } catch (error) {
       return rpcFailure('UNAVAILABLE', `cannot read the root certificates: ${errorText(error)}`);
     }
-    if (this.#closed) return rpcFailure('CANCELLED', 'the channel is closed');
-    const certificate = address.tls ? clientCertificate?.() : undefined;
+  }
+
+  #connect(rootsPem: string | undefined): Connection | RpcFailure {
+    const certificate = this.#options.address.tls ? this.#options.clientCertificate?.() : undefined;
     const present = this.#connection;
     if (present !== undefined && present.rootsPem === rootsPem && present.certificate === certificate) return present;
     try {
-      const fresh: Connection = { kind: 'ok', client: this.#client(rootsPem, certificate), rootsPem, certificate };
-      present?.client.close();
+      const fresh: Connection = {
+        kind: 'ok',
+        client: this.#client(rootsPem, certificate),
+        rootsPem,
+        certificate,
+        calls: 0,
+        retired: false,
+      };
+      if (present !== undefined) {
+        present.retired = true;
+        closeWhenIdle(present);
+      }
       this.#connection = fresh;
       return fresh;
     } catch (error) {
@@ -173,6 +193,10 @@ const fixedOptions: GrpcOptions = {
   'grpc.service_config_disable_resolution': 1,
   'grpc.enable_retries': 0,
 };
+
+function closeWhenIdle(connection: Connection): void {
+  if (connection.retired && connection.calls === 0) connection.client.close();
+}
 
 function methodPath(method: DescMethodUnary): string {
   return `/${method.parent.typeName}/${method.name}`;

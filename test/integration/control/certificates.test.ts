@@ -172,6 +172,8 @@ t.test('a restarted proxy uses its stored credential, readable by nobody else', 
   t.equal(statSync(path).mode & 0o777, 0o600);
   const second = await member(t, control, { stateFolder: first.stateFolder, token });
   t.match(await second.ask(sleep), { kind: 'issued' });
+  await second.ca.credential.settled();
+  second.ca.close();
   writeFileSync(path, 'rubbish');
   const third = await member(t, control, { stateFolder: first.stateFolder, token: await tokenFor(control) });
   t.match(await third.ask(sleep), { kind: 'issued' }, 'a spoilt file needs another token');

@@ -9,6 +9,7 @@ import { IstioCertificateResponseSchema, IstioCertificateService } from '../../.
 import { type ChannelOptions, createChannel } from '../../../src/rpc/channel.ts';
 import { parseServerAddress, type ServerAddress } from '../../../src/rpc/credentials.ts';
 import { type Caller, startRpcServer, unaryRoute } from '../../../src/rpc/server.ts';
+import { eventually } from '../../support/eventually.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
 import { TestCa } from '../../support/test-ca.ts';
 
@@ -18,7 +19,11 @@ const spiffe = 'spiffe://cluster.local/ns/a/sa/b';
 type T = { teardown(handler: () => unknown): unknown };
 
 /** A server that answers with what it saw of its caller. */
-async function serve(t: T, ca: TestCa, options: { names?: string[]; logger?: Logger; clock?: FakeClock } = {}) {
+async function serve(
+  t: T,
+  ca: TestCa,
+  options: { names?: string[]; logger?: Logger; clock?: FakeClock; gate?: Promise<void> } = {},
+) {
   const issued = await ca.issuePem([], { dnsNames: options.names ?? ['localhost'] });
   const callers: Caller[] = [];
   const server = await startRpcServer(
@@ -34,6 +39,7 @@ async function serve(t: T, ca: TestCa, options: { names?: string[]; logger?: Log
       unaryRoute(method, async (request, caller) => {
         callers.push(caller);
         if (request.csr === 'throw') throw new Error('a defect');
+        if (request.csr === 'gate') await options.gate;
         if (request.csr === 'wait') await new Promise(() => {});
         const seen = caller.certificate?.subjectAltName ?? 'nobody';
         const certChain = [seen, caller.metadata('authorization') ?? '', caller.metadata('clusterid') ?? ''];
@@ -187,4 +193,18 @@ t.test('addresses of control planes', async (t) => {
   for (const text of ['', 'ftp://a:1', 'https://', 'https://user@a:1', 'https://a:1/path', 'https://a:99999']) {
     t.equal(parseServerAddress(text), undefined, text);
   }
+});
+
+t.test('a call under way goes on when the next one makes a new connection', async (t) => {
+  const ca = await TestCa.create();
+  const gate = Promise.withResolvers<void>();
+  const { address, callers } = await serve(t, ca, { gate: gate.promise });
+  let certificate = await ca.issuePem(['spiffe://cluster.local/ns/a/sa/one']);
+  const call = open(t, { address, roots: { kind: 'text', text: ca.rootPem }, clientCertificate: () => certificate });
+  const first = call('gate');
+  await eventually('the first call', () => callers.length === 1);
+  certificate = await ca.issuePem(['spiffe://cluster.local/ns/a/sa/two']);
+  t.match(await call(), { message: { certChain: [/two$/] } });
+  gate.resolve();
+  t.match(await first, { message: { certChain: [/one$/] } });
 });
