@@ -1,7 +1,7 @@
 /**
  * Where a REDIRECTed connection was going (SO_ORIGINAL_DST). The only file that touches Node's private socket handle:
  * Node offers no public way to the descriptor of an accepted socket, and the option must be asked on it.
- * `test/netns/net/original-destination.test.ts` fails when Node moves it.
+ * `test/netns/net/sockets.test.ts` fails when Node moves it.
  */
 import type { Socket } from 'node:net';
 import { canonicalIp, type SocketAddress } from '../base/address.ts';

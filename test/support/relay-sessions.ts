@@ -383,6 +383,29 @@ export async function sessionCompliance(t: Test, make: MakeRelay): Promise<void>
     );
     t.match(String(end), /431|reset/);
   });
+
+  await t.test('a client that resets streams without end loses its session, and others do not notice', async (t) => {
+    const world = await makeWorld(t, make, { onConnect: echo, options: { streamResetBurst: 20, streamResetRate: 1 } });
+    const neighbour = opened(await world.client.open(world.request()));
+    const { serverMaterial } = await world.ca.issue(clientId);
+    const session = connectHttp2(`https://127.0.0.1:${world.served.address.port}`, {
+      ...serverMaterial,
+      checkServerIdentity: () => undefined,
+    });
+    session.on('error', () => {});
+    t.teardown(() => session.destroy());
+    const goaway = within('GOAWAY', once(session, 'goaway'));
+    for (let i = 0; i < 100 && !session.destroyed; i++) {
+      const stream = session.request({ ':method': 'CONNECT', ':authority': 'x:1' });
+      stream.on('error', () => {});
+      stream.close(constants.NGHTTP2_CANCEL);
+    }
+    const [code] = await goaway;
+    t.not(code, constants.NGHTTP2_NO_ERROR);
+    neighbour.end('alive');
+    t.equal((await within('echo', readAll(neighbour))).data.toString(), 'alive');
+    await eventually('one session left', () => world.server.stats().sessions === 1);
+  });
 }
 
 function opened(outcome: OpenOutcome): Duplex {

@@ -1,0 +1,105 @@
+/** Sockets that need privileges, in a namespace of the test's own: REDIRECT, foreign sources, marks, other namespaces. */
+import { spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import { getMark, getTransparent, namespaceIdentity } from 'node-tproxy-native';
+import t from 'tap';
+import type { SocketAddress } from '../../../src/base/address.ts';
+import { systemClock } from '../../../src/base/clock.ts';
+import { descriptorOf, originalDestination } from '../../../src/net/original-destination.ts';
+import { dial, listen, listeningAddress, socketAddresses } from '../../../src/net/socket-factory.ts';
+import { plainSocket } from '../../../src/net/socket-spec.ts';
+import { within } from '../../support/eventually.ts';
+import { onLoopback } from '../../support/relay-world.ts';
+import { createNamespace, inOwnNamespace, run } from '../native/own-namespace.ts';
+
+await inOwnNamespace(import.meta.url, () => {
+  const hasIptables = spawnSync('iptables', ['--version']).status === 0;
+  const options = hasIptables ? {} : { skip: 'iptables is not installed' };
+
+  t.test('a REDIRECTed connection knows where it was going', options, async (t) => {
+    const seen: (SocketAddress | undefined)[] = [];
+    const server = await listen({ ...onLoopback, ip: '0.0.0.0', redirected: true }, (socket) => {
+      seen.push(originalDestination(socket));
+      socket.destroy();
+      seen.push(originalDestination(socket));
+    });
+    t.teardown(() => server.close());
+    const { port } = listeningAddress(server);
+    run('ip', 'route', 'add', '203.0.113.0/24', 'dev', 'lo', 'src', '127.0.0.1');
+    const rule = [
+      '-t',
+      'nat',
+      '-A',
+      'OUTPUT',
+      '-p',
+      'tcp',
+      '--dport',
+      '9080',
+      '-j',
+      'REDIRECT',
+      '--to-ports',
+      `${port}`,
+    ];
+    run('iptables', ...rule);
+    const client = connect(9080, '203.0.113.5');
+    client.on('error', () => {});
+    await within('close', new Promise((resolve) => client.once('close', resolve)));
+    t.same(seen, [{ ip: '203.0.113.5', port: 9080 }, undefined]);
+  });
+
+  t.test('a transparent socket dials from a foreign address, marked', async (t) => {
+    const foreign = '198.51.100.7';
+    run('ip', 'rule', 'add', 'to', foreign, 'iif', 'lo', 'lookup', '100');
+    run('ip', 'route', 'add', 'local', 'default', 'dev', 'lo', 'table', '100');
+    run('ip', 'route', 'add', `${foreign}/32`, 'dev', 'lo');
+    const peers: (string | undefined)[] = [];
+    const server = await listen({ ...onLoopback, transparent: true, mark: 0x402 }, (socket) => {
+      const fd = descriptorOf(socket) ?? -1;
+      t.same([getMark(fd), getTransparent(fd)], [0x402, true]);
+      peers.push(socketAddresses(socket)?.peer.ip);
+      socket.end('from afar');
+    });
+    t.teardown(() => server.close());
+    const profile = { ...plainSocket, source: foreign, transparent: true, mark: 0x401, connectTimeoutMs: 3000 };
+    const outcome = await dial(listeningAddress(server), profile, systemClock);
+    if (outcome.kind !== 'connected') throw outcome.error;
+    t.teardown(() => outcome.socket.destroy());
+    t.equal(getMark(descriptorOf(outcome.socket) ?? -1), 0x401);
+    const [bytes] = await within('bytes', once(outcome.socket, 'data'));
+    t.equal(String(bytes), 'from afar');
+    t.same(peers, [foreign]);
+  });
+
+  t.test('listens and dials in another namespace while staying in this one', async (t) => {
+    const there = await createNamespace(t);
+    const { dev, inode } = namespaceIdentity(there.fd);
+    const namespace = { fd: there.fd, key: `${dev}:${inode}` };
+    const server = await listen({ ...onLoopback, namespace }, (socket) => socket.end('there'));
+    t.teardown(() => server.close());
+    const address = listeningAddress(server);
+    const outcome = await dial(address, { ...plainSocket, namespace }, systemClock);
+    if (outcome.kind !== 'connected') throw outcome.error;
+    t.teardown(() => outcome.socket.destroy());
+    const [bytes] = await within('bytes', once(outcome.socket, 'data'));
+    t.equal(String(bytes), 'there');
+    t.match(await dial(address, plainSocket, systemClock), { kind: 'failed', error: { code: 'NET_CONNECT_REFUSED' } });
+  });
+
+  t.test('what the kernel refuses names the option and the capability, and nothing plainer is tried', async (t) => {
+    process.seteuid?.(65_534);
+    t.teardown(() => process.seteuid?.(0));
+    const nowhere = { ip: '127.0.0.1', port: 1 };
+    for (const [profile, what] of [
+      [{ ...plainSocket, transparent: true }, /IP_TRANSPARENT.*CAP_NET_ADMIN/],
+      [{ ...plainSocket, mark: 1 }, /SO_MARK.*CAP_NET_ADMIN/],
+    ] as const) {
+      const outcome = await dial(nowhere, profile, systemClock);
+      t.match(outcome, { kind: 'failed', error: { code: 'NET_SOCKET', message: what, cause: { code: 'EPERM' } } });
+    }
+    await t.rejects(
+      listen({ ...onLoopback, transparent: true }, () => {}),
+      { code: 'NET_SOCKET', message: /IP_TRANSPARENT/ },
+    );
+  });
+});
