@@ -22,8 +22,8 @@ export interface YamlLimits {
 export const defaultYamlLimits: YamlLimits = { bytes: 16 << 20, documents: 50_000, aliases: 1_000 };
 
 export const yamlCodes = {
-  YAML_SYNTAX: 'the text is not valid YAML; nothing of the file is used',
-  YAML_TOO_LARGE: 'the file is larger, deeper or has more documents or aliases than the limits allow',
+  YAML_SYNTAX: 'the text is not valid YAML, or its aliases expand too far; nothing of the file is used',
+  YAML_TOO_LARGE: 'the file is larger, deeper or has more documents than the limits allow',
 } as const;
 
 export interface YamlFile {
@@ -56,21 +56,36 @@ export function parseYaml(
     const diagnostics: Diagnostic[] = [];
     const documents: YamlDocument[] = [];
     for (const document of Array.isArray(parsed) ? parsed : []) {
-      for (const problem of [...document.errors, ...document.warnings]) {
-        const { message, pos } = problem;
-        diagnostics.push({ severity: 'error', code: 'YAML_SYNTAX', message, position: position(pos[0]) });
+      for (const { message, pos } of [...document.errors, ...document.warnings]) {
+        diagnostics.push(syntaxError(/call stack/.test(message) ? 'nested too deeply' : message, position(pos[0])));
       }
       if (document.errors.length > 0) continue;
-      const value: unknown = document.toJS({ maxAliasCount: limits.aliases });
-      if (value !== null && value !== undefined)
-        documents.push({ value, at: (path) => position(offsetOf(document, path)) });
+      const value = toValue(document, limits);
+      if (value.kind === 'problem') diagnostics.push(syntaxError(value.problem, position(offsetOf(document, []))));
+      else if (value.value != null) {
+        documents.push({ value: value.value, at: (path) => position(offsetOf(document, path)) });
+      }
     }
     return { documents: diagnostics.length > 0 ? [] : documents, diagnostics };
   } catch (error) {
-    // The parser recurses and resolves aliases: too deep is a RangeError, too many aliases a ReferenceError.
     if (error instanceof RangeError) return tooLarge(file, 'nested too deeply');
-    if (error instanceof ReferenceError)
-      return tooLarge(file, `aliases expand too far or point nowhere: ${error.message}`);
+    throw error;
+  }
+}
+
+function syntaxError(message: string, position: SourcePosition): Diagnostic {
+  return { severity: 'error', code: 'YAML_SYNTAX', message, position };
+}
+
+/** The library throws a ReferenceError for an alias that points nowhere and for aliases that expand too far. */
+function toValue(
+  document: Document,
+  limits: YamlLimits,
+): { readonly kind: 'value'; readonly value: unknown } | { readonly kind: 'problem'; readonly problem: string } {
+  try {
+    return { kind: 'value', value: document.toJS({ maxAliasCount: limits.aliases }) };
+  } catch (error) {
+    if (error instanceof ReferenceError) return { kind: 'problem', problem: error.message };
     throw error;
   }
 }

@@ -1,0 +1,77 @@
+import fc from 'fast-check';
+import t from 'tap';
+import { defaultYamlLimits, parseYaml } from '../../../src/config/yaml.ts';
+
+t.test('documents come with the position of every value, in the file as a whole', async (t) => {
+  const { documents, diagnostics } = parseYaml('a: 1\n---\nb:\n  - c: 2\n    d: x\n---\n', 'f.yaml');
+  t.same(diagnostics, []);
+  t.same(
+    documents.map(({ value }) => value),
+    [{ a: 1 }, { b: [{ c: 2, d: 'x' }] }],
+  );
+  t.same(documents[1]?.at(['b', 0, 'd']), { file: 'f.yaml', line: 5, column: 8 });
+  t.same(documents[1]?.at(['b', 0, 'nothing']), { file: 'f.yaml', line: 4, column: 5 }, 'else what is around it');
+  t.same(documents[0]?.at([]), { file: 'f.yaml', line: 1, column: 1 });
+});
+
+t.test('JSON is YAML', async (t) => {
+  t.same(parseYaml('{"a": [1, "b", null]}', 'f.json').documents[0]?.value, { a: [1, 'b', null] });
+});
+
+t.test('text that is not valid gives its place and no documents', async (t) => {
+  for (const [text, line] of [
+    ['a: 1\nb: [\n', 3],
+    ['a: 1\na: 2\n', 2],
+    ['a: !unknown 1\n', 1],
+    ['a: *nowhere\n', 1],
+    ['ok: 1\n---\n\t- x', 3],
+  ] as const) {
+    const { documents, diagnostics } = parseYaml(text, 'f.yaml');
+    t.same(documents, [], JSON.stringify(text));
+    t.match(diagnostics[0], { severity: 'error', code: 'YAML_SYNTAX', position: { file: 'f.yaml', line } }, text);
+  }
+});
+
+t.test('size, depth, number of documents and aliases are bounded', async (t) => {
+  const code = (text: string, limits = defaultYamlLimits) => parseYaml(text, 'f.yaml', limits).diagnostics[0]?.code;
+  t.equal(code('a: 1', { ...defaultYamlLimits, bytes: 3 }), 'YAML_TOO_LARGE');
+  t.equal(code('a: 1\n---\nb: 1\n', { ...defaultYamlLimits, documents: 1 }), 'YAML_TOO_LARGE');
+  t.equal(code('['.repeat(5_000)), 'YAML_SYNTAX');
+  const bomb = Array.from({ length: 9 }, (_, i) => `a${i}: &a${i} [${i === 0 ? 'x' : `*a${i - 1},`.repeat(9)}]`).join(
+    '\n',
+  );
+  t.equal(code(bomb), 'YAML_SYNTAX');
+});
+
+t.test('no text makes it throw', async (t) => {
+  const pieces = fc.constantFrom(
+    'a',
+    ':',
+    ' ',
+    '\n',
+    '-',
+    '[',
+    ']',
+    '{',
+    '}',
+    '&x',
+    '*x',
+    '!t',
+    '|',
+    '"',
+    "'",
+    '#',
+    '---\n',
+    '%',
+    '\t',
+  );
+  fc.assert(
+    fc.property(fc.array(pieces, { maxLength: 40 }), (parts) => {
+      const { documents, diagnostics } = parseYaml(parts.join(''), 'f.yaml');
+      for (const { at } of documents) at(['a', 0, 'b']);
+      return documents.length === 0 || diagnostics.length === 0;
+    }),
+    { numRuns: 2000 },
+  );
+  t.pass();
+});
