@@ -85,6 +85,22 @@ export class AccessRecord {
   }
 }
 
+/** Lines of output by program, the last ones of each. */
+export class OutputRecord {
+  readonly #lines = new Map<string, string[]>();
+
+  take(name: string, line: string): void {
+    const lines = this.#lines.get(name) ?? [];
+    this.#lines.set(name, lines);
+    lines.push(line);
+    if (lines.length > kept) lines.shift();
+  }
+
+  of(name: string): readonly string[] {
+    return this.#lines.get(name) ?? [];
+  }
+}
+
 function readEntry(line: string): AccessEntry | undefined {
   if (!line.startsWith('{') || !line.includes('"scope":"access"')) return undefined;
   try {

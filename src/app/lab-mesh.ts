@@ -20,7 +20,7 @@ import type { LabProcess } from '../lab/process.ts';
 import { ztunnelName } from '../lab/topology.ts';
 import { FolderFiles } from '../xds/folder-files.ts';
 import { compileFolder } from '../xds/folder-model.ts';
-import { type AccessEntry, AccessRecord } from './lab-access.ts';
+import { type AccessEntry, AccessRecord, OutputRecord } from './lab-access.ts';
 import { askSocket } from './lab-admin.ts';
 import { type LabPlan, labPlanOf, type WaypointPlace } from './lab-topology.ts';
 
@@ -50,6 +50,7 @@ export async function startLabMesh(options: LabMeshOptions): Promise<LabMesh> {
   const progress = options.onProgress ?? (() => {});
   const plan = await readPlan(options);
   const access = new AccessRecord();
+  const output = new OutputRecord();
   progress(`building ${plan.topology.nodes.length} nodes and ${plan.topology.pods.length} pods`);
   const mode = options.preset.capture === 'node' ? 'node' : 'inpod';
   const lab = await createLab({
@@ -58,12 +59,13 @@ export async function startLabMesh(options: LabMeshOptions): Promise<LabMesh> {
     logger: options.logger,
     onLine: (name, line) => {
       access.take(name, line);
+      output.take(name, line);
       options.onLine?.(name, line);
     },
     ...(options.clock === undefined ? {} : { clock: options.clock }),
     ...(options.onUnexpectedExit === undefined ? {} : { onUnexpectedExit: options.onUnexpectedExit }),
   });
-  const mesh = new LabMesh(lab, plan, access, options);
+  const mesh = new LabMesh(lab, plan, { access, output }, options);
   try {
     progress('starting the control plane');
     await mesh.startControl();
@@ -83,6 +85,8 @@ export class LabMesh {
   readonly lab: Lab;
   readonly plan: LabPlan;
   readonly access: AccessRecord;
+  /** What the pods' sample programs and the proxies printed. */
+  readonly output: OutputRecord;
   /** The running mesh's configuration. */
   readonly folder: string;
   readonly #options: LabMeshOptions;
@@ -90,10 +94,16 @@ export class LabMesh {
   readonly #programs = new Map<string, LabProcess>();
 
   /** Use `startLabMesh`. */
-  constructor(lab: Lab, plan: LabPlan, access: AccessRecord, options: LabMeshOptions) {
+  constructor(
+    lab: Lab,
+    plan: LabPlan,
+    records: { readonly access: AccessRecord; readonly output: OutputRecord },
+    options: LabMeshOptions,
+  ) {
     this.lab = lab;
     this.plan = plan;
-    this.access = access;
+    this.access = records.access;
+    this.output = records.output;
     this.folder = path.join(lab.directory, 'config');
     this.#options = options;
     this.#clock = options.clock ?? systemClock;
