@@ -53,6 +53,7 @@ export class ConnectionRegistry {
   readonly #toCheck = new Set<ConnectionEntry>();
   readonly #later = new Map<string, Timer>();
   readonly #stopListening: () => void;
+  readonly #onEmpty: (() => void)[] = [];
   #checking = false;
 
   constructor(mesh: MeshView, clock: Clock, maxPerWorkload = 16_384) {
@@ -77,6 +78,7 @@ export class ConnectionRegistry {
       this.#toCheck.delete(entry);
       ofWorkload.delete(entry);
       if (ofWorkload.size === 0 && this.#byWorkload.get(uid) === ofWorkload) this.#byWorkload.delete(uid);
+      if (this.#byWorkload.size === 0) for (const callback of this.#onEmpty.splice(0)) callback();
     });
   }
 
@@ -84,6 +86,11 @@ export class ConnectionRegistry {
     let size = 0;
     for (const entries of this.#byWorkload.values()) size += entries.size;
     return size;
+  }
+
+  /** Resolves when no connection is left. */
+  async empty(): Promise<void> {
+    if (this.#byWorkload.size > 0) await new Promise<void>((resolve) => this.#onEmpty.push(resolve));
   }
 
   /** Ends everything of a workload. */

@@ -1,0 +1,63 @@
+/** Where a ztunnel's mesh comes from: a watched folder of YAML, or ztunnel's own local file, read once. */
+import { readFile } from 'node:fs/promises';
+import type { Clock } from '../base/clock.ts';
+import { formatDiagnostic, hasErrors } from '../base/diagnostics.ts';
+import { AmbitError } from '../base/errors.ts';
+import type { Logger } from '../base/logger.ts';
+import { defaultCompileOptions } from '../compile/options.ts';
+import { parseYaml } from '../config/yaml.ts';
+import { diffMesh, emptyMeshModel } from '../mesh/diff.ts';
+import type { MeshStore } from '../mesh/store.ts';
+import { FolderSource } from '../xds/folder-source.ts';
+import { readLocalFile } from '../xds/local-file.ts';
+import type { ZtunnelProgramSettings } from './ztunnel-settings.ts';
+
+export interface MeshSource {
+  close(): Promise<void>;
+}
+
+/** Resolves after the first attempt to read; the store says when it is complete. */
+export async function startMeshSource(
+  settings: ZtunnelProgramSettings,
+  store: MeshStore,
+  clock: Clock,
+  logger: Logger,
+): Promise<MeshSource> {
+  const { mesh, preset, variables } = settings;
+  if (mesh.kind === 'file') return await readMeshFile(mesh.path, store);
+  const { ISTIO_META_CLUSTER_ID, CLUSTER_ID } = variables;
+  const source = new FolderSource({
+    directory: mesh.directory,
+    compile: {
+      ...defaultCompileOptions,
+      preset,
+      trustDomain: variables.TRUST_DOMAIN,
+      clusterId: ISTIO_META_CLUSTER_ID ?? CLUSTER_ID ?? defaultCompileOptions.clusterId,
+      clusterDomain: variables.CLUSTER_DOMAIN,
+      network: variables.NETWORK,
+    },
+    store,
+    clock,
+    logger,
+  });
+  await source.start();
+  return source;
+}
+
+/** Rejects when the file cannot be used: it is never read again. */
+async function readMeshFile(path: string, store: MeshStore): Promise<MeshSource> {
+  const { documents, diagnostics } = parseYaml(await readFile(path, 'utf8'), path);
+  const [document] = documents;
+  if (document === undefined) throw unusable(diagnostics.map(formatDiagnostic).join('\n') || `${path} is empty`);
+  const file = readLocalFile(document);
+  if (file.kind === 'broken' || hasErrors(file.diagnostics)) {
+    throw unusable(file.diagnostics.map(formatDiagnostic).join('\n'));
+  }
+  store.apply(diffMesh(emptyMeshModel, file.model));
+  store.markComplete();
+  return { close: async () => {} };
+}
+
+function unusable(message: string): AmbitError {
+  return new AmbitError(message, { code: 'ZTUNNEL_MESH_FILE', origin: 'local' });
+}

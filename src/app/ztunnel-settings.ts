@@ -1,0 +1,253 @@
+/**
+ * Everything `ztunnel` may be told, from its arguments and environment: ztunnel's own names and defaults where it has
+ * one (reference ztunnel.md §2), ours begin with AMBIT_. All problems are found at once; docs/ztunnel.md lists them.
+ */
+import { parseArgs } from 'node:util';
+import { errorText } from '../base/errors.ts';
+import {
+  choice,
+  duration,
+  type Environment,
+  flag,
+  integer,
+  optionalDuration,
+  optionalFlag,
+  optionalInteger,
+  optionalText,
+  port,
+  readEnvironment,
+  text,
+} from '../config/environment.ts';
+import { type Preset, presetByName } from '../config/preset.ts';
+import { logLevelProblem } from './observability.ts';
+
+export const ztunnelHelp = `Usage: ztunnel [proxy ztunnel] [options]
+       ztunnel --view [listeners|clusters|endpoints|certs|dump] [--from ADDRESS]
+
+The layer 4 proxy of a node: takes what its pods send and receive, and carries it in mutually authenticated tunnels.
+
+  --config DIR      the mesh as a folder of YAML, watched (AMBIT_CONFIG)
+  --preset NAME     legacy (the 2022 preview) or modern (AMBIT_PRESET; default modern)
+  --node NAME       whose pods these are (NODE_NAME)
+  --view [NAME]     prints a view of a running ztunnel and ends; listeners unless told
+  --from ADDRESS    where it runs: an admin socket's path, or host:port (default 127.0.0.1:15000)
+  --source POD      with --view: only this source, by name, namespace/name or address
+  --help, --version
+
+Everything else is set by environment variables; docs/ztunnel.md lists them.
+`;
+
+const shape = {
+  AMBIT_CONFIG: optionalText(),
+  AMBIT_PRESET: choice(['legacy', 'modern'], 'modern'),
+  NODE_NAME: optionalText(),
+  LOCAL_XDS_PATH: optionalText(),
+  NETWORK: text(''),
+  TRUST_DOMAIN: text('cluster.local'),
+  CLUSTER_ID: optionalText(),
+  ISTIO_META_CLUSTER_ID: optionalText(),
+  CLUSTER_DOMAIN: text('cluster.local'),
+  KUBERNETES_SERVICE_HOST: optionalText(),
+  CA_ADDRESS: optionalText(),
+  CA_ROOT_CA: text('./var/run/secrets/istio/root-cert.pem'),
+  ALT_CA_HOSTNAME: optionalText(),
+  AUTH_TOKEN: optionalText(),
+  SECRET_TTL: duration(86_400_000),
+  AMBIT_CA_DIR: optionalText(),
+  AMBIT_JOIN_TOKEN: optionalText(),
+  AMBIT_STATE_DIR: optionalText(),
+  PROXY_MODE: choice(['shared', 'dedicated'], 'shared'),
+  PROXY_WORKLOAD_INFO: optionalText(),
+  INPOD_UDS: text('/var/run/ztunnel/ztunnel.sock'),
+  INPOD_PORT_REUSE: flag(true),
+  PACKET_MARK: optionalInteger(0, 0xffff_ffff),
+  ENABLE_ORIG_SRC: optionalFlag(),
+  IPV6_ENABLED: flag(true),
+  LOCALHOST_APP_TUNNEL: flag(true),
+  ENABLE_RESPONSE_BAGGAGE: flag(true),
+  HTTP2_STREAM_WINDOW_SIZE: integer(4 << 20, 65_535, 2 ** 31 - 1),
+  HTTP2_CONNECTION_WINDOW_SIZE: integer(16 << 20, 65_535, 2 ** 31 - 1),
+  HTTP2_FRAME_SIZE: integer(1 << 20, 16_384, 2 ** 24 - 1),
+  POOL_MAX_STREAMS_PER_CONNECTION: integer(100, 1, 65_535),
+  POOL_UNUSED_RELEASE_TIMEOUT: duration(300_000),
+  CONNECTION_TERMINATION_DEADLINE: optionalDuration(),
+  TERMINATION_GRACE_PERIOD_SECONDS: optionalInteger(0, 86_400),
+  RUST_LOG: text('info'),
+  LOG_FORMAT: choice(['plain', 'json'], 'plain'),
+  AMBIT_LISTEN_IP: optionalText(),
+  AMBIT_OUTBOUND_PORT: port(15001),
+  AMBIT_INBOUND_PORT: port(15008),
+  AMBIT_PLAINTEXT_PORT: port(15006),
+  AMBIT_ADMIN_PORT: port(15000),
+  AMBIT_ADMIN_SOCKET: optionalText(),
+  AMBIT_METRICS_PORT: port(15020),
+  AMBIT_READINESS_PORT: port(15021),
+  AMBIT_RETURN_PATH: choice(['listener-marks', 'connmark'], 'listener-marks'),
+  AMBIT_UNKNOWN_SOURCE: choice(['blackhole', 'passthrough'], 'blackhole'),
+  AMBIT_OUTBOUND_POLICY: choice(['ALLOW_ANY', 'REGISTRY_ONLY'], 'ALLOW_ANY'),
+  AMBIT_UNKNOWN_POLICY: choice(['deny', 'skip'], 'deny'),
+  AMBIT_EMPTY_DENY_MATCH: choice(['match', 'ignore'], 'match'),
+  AMBIT_MAX_CONNECTIONS_PER_POD: integer(16_384, 1, 1_000_000),
+};
+
+type Variables = Extract<ReturnType<typeof readVariables>, { kind: 'read' }>['settings'];
+
+export interface WorkloadName {
+  readonly namespace: string;
+  readonly name: string;
+  readonly serviceAccount: string;
+}
+
+export interface ZtunnelProgramSettings {
+  readonly variables: Variables;
+  /** As the operator's other settings change it. */
+  readonly preset: Preset;
+  readonly node: string | undefined;
+  readonly mesh:
+    | { readonly kind: 'folder'; readonly directory: string }
+    | { readonly kind: 'file'; readonly path: string };
+  /** Whose traffic: the node's (TPROXY), each pod's (by the node agent), or one workload's in this namespace. */
+  readonly mode:
+    | { readonly kind: 'node' }
+    | { readonly kind: 'pods' }
+    | { readonly kind: 'dedicated'; readonly workload: WorkloadName };
+  readonly drainDeadlineMs: number;
+}
+
+export interface ViewRequest {
+  readonly view: string;
+  readonly from: string;
+  readonly source: string | undefined;
+}
+
+export type ZtunnelCommand =
+  | { readonly kind: 'run'; readonly settings: ZtunnelProgramSettings }
+  | { readonly kind: 'view'; readonly request: ViewRequest }
+  | { readonly kind: 'help' }
+  | { readonly kind: 'version' }
+  | { readonly kind: 'problems'; readonly problems: readonly string[] };
+
+/** `argv` without the program's name. */
+export function readZtunnelCommand(argv: readonly string[], environment: Environment): ZtunnelCommand {
+  const words = argv[0] === 'proxy' && argv[1] === 'ztunnel' ? argv.slice(2) : argv;
+  const [first] = words;
+  if (first === 'help') return { kind: 'help' };
+  if (first === 'version') return { kind: 'version' };
+  const options = readOptions(words);
+  if (options.kind === 'problems') return options;
+  const { values, positionals } = options;
+  if (values.help) return { kind: 'help' };
+  if (values.version) return { kind: 'version' };
+  if (values.view) return readView(values, positionals, environment);
+  const given: Record<string, string | undefined> = { ...environment };
+  if (values.config !== undefined) given.AMBIT_CONFIG = values.config;
+  if (values.preset !== undefined) given.AMBIT_PRESET = values.preset;
+  if (values.node !== undefined) given.NODE_NAME = values.node;
+  const problems = positionals.map((word) => `${JSON.stringify(word)}: no such argument; ztunnel --help lists them`);
+  const read = readVariables(given);
+  if (read.kind === 'problems') return { kind: 'problems', problems: [...problems, ...read.problems] };
+  const settings = readProgramSettings(read.settings, problems);
+  return problems.length > 0 || settings === undefined ? { kind: 'problems', problems } : { kind: 'run', settings };
+}
+
+function readVariables(environment: Environment) {
+  return readEnvironment(shape, environment);
+}
+
+type Options = ReturnType<typeof parseOptions>;
+
+function readOptions(
+  words: readonly string[],
+): (Options & { readonly kind: 'options' }) | { readonly kind: 'problems'; readonly problems: readonly string[] } {
+  try {
+    return { kind: 'options', ...parseOptions(words) };
+  } catch (error) {
+    return { kind: 'problems', problems: [errorText(error)] };
+  }
+}
+
+function parseOptions(words: readonly string[]) {
+  return parseArgs({
+    args: [...words],
+    allowPositionals: true,
+    options: {
+      config: { type: 'string' },
+      preset: { type: 'string' },
+      node: { type: 'string' },
+      view: { type: 'boolean' },
+      from: { type: 'string' },
+      source: { type: 'string' },
+      help: { type: 'boolean', short: 'h' },
+      version: { type: 'boolean' },
+    },
+  });
+}
+
+function readView(values: Options['values'], positionals: readonly string[], environment: Environment): ZtunnelCommand {
+  const [view = 'listeners', ...rest] = positionals;
+  const known = ['listeners', 'clusters', 'endpoints', 'certs', 'dump'];
+  if (!known.includes(view) || rest.length > 0) {
+    return { kind: 'problems', problems: [`--view ${positionals.join(' ')}: one of ${known.join(', ')}`] };
+  }
+  const socket = environment.AMBIT_ADMIN_SOCKET;
+  const from = values.from ?? (socket || `127.0.0.1:${environment.AMBIT_ADMIN_PORT || 15000}`);
+  return { kind: 'view', request: { view, from, source: values.source } };
+}
+
+/** Adds to `problems` what does not fit together; undefined only then. */
+function readProgramSettings(variables: Variables, problems: string[]): ZtunnelProgramSettings | undefined {
+  const { AMBIT_CONFIG: directory, LOCAL_XDS_PATH: path, NODE_NAME: node, PROXY_MODE } = variables;
+  const chosen = presetByName(variables.AMBIT_PRESET);
+  const levels = logLevelProblem(variables.RUST_LOG);
+  if (levels !== undefined) problems.push(`RUST_LOG=${JSON.stringify(variables.RUST_LOG)}: ${levels}`);
+  if (directory !== undefined && path !== undefined) {
+    problems.push('AMBIT_CONFIG and LOCAL_XDS_PATH: only one of them can describe the mesh');
+  }
+  const mesh =
+    directory !== undefined
+      ? ({ kind: 'folder', directory } as const)
+      : path !== undefined
+        ? ({ kind: 'file', path } as const)
+        : undefined;
+  if (mesh === undefined) problems.push('nothing describes the mesh: give --config DIR or LOCAL_XDS_PATH');
+  const mode = readMode(variables, chosen?.capture === 'node', problems);
+  if (variables.AMBIT_JOIN_TOKEN !== undefined && node === undefined) {
+    problems.push('AMBIT_JOIN_TOKEN: a node joins by its name, so --node (NODE_NAME) is needed');
+  }
+  if (mesh === undefined || mode === undefined || chosen === undefined) return undefined;
+  const mark = variables.PACKET_MARK ?? (PROXY_MODE === 'dedicated' ? 0 : undefined);
+  return { variables, preset: withMark(chosen, mark), node, mesh, mode, drainDeadlineMs: drainDeadline(variables) };
+}
+
+function readMode(variables: Variables, node: boolean, problems: string[]): ZtunnelProgramSettings['mode'] | undefined {
+  if (variables.PROXY_MODE === 'shared') {
+    if (node) return { kind: 'node' };
+    if (variables.NODE_NAME !== undefined) return { kind: 'pods' };
+    problems.push('NODE_NAME: pods are looked up by their node, so its name (--node) is needed');
+    return undefined;
+  }
+  const given = variables.PROXY_WORKLOAD_INFO ?? '';
+  const [namespace, name, serviceAccount, more] = given.split('/');
+  if (namespace && name && serviceAccount && more === undefined) {
+    return { kind: 'dedicated', workload: { namespace, name, serviceAccount } };
+  }
+  problems.push(
+    `PROXY_WORKLOAD_INFO=${JSON.stringify(given)}: PROXY_MODE=dedicated needs namespace/name/serviceaccount`,
+  );
+  return undefined;
+}
+
+/** One mark for all sockets, in today's manner; 0 is none. */
+function withMark(preset: Preset, mark: number | undefined): Preset {
+  if (mark === undefined || preset.capture === 'node') return preset;
+  const one = mark === 0 ? undefined : mark;
+  return { ...preset, marks: { outboundListener: one, inboundListener: one, spoofed: one, own: one } };
+}
+
+/** ztunnel's rule: what Kubernetes grants, less what is needed to leave. */
+function drainDeadline(variables: Variables): number {
+  const { CONNECTION_TERMINATION_DEADLINE: deadlineMs, TERMINATION_GRACE_PERIOD_SECONDS: seconds } = variables;
+  if (deadlineMs !== undefined) return deadlineMs;
+  if (seconds === undefined) return 5000;
+  return Math.max(1, seconds > 10 ? seconds - 5 : seconds - 1) * 1000;
+}

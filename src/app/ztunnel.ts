@@ -1,0 +1,241 @@
+/**
+ * `ztunnel`: puts the program together and runs it. Order (ztunnel.md §1.4): settings, logs, admin port, mesh, secrets,
+ * and only once the mesh is complete the listeners, so that nothing is decided on half a picture.
+ */
+import { lookup } from 'node:dns/promises';
+import process from 'node:process';
+import type { AdminDependencies } from '../admin/interfaces.ts';
+import { type AdminAddresses, startAdmin } from '../admin/server.ts';
+import { canonicalIp } from '../base/address.ts';
+import { systemClock } from '../base/clock.ts';
+import { AmbitError, errorText } from '../base/errors.ts';
+import type { Logger } from '../base/logger.ts';
+import { systemRandom } from '../base/random.ts';
+import type { Environment } from '../config/environment.ts';
+import { createRelay } from '../hbone/relay.ts';
+import type { Workload } from '../mesh/model.ts';
+import { MeshStore } from '../mesh/store.ts';
+import type { MeshView } from '../mesh/view.ts';
+import { nativeSockets } from '../net/native-sockets.ts';
+import { adminViews } from '../ztunnel/admin-views.ts';
+import { LocalIdentities } from '../ztunnel/local-identities.ts';
+import { createZtunnel } from '../ztunnel/services.ts';
+import type { ZtunnelSettings } from '../ztunnel/settings.ts';
+import { startLifecycle } from './lifecycle.ts';
+import { createObservability, type Observability } from './observability.ts';
+import { version } from './version.ts';
+import { openSecrets } from './ztunnel-identity.ts';
+import { startMeshSource } from './ztunnel-mesh.ts';
+import { createPlaces } from './ztunnel-places.ts';
+import { readZtunnelCommand, type ZtunnelProgramSettings, ztunnelHelp } from './ztunnel-settings.ts';
+import { printView } from './ztunnel-view.ts';
+
+/** `argv` without the program's name. The value is the exit code, or undefined: the program runs on. Never rejects. */
+export async function runZtunnel(argv: readonly string[], environment: Environment): Promise<number | undefined> {
+  const command = readZtunnelCommand(argv, environment);
+  switch (command.kind) {
+    case 'help':
+      process.stdout.write(ztunnelHelp);
+      return 0;
+    case 'version':
+      process.stdout.write(`${version}\n`);
+      return 0;
+    case 'problems':
+      for (const problem of command.problems) process.stderr.write(`ztunnel: ${problem}\n`);
+      return 2;
+    case 'view':
+      return await printView(command.request);
+    case 'run': {
+      const { RUST_LOG: levels, LOG_FORMAT: format } = command.settings.variables;
+      const seen = createObservability({ levels, format, program: 'ztunnel', version });
+      try {
+        await run(command.settings, seen);
+        return undefined;
+      } catch (error) {
+        seen.logger.error('cannot start', { error: errorText(error) });
+        seen.flush();
+        process.exit(1);
+      }
+    }
+  }
+}
+
+async function run(settings: ZtunnelProgramSettings, seen: Observability): Promise<void> {
+  const { logger, metrics, traffic, accessLog, levels } = seen;
+  const { preset, variables, node } = settings;
+  const clock = systemClock;
+  const random = systemRandom;
+  const privileged = mayBorrowAddresses(settings, logger);
+  const mesh = new MeshStore();
+  const secrets = await openSecrets(settings, { clock, random, logger: logger.topic('ca'), metrics });
+  const relay = createRelay({ secrets, logger, clock, options: relayOptions(settings) });
+  const end = (error: AmbitError) => {
+    logger.error('cannot go on', { error: error.message });
+    seen.flush();
+    process.exit(1);
+  };
+  const places = createPlaces(settings, { mesh, logger, metrics, onFatal: end });
+  const ztunnel = createZtunnel({
+    preset,
+    settings: ztunnelSettings(settings, privileged),
+    mesh,
+    relay,
+    secrets,
+    traffic,
+    accessLog,
+    metrics,
+    clock,
+    random,
+    logger,
+    resolve: resolveName,
+    placeOf: places.placeOf,
+  });
+  const lifecycle = startLifecycle({
+    clock,
+    logger,
+    drainDeadlineMs: settings.drainDeadlineMs,
+    async drain() {
+      await places.close();
+      await ztunnel.services.registry.empty();
+      await relay.close();
+    },
+    flush: () => seen.flush(),
+  });
+  // Whoever may signal us must not be able to open a debugger.
+  process.on('SIGUSR1', () => logger.warn('SIGUSR1 means nothing here'));
+
+  const isLocal = (workload: Workload) => node === undefined || workload.node === node;
+  const pending = () => [
+    ...(mesh.complete ? [] : ['state manager']),
+    ...places.pending(),
+    ...secrets.alarms(),
+    ...(lifecycle.draining ? ['draining'] : []),
+  ];
+  const admin: AdminDependencies = {
+    readiness: { pending },
+    metrics: {
+      async render(openMetrics) {
+        ztunnel.flush();
+        return await metrics.render(openMetrics);
+      },
+    },
+    levels,
+    views: adminViews({
+      services: ztunnel.services,
+      listenIp: places.listenIp,
+      locals: () => [...mesh.workloads()].filter((each) => isLocal(each) && each.tunnelProtocol === 'hbone'),
+      dump: {
+        mesh,
+        secrets,
+        registry: ztunnel.services.registry,
+        pods: () => places.pods(),
+        version,
+        config: {
+          preset: preset.name,
+          mode: settings.mode,
+          node,
+          network: variables.NETWORK,
+          settings: ztunnel.services.settings,
+        },
+      },
+    }),
+    quit: () => lifecycle.quit('asked on the admin port'),
+  };
+  for (const addresses of adminAddresses(settings)) await startAdmin(admin, addresses, logger);
+  await startMeshSource(settings, mesh, clock, logger.topic('mesh'));
+  await completeMesh(mesh, logger);
+  if (lifecycle.draining) return;
+  new LocalIdentities(mesh, secrets, isLocal);
+  await places.start(ztunnel.services);
+  logger.info('listening', { preset: preset.name, mode: settings.mode.kind, node });
+}
+
+/** Until then there is nothing to decide with. */
+async function completeMesh(mesh: MeshView, logger: Logger): Promise<void> {
+  if (mesh.complete) return;
+  logger.warn('the mesh cannot be read yet: nothing listens until it can');
+  await new Promise<void>((resolve) => {
+    const stop = mesh.onChange(() => {
+      if (!mesh.complete) return;
+      stop();
+      resolve();
+    });
+  });
+}
+
+/** Throws when it was demanded (ENABLE_ORIG_SRC=true) and is not allowed. */
+function mayBorrowAddresses(settings: ZtunnelProgramSettings, logger: Logger): boolean {
+  const wanted = settings.variables.ENABLE_ORIG_SRC;
+  if (wanted === false) return false;
+  try {
+    const native = nativeSockets();
+    native.closeFd(native.createSocket({ family: 4, transparent: true, mark: 1 }));
+    return true;
+  } catch (error) {
+    const message = `foreign source addresses and marks are not allowed here (CAP_NET_ADMIN): ${errorText(error)}`;
+    if (wanted === true) throw new AmbitError(message, { code: 'ZTUNNEL_PRIVILEGES', origin: 'local', cause: error });
+    logger.warn(message, { effect: 'nothing is intercepted, and applications see our address' });
+    return false;
+  }
+}
+
+function ztunnelSettings(settings: ZtunnelProgramSettings, privileged: boolean): ZtunnelSettings {
+  const { variables, node, preset } = settings;
+  const hbone = 15008;
+  return {
+    node,
+    network: variables.NETWORK,
+    unknownSource: variables.AMBIT_UNKNOWN_SOURCE,
+    unknownSourceWaitMs: 5000,
+    outboundPolicy: variables.AMBIT_OUTBOUND_POLICY,
+    unknownPolicy: variables.AMBIT_UNKNOWN_POLICY,
+    unknownPolicyGraceMs: 5000,
+    emptyDenyMatch: variables.AMBIT_EMPTY_DENY_MATCH,
+    spoofing: privileged,
+    transparentListeners: privileged,
+    listenerMarks: privileged && (preset.capture === 'inpod' || variables.AMBIT_RETURN_PATH === 'listener-marks'),
+    reusePort: preset.capture === 'inpod' && variables.INPOD_PORT_REUSE,
+    localhostAppTunnel: variables.LOCALHOST_APP_TUNNEL,
+    responseBaggage: variables.ENABLE_RESPONSE_BAGGAGE,
+    maxConnectionsPerWorkload: variables.AMBIT_MAX_CONNECTIONS_PER_POD,
+    ports: {
+      outbound: variables.AMBIT_OUTBOUND_PORT,
+      inbound: variables.AMBIT_INBOUND_PORT,
+      inboundPlaintext: variables.AMBIT_PLAINTEXT_PORT,
+      hbone,
+    },
+  };
+}
+
+function relayOptions({ variables }: ZtunnelProgramSettings) {
+  return {
+    streamWindowBytes: variables.HTTP2_STREAM_WINDOW_SIZE,
+    connectionWindowBytes: variables.HTTP2_CONNECTION_WINDOW_SIZE,
+    maxFrameBytes: variables.HTTP2_FRAME_SIZE,
+    maxStreamsPerClientSession: variables.POOL_MAX_STREAMS_PER_CONNECTION,
+    idleReleaseMs: variables.POOL_UNUSED_RELEASE_TIMEOUT,
+  };
+}
+
+function adminAddresses({ variables }: ZtunnelProgramSettings): readonly AdminAddresses[] {
+  const everywhere = variables.IPV6_ENABLED ? '::' : '0.0.0.0';
+  const tcp = (host: string, port: number) => ({ kind: 'tcp', host, port }) as const;
+  const { AMBIT_ADMIN_SOCKET: path } = variables;
+  const ports = {
+    admin: tcp('127.0.0.1', variables.AMBIT_ADMIN_PORT),
+    metrics: tcp(everywhere, variables.AMBIT_METRICS_PORT),
+    readiness: tcp(everywhere, variables.AMBIT_READINESS_PORT),
+  };
+  if (path === undefined) return [ports];
+  return [ports, { admin: { kind: 'unix', path }, metrics: undefined, readiness: undefined }];
+}
+
+async function resolveName(hostname: string): Promise<string | undefined> {
+  try {
+    const { address } = await lookup(hostname);
+    return canonicalIp(address);
+  } catch {
+    // No such name, or no answer: the caller refuses with that reason.
+    return undefined;
+  }
+}
