@@ -5,10 +5,10 @@
 import type { Duplex } from 'node:stream';
 import type { ConnectRequest, ConnectVerdict } from '../hbone/seam.ts';
 import type { ServedConnection } from '../http/exchange.ts';
-import type { AppProtocol } from '../mesh/model.ts';
 import { type Destination, decideAuthority } from './authority.ts';
 import type { Tunnel, WaypointServices } from './context.ts';
 import { serveHttpChain } from './http-chain.ts';
+import { declaredKind } from './protocol.ts';
 import { sniff } from './sniff.ts';
 import { serveTcpChain } from './tcp-chain.ts';
 
@@ -111,23 +111,9 @@ export class Tunnels {
   }
 }
 
-/** Of a pod's port: what a service that leads there declares; services that disagree leave it to sniffing. */
+/** Of a pod's own port nobody declares the protocol. */
 function declaredProtocol(destination: Destination): 'http' | 'tcp' | 'unknown' {
-  return destination.kind === 'service' ? kindOf(destination.port.appProtocol) : 'unknown';
-}
-
-function kindOf(protocol: AppProtocol): 'http' | 'tcp' | 'unknown' {
-  switch (protocol) {
-    case 'http11':
-    case 'http2':
-    case 'grpc':
-      return 'http';
-    case 'tcp':
-    case 'tls':
-      return 'tcp';
-    case 'unknown':
-      return 'unknown';
-  }
+  return destination.kind === 'service' ? declaredKind(destination.port.appProtocol) : 'unknown';
 }
 
 function ignore(): void {}

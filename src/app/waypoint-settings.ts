@@ -1,0 +1,172 @@
+/**
+ * Everything `waypoint` may be told, from its arguments and environment. Names and defaults are those of Istio's proxies
+ * where they have one, ours begin with AMBIT_. All problems are found at once; docs/waypoint.md lists them.
+ */
+import { parseArgs } from 'node:util';
+import { errorText } from '../base/errors.ts';
+import {
+  choice,
+  duration,
+  type Environment,
+  integer,
+  optionalText,
+  port,
+  readEnvironment,
+  text,
+} from '../config/environment.ts';
+import { type Preset, presetByName } from '../config/preset.ts';
+import { logLevelProblem } from './observability.ts';
+
+export const waypointHelp = `Usage: waypoint [proxy waypoint] [options]
+       waypoint --view [listeners|clusters|endpoints|certs|dump] [--from ADDRESS]
+
+The layer 7 proxy of a Gateway: takes tunnels for the services bound to it, applies routes and policies, and goes on to
+their pods in tunnels of its own.
+
+  --config DIR             the mesh as a folder of YAML, watched (AMBIT_CONFIG)
+  --preset NAME            legacy (the 2022 preview) or modern (AMBIT_PRESET; default modern)
+  --gateway NS/NAME        which Gateway this is (AMBIT_GATEWAY)
+  --service-account NAME   whom it runs as (SERVICE_ACCOUNT; default: what the Gateway says)
+  --view [NAME]            prints a view of a running waypoint and ends; listeners unless told
+  --from ADDRESS           where it runs: an admin socket's path, or host:port (default 127.0.0.1:15000)
+  --help, --version
+
+Everything else is set by environment variables; docs/waypoint.md lists them.
+`;
+
+const shape = {
+  AMBIT_CONFIG: optionalText(),
+  AMBIT_PRESET: choice(['legacy', 'modern'], 'modern'),
+  AMBIT_GATEWAY: optionalText(),
+  SERVICE_ACCOUNT: optionalText(),
+  NETWORK: text(''),
+  TRUST_DOMAIN: text('cluster.local'),
+  AMBIT_TRUST_DOMAIN_ALIASES: text(''),
+  CLUSTER_ID: text('Kubernetes'),
+  CLUSTER_DOMAIN: text('cluster.local'),
+  KUBERNETES_SERVICE_HOST: optionalText(),
+  CA_ADDRESS: optionalText(),
+  CA_ROOT_CA: text('./var/run/secrets/istio/root-cert.pem'),
+  ALT_CA_HOSTNAME: optionalText(),
+  AUTH_TOKEN: optionalText(),
+  SECRET_TTL: duration(86_400_000),
+  AMBIT_CA_DIR: optionalText(),
+  AMBIT_JOIN_TOKEN: optionalText(),
+  AMBIT_STATE_DIR: optionalText(),
+  RUST_LOG: text('info'),
+  LOG_FORMAT: choice(['plain', 'json'], 'plain'),
+  AMBIT_LISTEN_IP: text('0.0.0.0'),
+  /** Both at once serve the article's world and today's. Empty: the preset's port. */
+  AMBIT_WAYPOINT_PORTS: text(''),
+  AMBIT_ENDPOINT_PORT: port(15008),
+  AMBIT_ADMIN_PORT: port(15000),
+  AMBIT_ADMIN_SOCKET: optionalText(),
+  AMBIT_METRICS_PORT: port(15020),
+  AMBIT_READINESS_PORT: port(15021),
+  AMBIT_SNIFF_TIMEOUT: duration(1000),
+  AMBIT_MAX_TUNNELS_PER_CLIENT: integer(10_000, 1, 1_000_000),
+  CONNECTION_TERMINATION_DEADLINE: duration(5000),
+};
+
+type Variables = Extract<ReturnType<typeof readVariables>, { kind: 'read' }>['settings'];
+
+export interface WaypointProgramSettings {
+  readonly variables: Variables;
+  readonly preset: Preset;
+  readonly directory: string;
+  /** `namespace/name`, with `/account` behind it where one Gateway asks for a waypoint per account. */
+  readonly gateway: string;
+  readonly serviceAccount: string | undefined;
+  readonly ports: readonly number[];
+}
+
+export type WaypointCommand =
+  | { readonly kind: 'run'; readonly settings: WaypointProgramSettings }
+  | { readonly kind: 'view'; readonly view: string; readonly from: string }
+  | { readonly kind: 'help' }
+  | { readonly kind: 'version' }
+  | { readonly kind: 'problems'; readonly problems: readonly string[] };
+
+const options = {
+  config: { type: 'string' },
+  preset: { type: 'string' },
+  gateway: { type: 'string' },
+  'service-account': { type: 'string' },
+  view: { type: 'boolean' },
+  from: { type: 'string' },
+  help: { type: 'boolean', short: 'h' },
+  version: { type: 'boolean' },
+  // Istio starts its waypoints with these; what they say is not needed or known from elsewhere.
+  domain: { type: 'string' },
+  serviceCluster: { type: 'string' },
+  proxyLogLevel: { type: 'string' },
+  proxyComponentLogLevel: { type: 'string' },
+  log_output_level: { type: 'string' },
+} as const;
+
+/** `argv` without the program's name. */
+export function readWaypointCommand(argv: readonly string[], environment: Environment): WaypointCommand {
+  const words = argv[0] === 'proxy' && argv[1] === 'waypoint' ? argv.slice(2) : argv;
+  if (words[0] === 'help') return { kind: 'help' };
+  if (words[0] === 'version') return { kind: 'version' };
+  const parsed = parse(words);
+  if (typeof parsed === 'string') return { kind: 'problems', problems: [parsed] };
+  const { values, positionals } = parsed;
+  if (values.help) return { kind: 'help' };
+  if (values.version) return { kind: 'version' };
+  if (values.view) return readView(values.from, positionals, environment);
+  const problems = positionals.map((word) => `${JSON.stringify(word)}: no such argument; waypoint --help lists them`);
+  const given: Record<string, string | undefined> = { ...environment };
+  if (values.config !== undefined) given.AMBIT_CONFIG = values.config;
+  if (values.preset !== undefined) given.AMBIT_PRESET = values.preset;
+  if (values.gateway !== undefined) given.AMBIT_GATEWAY = values.gateway;
+  if (values['service-account'] !== undefined) given.SERVICE_ACCOUNT = values['service-account'];
+  const read = readVariables(given);
+  if (read.kind === 'problems') return { kind: 'problems', problems: [...problems, ...read.problems] };
+  const settings = programSettings(read.settings, problems);
+  return settings === undefined || problems.length > 0 ? { kind: 'problems', problems } : { kind: 'run', settings };
+}
+
+function readVariables(environment: Environment) {
+  return readEnvironment(shape, environment);
+}
+
+function parse(words: readonly string[]) {
+  try {
+    return parseArgs({ args: [...words], allowPositionals: true, options });
+  } catch (error) {
+    return errorText(error);
+  }
+}
+
+function readView(from: string | undefined, positionals: readonly string[], environment: Environment): WaypointCommand {
+  const [view = 'listeners', ...rest] = positionals;
+  const known = ['listeners', 'clusters', 'endpoints', 'certs', 'dump'];
+  if (!known.includes(view) || rest.length > 0) {
+    return { kind: 'problems', problems: [`--view ${positionals.join(' ')}: one of ${known.join(', ')}`] };
+  }
+  const port = environment.AMBIT_ADMIN_PORT || '15000';
+  return { kind: 'view', view, from: from ?? (environment.AMBIT_ADMIN_SOCKET || `127.0.0.1:${port}`) };
+}
+
+/** Adds to `problems` what does not fit together; undefined only then. */
+function programSettings(variables: Variables, problems: string[]): WaypointProgramSettings | undefined {
+  const { AMBIT_CONFIG: directory, AMBIT_GATEWAY: gateway } = variables;
+  const preset = presetByName(variables.AMBIT_PRESET);
+  const levels = logLevelProblem(variables.RUST_LOG);
+  if (levels !== undefined) problems.push(`RUST_LOG=${JSON.stringify(variables.RUST_LOG)}: ${levels}`);
+  if (directory === undefined) problems.push('nothing describes the mesh: give --config DIR');
+  if (gateway === undefined) problems.push('which Gateway this is must be said: --gateway NAMESPACE/NAME');
+  else if (!/^[^/]+\/[^/]+(\/[^/]+)?$/.test(gateway)) problems.push(`--gateway ${gateway}: must be NAMESPACE/NAME`);
+  const ports = portsOf(variables.AMBIT_WAYPOINT_PORTS, preset?.waypointPort ?? 15008);
+  if (ports === undefined)
+    problems.push(`AMBIT_WAYPOINT_PORTS=${variables.AMBIT_WAYPOINT_PORTS}: must be ports, with commas between`);
+  if (directory === undefined || gateway === undefined || preset === undefined || ports === undefined) return undefined;
+  return { variables, preset, directory, gateway, serviceAccount: variables.SERVICE_ACCOUNT, ports };
+}
+
+function portsOf(given: string, fallback: number): readonly number[] | undefined {
+  if (given === '') return [fallback];
+  const ports = given.split(',').map((part) => (/^\d{1,5}$/.test(part.trim()) ? Number(part) : Number.NaN));
+  return ports.every((one) => one <= 65_535) ? ports : undefined;
+}

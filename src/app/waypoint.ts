@@ -1,0 +1,198 @@
+/** Composition root of `waypoint`: settings, mesh and model from a folder, secrets, relay, stages, admin, and its end. */
+import process from 'node:process';
+import type { ReadinessSource } from '../admin/interfaces.ts';
+import { type AdminAddresses, type RunningAdmin, startAdmin } from '../admin/server.ts';
+import { formatSocketAddress } from '../base/address.ts';
+import { systemClock } from '../base/clock.ts';
+import { errorText } from '../base/errors.ts';
+import { systemRandom } from '../base/random.ts';
+import { formatSpiffeId, type Identity } from '../base/spiffe.ts';
+import type { GatewayRecord } from '../compile/gateways.ts';
+import { defaultCompileOptions } from '../compile/options.ts';
+import { createRelay } from '../hbone/relay.ts';
+import { MeshStore } from '../mesh/store.ts';
+import { emptyL7Model, type L7Model } from '../route/model.ts';
+import { waypointViews } from '../waypoint/admin-views.ts';
+import type { OwnGateway } from '../waypoint/gateway.ts';
+import { defaultWaypointSettings } from '../waypoint/settings.ts';
+import { createWaypoint } from '../waypoint/waypoint.ts';
+import { FolderSource } from '../xds/folder-source.ts';
+import { startLifecycle } from './lifecycle.ts';
+import { createObservability, type Observability } from './observability.ts';
+import { version } from './version.ts';
+import { openWaypointSecrets } from './waypoint-identity.ts';
+import { readWaypointCommand, type WaypointProgramSettings, waypointHelp } from './waypoint-settings.ts';
+import { printWaypointView } from './waypoint-view.ts';
+
+/** `argv` without the program's name. The value is the exit code; undefined: it runs until a signal ends it. */
+export async function runWaypoint(argv: readonly string[]): Promise<number | undefined> {
+  const command = readWaypointCommand(argv, process.env);
+  switch (command.kind) {
+    case 'help':
+      process.stdout.write(waypointHelp);
+      return 0;
+    case 'version':
+      process.stdout.write(`${version}\n`);
+      return 0;
+    case 'view':
+      return await printWaypointView(command.view, command.from);
+    case 'problems':
+      for (const problem of command.problems) process.stderr.write(`waypoint: ${problem}\n`);
+      return 2;
+    case 'run':
+      return await start(command.settings);
+  }
+}
+
+async function start(settings: WaypointProgramSettings): Promise<number | undefined> {
+  const { RUST_LOG: levels, LOG_FORMAT: format } = settings.variables;
+  const seen = createObservability({ levels, format, program: 'waypoint', version });
+  try {
+    await run(settings, seen);
+    return undefined;
+  } catch (error) {
+    seen.logger.error('cannot start', { error: errorText(error) });
+    seen.flush();
+    return 1;
+  }
+}
+
+async function run(settings: WaypointProgramSettings, seen: Observability): Promise<void> {
+  const { variables, preset, gateway } = settings;
+  const { logger, metrics, traffic, accessLog, levels } = seen;
+  const clock = systemClock;
+  const random = systemRandom;
+  const mesh = new MeshStore();
+  let model: L7Model = emptyL7Model;
+  let record: GatewayRecord | undefined;
+  const source = new FolderSource({
+    directory: settings.directory,
+    compile: {
+      ...defaultCompileOptions,
+      preset,
+      trustDomain: variables.TRUST_DOMAIN,
+      clusterId: variables.CLUSTER_ID,
+      clusterDomain: variables.CLUSTER_DOMAIN,
+      network: variables.NETWORK,
+    },
+    store: mesh,
+    clock,
+    logger,
+    onCompiled: (compilation) => {
+      model = compilation.l7;
+      record = compilation.gateways.get(gateway);
+      if (record === undefined)
+        logger.error('the configuration has no such waypoint, all tunnels are refused', { gateway });
+    },
+  });
+  await source.start();
+  const own = identityOf(settings, record);
+  const identity = formatSpiffeId(own);
+  const secrets = await openWaypointSecrets(settings, own, { clock, random, logger, metrics });
+  const relay = createRelay({ secrets, logger, clock });
+  const waypoint = createWaypoint({
+    preset,
+    settings: {
+      ...defaultWaypointSettings,
+      network: variables.NETWORK,
+      sniffTimeoutMs: variables.AMBIT_SNIFF_TIMEOUT,
+      maxTunnelsPerIdentity: variables.AMBIT_MAX_TUNNELS_PER_CLIENT,
+      hbonePort: variables.AMBIT_ENDPOINT_PORT,
+    },
+    identity,
+    trustDomainAliases: variables.AMBIT_TRUST_DOMAIN_ALIASES.split(',').filter((domain) => domain !== ''),
+    mesh,
+    model: () => model,
+    own: () => ownGateway(record),
+    relay,
+    secrets,
+    traffic,
+    accessLog,
+    metrics,
+    clock,
+    random,
+    logger,
+  });
+  let address: string | undefined;
+  let quit = () => {};
+  const readiness: ReadinessSource = {
+    pending: () => [
+      ...(mesh.complete ? [] : ['configuration']),
+      ...(record === undefined ? [`Gateway ${gateway}`] : []),
+      ...(secrets.current(identity) === undefined ? ['certificate'] : []),
+      ...secrets.alarms(),
+      ...(address === undefined ? ['listeners'] : []),
+    ],
+  };
+  const admin = await startAdmin(
+    {
+      readiness,
+      metrics: {
+        render: (openMetrics) => {
+          waypoint.flush();
+          return metrics.render(openMetrics);
+        },
+      },
+      levels,
+      views: waypointViews({ services: waypoint.services, secrets, listenAddress: () => address ?? '-' }),
+      quit: () => quit(),
+    },
+    adminAddresses(settings),
+    logger,
+  );
+  const lifecycle = startLifecycle({
+    clock,
+    logger,
+    drainDeadlineMs: variables.CONNECTION_TERMINATION_DEADLINE,
+    drain: () => drain(waypoint, relay, secrets, source, admin),
+    flush: () => seen.flush(),
+  });
+  quit = () => lifecycle.quit('quitquitquit');
+  // Without a certificate nobody could be answered: the port opens when there is one.
+  await secrets.acquire(identity);
+  for (const port of settings.ports) {
+    const listener = await waypoint.listen(variables.AMBIT_LISTEN_IP, port);
+    address ??= formatSocketAddress(listener.address);
+    logger.info('accepting tunnels', { address: formatSocketAddress(listener.address), gateway, identity });
+  }
+}
+
+async function drain(
+  waypoint: { drain(): Promise<void>; close(): Promise<void> },
+  relay: { close(): Promise<void> },
+  secrets: { close(): void },
+  source: FolderSource,
+  admin: RunningAdmin,
+): Promise<void> {
+  await waypoint.drain();
+  await waypoint.close();
+  await relay.close();
+  secrets.close();
+  await source.close();
+  await admin.close();
+}
+
+/** The account is what was said, else what the Gateway's pods run as, else what Istio would name it. */
+function identityOf(settings: WaypointProgramSettings, record: GatewayRecord | undefined): Identity {
+  const [namespace = '', name = ''] = settings.gateway.split('/');
+  const serviceAccount = settings.serviceAccount ?? record?.serviceAccount ?? name;
+  return { trustDomain: settings.variables.TRUST_DOMAIN, namespace, serviceAccount };
+}
+
+function ownGateway(record: GatewayRecord | undefined): OwnGateway | undefined {
+  if (record === undefined) return undefined;
+  const { namespace, name, address, service } = record;
+  return { key: `${namespace}/${name}`, namespace, address, service };
+}
+
+function adminAddresses({ variables }: WaypointProgramSettings): AdminAddresses {
+  const { AMBIT_ADMIN_SOCKET: path, AMBIT_LISTEN_IP: host } = variables;
+  return {
+    admin:
+      path === undefined
+        ? { kind: 'tcp', host: '127.0.0.1', port: variables.AMBIT_ADMIN_PORT }
+        : { kind: 'unix', path },
+    metrics: { kind: 'tcp', host, port: variables.AMBIT_METRICS_PORT },
+    readiness: { kind: 'tcp', host, port: variables.AMBIT_READINESS_PORT },
+  };
+}
