@@ -38,7 +38,10 @@ export const compileCodes = {
     'part of a policy cannot be decided; an ALLOW rule is dropped, a DENY rule widened',
   ),
   POLICY_UNSUPPORTED: entry('error', 'an action that is not implemented; what its rules match is denied'),
-  POLICY_L7_AT_ZTUNNEL: entry('warning', 'L7 fields without a waypoint: ALLOW rules are dropped, DENY rules widened'),
+  POLICY_L7_AT_ZTUNNEL: entry(
+    'warning',
+    'L7 fields where ztunnel enforces: ALLOW rules are dropped, DENY rules widened',
+  ),
   POLICY_UNKNOWN_TARGET: entry('warning', 'a targetRef names an object that does not exist'),
   POLICY_TARGET_WITHOUT_WAYPOINT: entry(
     'error',

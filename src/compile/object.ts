@@ -25,7 +25,7 @@ export interface ConfigObject {
   readonly metadata: ObjectMetadata;
   readonly content: Readonly<Record<string, unknown>>;
   /** Where the value at the path was written; undefined when the object did not come from a file. */
-  at(path: Path): SourcePosition | undefined;
+  readonly at: (path: Path) => SourcePosition | undefined;
 }
 
 /** A parsed object: what it says, and what is wrong with it. */

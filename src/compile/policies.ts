@@ -1,9 +1,9 @@
 /**
  * Policies put where they are enforced: ztunnel's L4 records and their names on workloads, and the full rules at
- * waypoints, by target or (the article's world) by the pod they select.
+ * waypoints: by target, or, for pods behind a waypoint of the service-account form, by the pod they select.
  *
- * I1: a pod behind a waypoint under `onlyWaypointBehindPolicies` admits, once any policy applies to it, that waypoint's
- * identities alone (R40); its policies are enforced at the waypoint. With no identity known it admits nobody.
+ * I1: a pod behind such a waypoint admits, once any policy applies to it, that waypoint's identity alone (R40), since its
+ * policies are enforced there.
  */
 import type { Diagnostic } from '../base/diagnostics.ts';
 import type { L4Policy, PolicyKey, ServiceKey } from '../mesh/model.ts';
@@ -37,7 +37,7 @@ export function buildPolicies(
   options: CompileOptions,
   diagnostics: Diagnostic[],
 ): Policies {
-  const { preset, rootNamespace } = options;
+  const { rootNamespace } = options;
   const peers = buildPeerPolicies(inputs.peerAuthentications, rootNamespace, diagnostics);
   const records = new Map<PolicyKey, L4Policy>(peers.records.map((policy) => [policy.key, policy]));
   const ofPod = new Map<PodSpec, readonly PolicyKey[]>();
@@ -45,7 +45,7 @@ export function buildPolicies(
   const selecting = inputs.policies.filter(({ targets }) => targets.length === 0);
   const cutShort = new Set<AuthorizationPolicySpec>();
   // Where pods behind waypoints have rules of their own, no record may apply to them by namespace.
-  const byName = preset.onlyWaypointBehindPolicies;
+  const byName = gateways.byAccount.size > 0;
   for (const spec of selecting) {
     const record = l4Policy(spec, byName, rootNamespace);
     if (record !== undefined) records.set(record.key, record);
@@ -54,18 +54,17 @@ export function buildPolicies(
   for (const pod of endpoints.pods.keys()) {
     const applying = inScope(pod.namespace).filter(({ selector }) => selects(selector ?? {}, pod.labels));
     const names = [...peers.namesFor(pod)];
-    const waypoint = bindings.pods.get(pod);
-    const enforcedAtWaypoint = waypoint !== undefined && preset.l7Policies === 'selector';
-    if (enforcedAtWaypoint && applying.length > 0) {
-      workloadPolicies.set(podUid(pod, options), applying.map(l7Policy));
-    }
-    if (waypoint !== undefined && byName && applying.some(({ action }) => action !== 'audit')) {
-      const only = onlyWaypoint(pod.namespace, waypoint.gateway);
-      records.set(only.key, only);
-      names.push(only.key);
+    const gateway = bindings.pods.get(pod)?.gateway;
+    if (gateway?.form === 'service-account') {
+      if (applying.length > 0) workloadPolicies.set(podUid(pod, options), applying.map(l7Policy));
+      if (applying.some(({ action, dryRun }) => action !== 'audit' && !dryRun)) {
+        const only = onlyWaypoint(pod.namespace, gateway);
+        records.set(only.key, only);
+        names.push(only.key);
+      }
     } else {
       for (const spec of applying) {
-        if (spec.needsL7 && !enforcedAtWaypoint && !pod.waypoint) cutShort.add(spec);
+        if (spec.needsL7 && !pod.waypoint) cutShort.add(spec);
         const key = `${spec.namespace}/${spec.name}`;
         if (records.get(key)?.scope === 'workload') names.push(key);
       }
@@ -73,7 +72,7 @@ export function buildPolicies(
     if (names.length > 0) ofPod.set(pod, names);
   }
   for (const { object } of cutShort) {
-    const message = 'it selects pods without a waypoint, where L7 fields cannot be judged';
+    const message = 'it is enforced by ztunnel, which cannot judge L7 fields; for a waypoint give it targetRefs';
     diagnostics.push(diagnose(object, 'POLICY_L7_AT_ZTUNNEL', message, ['spec', 'rules']));
   }
   return { records, ofPod, workloadPolicies, ...targetPolicies(inputs, gateways, bindings, options, diagnostics) };
@@ -93,13 +92,13 @@ function l4Policy(spec: AuthorizationPolicySpec, byName: boolean, rootNamespace:
   return { key: `${namespace}/${name}`, name, namespace, scope, action, dryRun, rules };
 }
 
-function onlyWaypoint(namespace: string, gateway: GatewayRecord | undefined): L4Policy {
-  const name = `ambit_only_waypoint_${gateway?.key.replaceAll('/', '_') ?? 'unknown'}`;
-  const principals = (gateway?.identities ?? []).map((identity) => ({
+function onlyWaypoint(namespace: string, gateway: GatewayRecord): L4Policy {
+  const name = `ambit_only_waypoint_${gateway.key.replaceAll('/', '_')}`;
+  const principals = gateway.identities.map((identity) => ({
     kind: 'exact' as const,
     value: identity.slice('spiffe://'.length),
   }));
-  const rules = principals.length === 0 ? [] : [[[{ ...emptyMatch, principals }]]];
+  const rules = [[[{ ...emptyMatch, principals }]]];
   return { key: `${namespace}/${name}`, name, namespace, scope: 'workload', action: 'allow', dryRun: false, rules };
 }
 
@@ -149,18 +148,15 @@ function targetPolicies(
         }
         put(servicePolicies, serviceKey(namespace, name, options), spec);
       } else if (kind === 'Gateway') {
-        const known = [...gateways.records.values()].some(
+        const found = [...gateways.records.values()].filter(
           (record) => record.namespace === namespace && record.name === name,
         );
-        if (!known) unknown(`there is no waypoint Gateway ${namespace}/${name}`);
-        put(gatewayPolicies, `${namespace}/${name}`, spec);
+        if (found.length === 0) unknown(`there is no waypoint Gateway ${namespace}/${name}`);
+        for (const { key } of found) put(gatewayPolicies, key, spec);
       } else if (kind === 'GatewayClass' && namespace === options.rootNamespace) {
-        const keys = new Set(
-          [...gateways.records.values()]
-            .filter(({ className }) => className === name)
-            .map((record) => `${record.namespace}/${record.name}`),
-        );
-        for (const key of keys) put(gatewayPolicies, key, spec);
+        for (const { key, className } of gateways.records.values()) {
+          if (className === name) put(gatewayPolicies, key, spec);
+        }
       } else {
         unknown(`a target of kind ${kind} is not supported here`);
       }

@@ -10,7 +10,7 @@ export type YamlPath = readonly (string | number)[];
 export interface YamlDocument {
   readonly value: unknown;
   /** Position of the value at the path, or of the nearest value around it that exists. */
-  at(path: YamlPath): SourcePosition;
+  readonly at: (path: YamlPath) => SourcePosition;
 }
 
 export interface YamlLimits {

@@ -158,6 +158,9 @@ t.test('behind the preview’s waypoint a pod admits that waypoint alone, and th
   t.equal(verdict(compilation, 'spiffe://cluster.local/ns/default/sa/web'), 'allow');
   t.equal(verdict(compilation, sleep), 'deny');
   t.equal(verdict(compilation, undefined), 'deny');
+  const modern = compileText(documents(mesh, meshGateway, policy(get)), 'modern');
+  t.same(modern.policies, compilation.policies, 'under either preset');
+  t.same([...modern.l7.workloadPolicies.keys()], ['Kubernetes//Pod/default/web']);
   t.match(compilation.l7.workloadPolicies.get('Kubernetes//Pod/default/web'), [
     { action: 'allow', rules: [{ clauses: [[[{ kind: 'method', values: [{ kind: 'exact', value: 'GET' }] }]]] }] },
   ]);
