@@ -1,0 +1,192 @@
+/** The waypoint program: settings, readiness, the whole path from a folder of YAML, views, a live change, and its end. */
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import process from 'node:process';
+import t, { type Test } from 'tap';
+import { readWaypointCommand } from '../../../src/app/waypoint-settings.ts';
+import { parseSocketAddress } from '../../../src/base/address.ts';
+import { systemClock } from '../../../src/base/clock.ts';
+import { silentLogger } from '../../../src/base/logger.ts';
+import { unscrapedMetrics } from '../../../src/base/metrics.ts';
+import { systemRandom } from '../../../src/base/random.ts';
+import { createRelay } from '../../../src/hbone/relay.ts';
+import { openAuthority } from '../../../src/identity/authority.ts';
+import { createOwnAuthorityClient } from '../../../src/identity/own-authority.ts';
+import { SecretManager } from '../../../src/identity/secret-manager.ts';
+import { plainSocket } from '../../../src/net/socket-spec.ts';
+import { documents, podText } from '../../support/compile-text.ts';
+import { eventually, within } from '../../support/eventually.ts';
+import { type RunningProgram, runProgram, startProgram } from '../../support/programs.ts';
+import { http1 } from './client.ts';
+import { notSleepId, productId, sleepId } from './harness.ts';
+
+const script = path.join(import.meta.dirname, '../../../bin/waypoint.ts');
+
+const gateway = `
+apiVersion: gateway.networking.k8s.io/v1alpha2
+kind: Gateway
+metadata: {name: productpage, namespace: default, annotations: {istio.io/service-account: bookinfo-productpage}}
+spec: {gatewayClassName: istio-mesh}
+`;
+
+const policy = (methods: string) => `
+apiVersion: security.istio.io/v1beta1
+kind: AuthorizationPolicy
+metadata: {name: productpage-viewer, namespace: default}
+spec:
+  selector: {matchLabels: {app: productpage}}
+  action: ALLOW
+  rules:
+    - from: [{source: {principals: [cluster.local/ns/default/sa/sleep]}}]
+      to: [{operation: {methods: [${methods}]}}]
+`;
+
+const service = (port: number) => `
+apiVersion: v1
+kind: Service
+metadata: {name: productpage, namespace: default}
+spec: {clusterIP: 10.96.179.71, selector: {app: productpage}, ports: [{name: http, port: 9080, targetPort: ${port}}]}
+`;
+
+interface World {
+  readonly program: RunningProgram;
+  readonly config: string;
+  readonly admin: string;
+  get(method: string, identity: typeof sleepId): Promise<number>;
+}
+
+async function world(t: Test): Promise<World> {
+  const folder = mkdtempSync(path.join(tmpdir(), 'ambit-waypoint-'));
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }));
+  const config = path.join(folder, 'mesh');
+  const ca = path.join(folder, 'ca');
+  const admin = path.join(folder, 'admin.sock');
+  const app = createServer((request, response) => response.end(`${request.method} ${request.url}`));
+  await new Promise<void>((resolve) => app.listen(0, '127.0.0.2', resolve));
+  t.teardown(() => void app.close().closeAllConnections());
+  const { port } = app.address() as { port: number };
+  mkdirSync(config);
+  const pods = documents(
+    podText('productpage', '127.0.0.2', { account: 'bookinfo-productpage' }),
+    podText('sleep', '127.0.0.1', { account: 'sleep' }),
+  );
+  writeFileSync(path.join(config, 'mesh.yaml'), documents(gateway, service(port), pods));
+  writeFileSync(path.join(config, 'policy.yaml'), policy('GET'));
+  const clock = systemClock;
+  const authority = await openAuthority({ folder: ca, create: true, trustDomain: 'cluster.local', clock });
+  const program = startProgram(
+    t,
+    [process.execPath, '--disable-sigusr1', script, 'proxy', 'waypoint', '--domain', 'default.svc.cluster.local'],
+    {
+      AMBIT_CONFIG: config,
+      AMBIT_PRESET: 'legacy',
+      AMBIT_GATEWAY: 'default/productpage',
+      AMBIT_CA_DIR: ca,
+      AMBIT_LISTEN_IP: '127.0.0.1',
+      AMBIT_WAYPOINT_PORTS: '0',
+      AMBIT_ADMIN_SOCKET: admin,
+      AMBIT_METRICS_PORT: '0',
+      AMBIT_READINESS_PORT: '0',
+    },
+  );
+  const address = await eventually(
+    'the program to accept tunnels',
+    () => {
+      if (program.hasExited()) throw new Error(program.log());
+      return parseSocketAddress(/accepting tunnels.*?address="?([0-9.:]+)/.exec(program.log())?.[1] ?? '');
+    },
+    20_000,
+  );
+  const dependencies = { clock, random: systemRandom, logger: silentLogger, metrics: unscrapedMetrics };
+  const secrets = new SecretManager({ ...dependencies, ca: createOwnAuthorityClient(authority, silentLogger) });
+  const relay = createRelay({ secrets, logger: silentLogger, clock });
+  t.teardown(async () => {
+    await relay.close();
+    secrets.close();
+  });
+  return {
+    program,
+    config,
+    admin,
+    async get(method, identity) {
+      await secrets.acquire(identity);
+      const outcome = await relay.open({
+        target: { peer: address, sourceIdentity: identity, expectedIdentities: [productId], socket: plainSocket },
+        authority: '10.96.179.71:9080',
+        headers: [],
+      });
+      if (outcome.kind !== 'open') throw new Error(`no tunnel: ${outcome.kind}`);
+      const { status } = await http1(outcome.stream, { method, path: '/productpage' });
+      outcome.stream.destroy();
+      return status;
+    },
+  };
+}
+
+t.test('a folder of YAML is served, followed when it changes, shown, and drained', async (t) => {
+  const { program, config, admin, get } = await world(t);
+  t.equal(await get('GET', sleepId), 200);
+  t.equal(await get('DELETE', sleepId), 403);
+  t.equal(await get('GET', notSleepId), 403);
+  await eventually(
+    'three requests to be logged',
+    () => program.log().match(/inbound_CONNECT_terminate/g)?.length === 3,
+  );
+  const view = async (name: string) =>
+    String((await runProgram([process.execPath, script, '--view', name, '--from', admin])).stdout);
+  const listeners = await view('listeners');
+  t.match(listeners, 'listener inbound_CONNECT_terminate');
+  t.match(
+    listeners,
+    'CONNECT 10.96.179.71:9080 → cluster inbound-vip|9080|internal|productpage.default.svc.cluster.local',
+  );
+  t.match(listeners, 'policy allow default/productpage-viewer');
+  const endpoints = await view('endpoints');
+  t.match(endpoints, 'cluster inbound-vip|9080|http|productpage.default.svc.cluster.local');
+  t.match(endpoints, /127\.0\.0\.2:\d+ HEALTHY default\/productpage/);
+  t.match(JSON.parse(await view('dump')), { gateway: 'default/productpage', truncated: false });
+  t.match(await view('certs'), `${productId} available`);
+
+  writeFileSync(path.join(config, 'policy.yaml'), policy('GET, DELETE'));
+  await eventually('the new policy to be in force', async () => (await get('DELETE', sleepId)) === 200, 10_000);
+
+  program.signal('SIGTERM');
+  t.equal(await within('the program to end', program.exited, 10_000), 0);
+  t.match(program.log(), 'drained');
+});
+
+t.test('wrong settings are all told at once, with exit code 2', async (t) => {
+  const { code, stderr } = await runProgram([process.execPath, script, 'nonsense', '--gateway', 'x']);
+  t.equal(code, 2);
+  t.match(stderr, 'nonsense');
+  t.match(stderr, '--config DIR');
+  t.match(stderr, '--gateway x');
+  t.equal((await runProgram([process.execPath, script, '--help'])).code, 0);
+});
+
+t.test('arguments of Istio are taken, arguments beat the environment', async (t) => {
+  const argv = [
+    'proxy',
+    'waypoint',
+    '--domain',
+    'x.svc',
+    '--serviceCluster',
+    'y',
+    '--gateway',
+    'a/b/c',
+    '--config',
+    'd',
+  ];
+  const command = readWaypointCommand(argv, { AMBIT_GATEWAY: 'other/one', AMBIT_WAYPOINT_PORTS: '15006, 15008' });
+  t.match(command, { kind: 'run', settings: { gateway: 'a/b/c', directory: 'd', ports: [15006, 15008] } });
+  t.match(readWaypointCommand(['--config', 'd', '--gateway', 'a/b', '--preset', 'legacy'], {}), {
+    settings: { ports: [15006] },
+  });
+  const wrong = readWaypointCommand(['--config', 'd', '--gateway', 'a/b'], {
+    AMBIT_WAYPOINT_PORTS: 'x',
+    RUST_LOG: '===',
+  });
+  t.match(wrong, { kind: 'problems', problems: { length: 2 } });
+});
