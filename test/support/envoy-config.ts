@@ -57,6 +57,8 @@ export function envoyHboneClient(options: EnvoyClientOptions): EnvoyConfig {
 export interface EnvoyServerOptions extends EnvoyTls {
   /** Where every tunnel ends, whatever its authority. */
   readonly destination: SocketAddress;
+  /** Default: 127.0.0.1. */
+  readonly listenIp?: string;
   readonly maxConcurrentStreams?: number;
 }
 
@@ -102,13 +104,14 @@ export function envoyHboneServer(options: EnvoyServerOptions): EnvoyConfig {
       transport_socket: { name: 'tls', typed_config: tls },
     },
     clusterTo(options.destination),
+    options.listenIp,
   );
 }
 
-function bootstrap(filterChain: object, cluster: object): EnvoyConfig {
+function bootstrap(filterChain: object, cluster: object, listenIp = '127.0.0.1'): EnvoyConfig {
   const entry = {
     name: envoyListener,
-    address: socketAddress({ ip: '127.0.0.1', port: 0 }),
+    address: socketAddress({ ip: listenIp, port: 0 }),
     filter_chains: [filterChain],
   };
   return {
