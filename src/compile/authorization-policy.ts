@@ -8,7 +8,7 @@
 import { z } from 'zod';
 import type { Diagnostic } from '../base/diagnostics.ts';
 import type { L4Policy } from '../mesh/model.ts';
-import type { L7Condition, L7Policy, L7Rule } from '../policy/l7-model.ts';
+import type { L7Condition, L7Policy, L7Rule } from '../route/model.ts';
 import { l4Rules } from './l4-rules.ts';
 import { type ConfigObject, diagnose, type Parsed, perObject } from './object.ts';
 import { type ConditionOutcome, fieldCondition, type PolicyField, whenCondition } from './policy-conditions.ts';

@@ -4,7 +4,7 @@
  * that a DENY never fails open by it.
  */
 import type { L4Policy, PolicyMatch } from '../mesh/model.ts';
-import type { L7Condition, L7Policy, L7Rule } from '../policy/l7-model.ts';
+import type { L7Condition, L7Policy, L7Rule } from '../route/model.ts';
 
 export function l4Rules(
   rules: readonly L7Rule[],

@@ -7,7 +7,7 @@
  */
 import type { Diagnostic } from '../base/diagnostics.ts';
 import type { L4Policy, PolicyKey, ServiceKey } from '../mesh/model.ts';
-import type { L7Policy } from '../policy/l7-model.ts';
+import type { L7Policy } from '../route/model.ts';
 import type { AuthorizationPolicySpec } from './authorization-policy.ts';
 import type { Bindings } from './bindings.ts';
 import type { Endpoints } from './endpoints.ts';

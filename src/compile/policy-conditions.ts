@@ -5,7 +5,7 @@
  */
 import { type Cidr, parseCidr } from '../base/address.ts';
 import type { StringMatch } from '../mesh/model.ts';
-import type { L7Condition, TextMatch } from '../policy/l7-model.ts';
+import type { L7Condition, TextMatch } from '../route/model.ts';
 import { regexMatch } from './values.ts';
 
 export type PolicyField =

@@ -101,10 +101,10 @@ export class Http2Exchange implements Exchange {
 /** Must be called in the tick in which the stream was announced; the whole body may have been read by then. */
 function wholeBody(stream: ServerHttp2Stream): Readable {
   let whole = !stream.closed && stream.state.remoteClose === 1;
-  const push = stream.push;
+  const push = stream.push.bind(stream);
   stream.push = (chunk, encoding) => {
     if (chunk === null && !stream.closed && !stream.destroyed) whole = true;
-    return push.call(stream, chunk, encoding);
+    return push(chunk, encoding);
   };
   const body = new Readable({
     highWaterMark: 64 * 1024,

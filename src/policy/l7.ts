@@ -8,8 +8,9 @@
 import { cidrContains, ipToBytes } from '../base/address.ts';
 import { type Identity, parseSpiffeId, type SpiffeId } from '../base/spiffe.ts';
 import { type HeaderList, joinedHeader } from '../http/header-list.ts';
-import type { L7Condition, L7Policy, L7Rule } from './l7-model.ts';
-import { matchesString, matchesText } from './l7-text-match.ts';
+import type { StringMatch } from '../mesh/model.ts';
+import { matchesText } from '../route/match-text.ts';
+import type { L7Condition, L7Policy, L7Rule } from '../route/model.ts';
 
 export interface L7Facts {
   /** Proven by mTLS. */
@@ -138,4 +139,17 @@ function judge<Value, Subject>(
   if (attribute === undefined) return values.length === 0;
   if (values.length > 0 && !values.some((value) => matches(value, attribute))) return false;
   return !notValues.some((value) => matches(value, attribute));
+}
+
+function matchesString(match: StringMatch, text: string): boolean {
+  switch (match.kind) {
+    case 'presence':
+      return text.length > 0;
+    case 'exact':
+      return text === match.value;
+    case 'prefix':
+      return text.startsWith(match.value);
+    case 'suffix':
+      return text.endsWith(match.value);
+  }
 }

@@ -3,7 +3,7 @@
  * precedence (GEP-1294, or as written for VirtualService), so nothing is ranked here.
  */
 import { type HeaderList, joinedHeader } from '../http/header-list.ts';
-import { matchesText } from '../policy/l7-text-match.ts';
+import { matchesText } from './match-text.ts';
 import type { NamedMatch, PathMatch, Route, RouteMatch } from './model.ts';
 
 export interface RouteRequest {

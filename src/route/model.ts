@@ -3,10 +3,21 @@
  * HTTPRoute, VirtualService and AuthorizationPolicy. Evaluation is pure (`match-route.ts`, `../policy/`).
  * Semantics: Gateway API GEP-1294 and Istio's virtual service reference.
  */
-import type { AppProtocol, ServiceKey } from '../mesh/model.ts';
-import type { L7Policy, ObjectRef, TextMatch } from '../policy/l7-model.ts';
+import type { Cidr } from '../base/address.ts';
+import type { AppProtocol, ServiceKey, StringMatch } from '../mesh/model.ts';
 
-export type { L7Condition, L7Policy, L7Rule, ObjectRef, TextMatch } from '../policy/l7-model.ts';
+/** The user's object a decision came from, for reasons, logs and the effective-configuration view. */
+export interface ObjectRef {
+  readonly kind: string;
+  readonly namespace: string;
+  readonly name: string;
+}
+
+export type TextMatch =
+  | { readonly kind: 'exact' | 'prefix' | 'suffix'; readonly value: string; readonly ignoreCase: boolean }
+  /** Whole-text match by a linear-time engine (RE2 semantics). */
+  | { readonly kind: 'regex'; readonly source: string; test(text: string): boolean }
+  | { readonly kind: 'presence' };
 
 export type PathMatch =
   | { readonly kind: 'exact'; readonly value: string; readonly ignoreCase: boolean }
@@ -105,6 +116,50 @@ export interface PortRoutes {
   readonly routes: readonly Route[];
   /** Weighted TCP destinations; empty: the service itself. */
   readonly tcpBackends: readonly RouteBackend[];
+}
+
+/** One condition on a request or connection; `values` any of, `notValues` none of. */
+export type L7Condition =
+  | {
+      readonly kind: 'principal' | 'namespace';
+      readonly values: readonly StringMatch[];
+      readonly notValues: readonly StringMatch[];
+    }
+  | {
+      readonly kind: 'service-account';
+      /** `namespace/name`. */
+      readonly values: readonly string[];
+      readonly notValues: readonly string[];
+    }
+  | {
+      readonly kind: 'source-ip' | 'remote-ip' | 'destination-ip';
+      readonly values: readonly Cidr[];
+      readonly notValues: readonly Cidr[];
+    }
+  | { readonly kind: 'destination-port'; readonly values: readonly number[]; readonly notValues: readonly number[] }
+  | {
+      readonly kind: 'method' | 'path' | 'host';
+      readonly values: readonly TextMatch[];
+      readonly notValues: readonly TextMatch[];
+    }
+  | {
+      readonly kind: 'header';
+      /** Lower case. */
+      readonly name: string;
+      readonly values: readonly TextMatch[];
+      readonly notValues: readonly TextMatch[];
+    };
+
+/** clauses AND; within a clause conditions sets OR; within a set conditions AND: from ∧ to ∧ each when. */
+export interface L7Rule {
+  readonly clauses: readonly (readonly (readonly L7Condition[])[])[];
+}
+
+export interface L7Policy {
+  readonly source: ObjectRef;
+  readonly action: 'allow' | 'deny' | 'audit';
+  readonly dryRun: boolean;
+  readonly rules: readonly L7Rule[];
 }
 
 /** Everything waypoints need beyond the mesh itself. Which waypoint serves what is in the mesh records. */

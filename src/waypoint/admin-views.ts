@@ -33,7 +33,7 @@ export function waypointViews(options: WaypointViewOptions): readonly View[] {
     json('', (query) => ({ ...build(query), certificates: certificates(secrets) })),
     json('listeners', (query) => build(query).listeners),
     text('listeners.txt', (views) => views.listeners.flatMap(listenerLines)),
-    json('clusters', (query) => build(query).clusters.map(({ endpoints: _, ...cluster }) => cluster)),
+    json('clusters', (query) => build(query).clusters.map(({ name, type }) => ({ name, type }))),
     text('clusters.txt', (views) => views.clusters.map(({ name, type }) => `cluster ${name}\n  type ${type}`)),
     json('endpoints', (query) => build(query).clusters.map(({ name, endpoints }) => ({ cluster: name, endpoints }))),
     text('endpoints.txt', (views) => views.clusters.flatMap(endpointLines)),

@@ -6,8 +6,7 @@
 
 import type { Workload } from '../mesh/model.ts';
 import { evaluateL7, type L7Evaluation, type L7Facts } from '../policy/l7.ts';
-import type { L7Policy } from '../policy/l7-model.ts';
-import type { L7Model } from '../route/model.ts';
+import type { L7Model, L7Policy } from '../route/model.ts';
 import type { Tunnel, WaypointServices } from './context.ts';
 import { isOwn } from './gateway.ts';
 

@@ -4,8 +4,7 @@
  */
 import { formatSocketAddress } from '../base/address.ts';
 import type { Service, Workload } from '../mesh/model.ts';
-import type { L7Policy } from '../policy/l7-model.ts';
-import type { Route } from '../route/model.ts';
+import type { L7Policy, Route } from '../route/model.ts';
 import type { WaypointServices } from './context.ts';
 import { endpointAt } from './endpoints.ts';
 import { isOwn, type OwnGateway } from './gateway.ts';

@@ -4,7 +4,7 @@ import { createServer as createHttp2Server } from 'node:http2';
 import { text } from 'node:stream/consumers';
 import t from 'tap';
 import { modernPreset } from '../../../src/config/preset.ts';
-import type { L7Policy } from '../../../src/policy/l7-model.ts';
+import type { L7Policy } from '../../../src/route/model.ts';
 import { emptyL7Model, type Route, type RouteBackend } from '../../../src/route/model.ts';
 import { defaultRetryPolicy } from '../../../src/route/retry.ts';
 import { eventually, within } from '../../support/eventually.ts';

@@ -65,7 +65,7 @@ async function world(t: Test): Promise<World> {
   const admin = path.join(folder, 'admin.sock');
   const app = createServer((request, response) => response.end(`${request.method} ${request.url}`));
   await new Promise<void>((resolve) => app.listen(0, '127.0.0.2', resolve));
-  t.teardown(() => void app.close().closeAllConnections());
+  t.teardown(() => app.close().closeAllConnections());
   const { port } = app.address() as { port: number };
   mkdirSync(config);
   const pods = documents(

@@ -2,7 +2,7 @@
 import type { Socket } from 'node:net';
 import { text } from 'node:stream/consumers';
 import t from 'tap';
-import type { L7Policy } from '../../../src/policy/l7-model.ts';
+import type { L7Policy } from '../../../src/route/model.ts';
 import { emptyL7Model } from '../../../src/route/model.ts';
 import { eventually, within } from '../../support/eventually.ts';
 import { http1 } from './client.ts';

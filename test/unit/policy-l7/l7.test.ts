@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import t from 'tap';
 import { parseCidr } from '../../../src/base/address.ts';
 import { evaluateL7, type L7Facts } from '../../../src/policy/l7.ts';
-import type { L7Condition, L7Policy, TextMatch } from '../../../src/policy/l7-model.ts';
+import type { L7Condition, L7Policy, TextMatch } from '../../../src/route/model.ts';
 import { testIdentity } from '../../support/test-ca.ts';
 
 const sleep = testIdentity('spiffe://cluster.local/ns/default/sa/sleep');

@@ -1,6 +1,5 @@
 /** Whether a text matches: one meaning for routes and policies. */
-import type { StringMatch } from '../mesh/model.ts';
-import type { TextMatch } from './l7-model.ts';
+import type { TextMatch } from './model.ts';
 
 export function matchesText(match: TextMatch, text: string): boolean {
   switch (match.kind) {
@@ -14,18 +13,5 @@ export function matchesText(match: TextMatch, text: string): boolean {
       return match.ignoreCase ? text.toLowerCase().startsWith(match.value.toLowerCase()) : text.startsWith(match.value);
     case 'suffix':
       return match.ignoreCase ? text.toLowerCase().endsWith(match.value.toLowerCase()) : text.endsWith(match.value);
-  }
-}
-
-export function matchesString(match: StringMatch, text: string): boolean {
-  switch (match.kind) {
-    case 'presence':
-      return text.length > 0;
-    case 'exact':
-      return text === match.value;
-    case 'prefix':
-      return text.startsWith(match.value);
-    case 'suffix':
-      return text.endsWith(match.value);
   }
 }
