@@ -18,7 +18,7 @@ import type { TLSSocket } from 'node:tls';
 import { Agent, type PromiseListeners } from 'http2-wrapper';
 import { formatSocketAddress, type SocketAddress } from '../base/address.ts';
 import type { Clock } from '../base/clock.ts';
-import { AmbitError, errorCode, errorText } from '../base/errors.ts';
+import { AmbitError, errorText } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import type { SpiffeId } from '../base/spiffe.ts';
 import type { Secret, SecretStore } from '../identity/secret.ts';
@@ -26,6 +26,7 @@ import { dial, socketAddresses } from '../net/socket-factory.ts';
 import { secureClient } from './client-tls.ts';
 import { watchLiveness } from './liveness.ts';
 import { type RelayOptions, sessionMemoryMegabytes } from './options.ts';
+import { abandoned, poolTimeout, sessionError, sessionGone, withHint } from './pool-errors.ts';
 import type { TunnelTarget } from './seam.ts';
 
 /** What is known of a pooled session. */
@@ -134,7 +135,7 @@ export class SessionPool {
             owns(stream);
             settle({ kind: 'stream', stream, facts });
           } catch (error) {
-            fail(notSent(target, error));
+            fail(sessionGone(target, error));
           }
         },
         reject: (error: Error) => fail(sessionError(target, error)),
@@ -299,57 +300,6 @@ function limitStreams(session: ClientHttp2Session, most: number): void {
       const allowed = settings.maxConcurrentStreams ?? most;
       return { ...settings, maxConcurrentStreams: Math.max(1, Math.min(most, allowed)) };
     },
-  });
-}
-
-function sessionError(target: TunnelTarget, error: unknown): AmbitError {
-  if (error instanceof AmbitError) return error;
-  const detail = errorCode(error) ?? errorText(error);
-  return new AmbitError(`no HTTP/2 session with ${formatSocketAddress(target.peer)} (${detail})`, {
-    code: 'HBONE_SESSION',
-    origin: 'upstream',
-    retry: 'unsent',
-    flag: 'H2_HANDSHAKE_FAILURE',
-    cause: error,
-  });
-}
-
-/** The session went between being chosen and being used. */
-function notSent(target: TunnelTarget, cause: unknown): AmbitError {
-  return new AmbitError(`the session with ${formatSocketAddress(target.peer)} has just ended`, {
-    code: 'HBONE_NOT_PROCESSED',
-    origin: 'upstream',
-    retry: 'unsent',
-    flag: 'CONNECT',
-    cause,
-  });
-}
-
-function poolTimeout(target: TunnelTarget, waitMs: number): AmbitError {
-  return new AmbitError(`no session with ${formatSocketAddress(target.peer)} in ${waitMs} ms`, {
-    code: 'HBONE_SESSION_TIMEOUT',
-    origin: 'upstream',
-    retry: 'unsent',
-    flag: 'CONNECT',
-  });
-}
-
-function abandoned(target: TunnelTarget): AmbitError {
-  return new AmbitError(`gave up the tunnel to ${formatSocketAddress(target.peer)}`, {
-    code: 'HBONE_ABANDONED',
-    origin: 'downstream',
-  });
-}
-
-/** A time-out on the mesh port is most often a NetworkPolicy that does not know of it. */
-function withHint(error: AmbitError): AmbitError {
-  if (error.code !== 'NET_CONNECT_TIMEOUT') return error;
-  return new AmbitError(`${error.message}; does a NetworkPolicy block the HBONE port?`, {
-    code: 'HBONE_CONNECT_TIMEOUT',
-    origin: 'upstream',
-    retry: 'unsent',
-    flag: 'NETWORK_POLICY',
-    cause: error,
   });
 }
 

@@ -81,7 +81,7 @@ export interface Join {
   stop(error: AmbitError): void;
 }
 
-/** An accepted plain TCP connection. Call exactly one of the verbs, soon: nothing is read before. */
+/** An accepted plain TCP connection. Call exactly one of the verbs, soon: at most one buffer of it is read before. */
 export interface CapturedConnection {
   readonly peer: SocketAddress;
   /** The socket's own address: the original destination under TPROXY. */

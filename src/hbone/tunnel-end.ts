@@ -36,10 +36,10 @@ export class TunnelEnd implements ByteEnd {
       this.#cause = error;
     });
     stream.on('wantTrailers', () => this.#sendEnd());
-    const push = stream.push;
+    const push = stream.push.bind(stream);
     stream.push = (chunk, encoding) => {
       if (chunk === null && !stream.closed && !stream.destroyed) this.#whole = true;
-      return push.call(stream, chunk, encoding);
+      return push(chunk, encoding);
     };
   }
 

@@ -13,17 +13,15 @@ type Callback = (error?: Error | null) => void;
 
 export class TunnelStream extends Duplex {
   readonly #end: TunnelEnd;
-  #started = false;
   #over = false;
   #written: Callback | undefined;
 
   /** Takes ownership of the end, which must not have been started. */
-  constructor(end: TunnelEnd, onClose: () => void = () => {}) {
+  constructor(end: TunnelEnd) {
     super({ allowHalfOpen: true, autoDestroy: true });
     this.#end = end;
     // A consumer that is not there yet must not let a reset end the process.
     this.on('error', () => {});
-    this.once('close', onClose);
     this.#start();
   }
 
@@ -54,8 +52,6 @@ export class TunnelStream extends Duplex {
   }
 
   #start(): void {
-    if (this.#started) return;
-    this.#started = true;
     const handler: ByteEndHandler = {
       data: (chunk) => {
         if (!this.push(chunk)) this.#end.pause();
