@@ -16,6 +16,7 @@ import { type HeaderList, noHeaders } from '../http/header-list.ts';
 import type { TryResult } from '../route/retry.ts';
 import type { Connector } from './connector.ts';
 import { poolKey, type UpstreamEndpoint, type UpstreamProtocol } from './endpoint.ts';
+import { keepTrailersBehindBody, withoutStreamNature } from './undici-h2.ts';
 
 export interface UpstreamRequest {
   readonly method: string;
@@ -82,6 +83,7 @@ class NotConnected extends Error {}
 
 export function createUpstreamPools(connector: Connector, clock: Clock): UpstreamPools {
   const entries = new Map<string, Entry>();
+  keepTrailersBehindBody();
 
   const drop = (entry: Entry) => {
     entry.idle?.cancel();
@@ -173,11 +175,13 @@ function makePool(
 }
 
 function dispatchOptions(request: UpstreamRequest, protocol: UpstreamProtocol): Dispatcher.DispatchOptions {
+  const body = request.body !== undefined && protocol === 'h2c' ? withoutStreamNature(request.body) : request.body;
   return {
     method: request.method,
     path: request.path,
     headers: ['host', request.authority, ...request.headers],
-    body: request.body ?? null,
+    // Its types know nothing of iterables, which it takes as bodies all the same.
+    body: (body as Readable | undefined) ?? null,
     upgrade: protocol === 'h1' ? (request.upgrade ?? null) : null,
     reset: false,
     // Of HTTP/1.1 connections one request uses one: never wait behind another.

@@ -1,0 +1,38 @@
+/**
+ * Two faults of undici 8.12's HTTP/2 client that lose response bytes without a word, and how they are kept from us:
+ *
+ * F1: it drops what is still buffered of a paused response when the trailers come, so a long gRPC answer to a slow
+ *     reader ends early with status 0. Trailers are held back here until everything before them was read.
+ * F2: to count a streamed request body it reads the response stream itself; a first DATA frame that arrives together
+ *     with the head, over anything but a plain socket, is taken for it. A body that is no stream avoids that.
+ */
+import diagnostics from 'node:diagnostics_channel';
+import type { ClientHttp2Stream } from 'node:http2';
+import type { Readable } from 'node:stream';
+
+let watching = false;
+
+/** From now on trailers of every HTTP/2 answer in this process come after its body. Harmless when called again. */
+export function keepTrailersBehindBody(): void {
+  if (watching) return;
+  watching = true;
+  diagnostics.subscribe('http2.client.stream.created', (message) => {
+    const { stream, headers } = message as { stream: ClientHttp2Stream; headers: unknown };
+    // Tunnels, opened with a list of headers, are of no concern.
+    if (!Array.isArray(headers)) holdTrailers(stream);
+  });
+}
+
+function holdTrailers(stream: ClientHttp2Stream): void {
+  const emit = stream.emit;
+  stream.emit = (event: string | symbol, ...values: unknown[]): boolean => {
+    if (event !== 'trailers' || stream.readableLength === 0) return emit.call(stream, event, ...values);
+    stream.prependOnceListener('end', () => emit.call(stream, event, ...values));
+    return true;
+  };
+}
+
+/** The body as an iterable that is no stream. */
+export function withoutStreamNature(body: Readable): AsyncIterable<Buffer> {
+  return { [Symbol.asyncIterator]: () => body[Symbol.asyncIterator]() };
+}

@@ -1,0 +1,127 @@
+/** What undici's HTTP/2 client loses by itself arrives whole through the pools (`src/upstream/undici-h2.ts`). */
+import { once } from 'node:events';
+import { createServer, type Http2Server, type ServerHttp2Stream } from 'node:http2';
+import { connect, type Socket } from 'node:net';
+import { Duplex, Readable } from 'node:stream';
+import t, { type Test } from 'tap';
+import { systemClock } from '../../../src/base/clock.ts';
+import { plainSocket } from '../../../src/net/socket-spec.ts';
+import type { UpstreamEndpoint } from '../../../src/upstream/endpoint.ts';
+import { createUpstreamPools, type RunningTry, type UpstreamPools } from '../../../src/upstream/pools.ts';
+import { within } from '../../support/eventually.ts';
+import { makeWorkload } from '../../support/mesh-records.ts';
+
+t.test('a long answer with trailers reaches a slow reader whole', async (t) => {
+  const size = 3_000_000;
+  const world = await makeWorld(t, (stream) => {
+    stream.respond({ ':status': 200 }, { waitForTrailers: true });
+    stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0' }));
+    stream.resume().on('end', () => stream.end(Buffer.alloc(size, 1)));
+  });
+  const answer = await within('the answer', world.call(Readable.from([Buffer.from('ask')]), true), 20_000);
+  t.equal(answer.bytes, size);
+  t.same(answer.trailers, ['grpc-status', '0']);
+});
+
+t.test('a first message that comes with the head is told while the request is open', async (t) => {
+  const world = await makeWorld(t, (stream) => {
+    stream.once('data', (chunk: Buffer) => {
+      stream.respond({ ':status': 200 });
+      stream.write(chunk);
+    });
+    stream.on('end', () => stream.end());
+  });
+  const body = new Readable({ read() {} });
+  body.push('first');
+  const answer = world.call(body, false, () => body.push(null));
+  t.equal((await within('the answer', answer)).bytes, 'first'.length);
+});
+
+interface Answer {
+  readonly bytes: number;
+  readonly trailers: readonly string[];
+}
+
+interface World {
+  /** `slow`: pauses after every chunk. */
+  call(body: Readable, slow: boolean, onData?: () => void): Promise<Answer>;
+}
+
+async function makeWorld(t: Test, serve: (stream: ServerHttp2Stream) => void): Promise<World> {
+  const server = createServer();
+  server.on('stream', (stream) => {
+    stream.on('error', () => {});
+    serve(stream as ServerHttp2Stream);
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const pools = createUpstreamPools(
+    {
+      async connect() {
+        const socket = connect(portOf(server), '127.0.0.1');
+        await once(socket, 'connect');
+        const stream = overBytes(socket);
+        return { kind: 'connected', connected: { stream, local: endpoint.address, peer: endpoint.address } };
+      },
+    },
+    systemClock,
+  );
+  t.teardown(async () => {
+    await pools.close();
+    server.close();
+  });
+  return { call: (body, slow, onData) => call(pools, body, slow, onData) };
+}
+
+const endpoint: UpstreamEndpoint = {
+  workload: makeWorkload(),
+  address: { ip: '10.1.2.3', port: 80 },
+  transport: { kind: 'plain', socket: plainSocket },
+};
+
+function call(pools: UpstreamPools, body: Readable, slow: boolean, onData: () => void = () => {}): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    let bytes = 0;
+    const running: RunningTry = pools.send(
+      endpoint,
+      'h2c',
+      { method: 'POST', path: '/', authority: 'echo', headers: ['te', 'trailers'], body, upgrade: undefined },
+      {
+        inform: () => {},
+        head: () => {},
+        data(chunk) {
+          bytes += chunk.length;
+          onData();
+          if (slow) setImmediate(() => running.resume());
+          return !slow;
+        },
+        end: (trailers) => resolve({ bytes, trailers }),
+        upgraded: () => reject(new Error('upgraded')),
+        failed: (_result, error) => reject(error),
+      },
+    );
+  });
+}
+
+/** A socket's bytes as a Duplex that is no socket, as those of a tunnel are. */
+function overBytes(socket: Socket): Duplex {
+  socket.on('error', () => {});
+  const duplex = new Duplex({
+    read: () => void socket.resume(),
+    write: (chunk, _encoding, written) => void socket.write(chunk, written),
+    final: (finished) => void socket.end(finished),
+    destroy(error, done) {
+      socket.destroy();
+      done(error);
+    },
+  });
+  socket.on('data', (chunk: Buffer) => {
+    if (!duplex.push(chunk)) socket.pause();
+  });
+  socket.on('end', () => duplex.push(null));
+  return duplex;
+}
+
+function portOf(server: Http2Server): number {
+  return (server.address() as { port: number }).port;
+}
