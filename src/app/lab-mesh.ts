@@ -111,6 +111,10 @@ export class LabMesh {
     for (const name of ['state', 'admin']) mkdirSync(path.join(lab.directory, name), { mode: 0o700 });
   }
 
+  get preset(): Preset {
+    return this.#options.preset;
+  }
+
   /** Names of running proxies: `ztunnel-NODE` and waypoints' pods. */
   get proxies(): readonly string[] {
     return [...this.#programs.keys()].filter((name) => name !== this.plan.control.pod);
@@ -126,12 +130,12 @@ export class LabMesh {
   }
 
   get trustRootFile(): string {
-    return path.join(this.#state(this.plan.control.pod), 'ca/root-cert.pem');
+    return path.join(this.#controlState, 'ca/root-cert.pem');
   }
 
   async startControl(): Promise<void> {
     const { pod, ip } = this.plan.control;
-    const argv = ['control', '--config', this.folder, '--host', ip, '--state', this.#state(pod)];
+    const argv = ['control', '--config', this.folder, '--host', ip, '--state', path.dirname(this.#controlState)];
     const program = this.#spawn(pod, pod, 'ambit', argv, { LOG_FORMAT: 'json' });
     await program.waitForLine((line) => line.startsWith('certificates on '));
   }
@@ -221,7 +225,7 @@ export class LabMesh {
   }
 
   async #proxyEnvironment(name: string, join: JoinName): Promise<Record<string, string>> {
-    const tokens = await openTokens(this.#state(this.plan.control.pod), this.#clock);
+    const tokens = await openTokens(this.#controlState, this.#clock);
     const { token } = await tokens.create(join, 600_000);
     const state = this.#state(name);
     const tokenFile = path.join(state, 'join-token');
@@ -234,6 +238,11 @@ export class LabMesh {
       AMBIT_ADMIN_SOCKET: this.adminSocket(name),
       LOG_FORMAT: 'json',
     };
+  }
+
+  /** `ambit control` keeps its own in a folder `control` of the state folder. */
+  get #controlState(): string {
+    return path.join(this.lab.directory, 'state/control');
   }
 
   #state(name: string): string {

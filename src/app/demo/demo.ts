@@ -86,7 +86,7 @@ async function runStory(mesh: LabMesh, given: DemoArguments, say: DemoConsole): 
     await mesh.stop(name, 'SIGTERM');
     say.line(`  ${say.style('yellow', `${name} was ended on purpose`)}`);
   }
-  await tellStory(mesh, say, given.preset.names === 'article');
+  await tellStory(mesh, say);
   if (given.view) await showViews(mesh, say);
   say.line('');
   const { failures, passed } = say;

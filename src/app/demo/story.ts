@@ -18,9 +18,9 @@ const port = 9080;
 /** In a header of the traced request: must not be seen on the wire between the nodes. */
 const secret = 'ambit-demo-in-the-clear';
 
-export async function tellStory(mesh: LabMesh, say: DemoConsole, legacy: boolean): Promise<void> {
+export async function tellStory(mesh: LabMesh, say: DemoConsole): Promise<void> {
   tellTopology(mesh, say);
-  await tellHops(mesh, say, legacy);
+  await tellHops(mesh, say);
   await tellPolicy(mesh, say);
   await tellRouting(mesh, say);
 }
@@ -42,7 +42,7 @@ function tellTopology({ plan }: LabMesh, say: DemoConsole): void {
   say.line(`  services: ${services.join(', ')}`);
 }
 
-async function tellHops(mesh: LabMesh, say: DemoConsole, legacy: boolean): Promise<void> {
+async function tellHops(mesh: LabMesh, say: DemoConsole): Promise<void> {
   const path = requestPath(mesh);
   say.heading(`One request: ${client} → http://${path.vip}:${port}/productpage, hop by hop`);
   const [nodeA] = mesh.plan.topology.nodes;
@@ -50,21 +50,25 @@ async function tellHops(mesh: LabMesh, say: DemoConsole, legacy: boolean): Promi
   const marks = new Map(mesh.proxies.map((name) => [name, mesh.access.mark(name)]));
   using wire = startCapture(mesh.lab.namespace(nodeA.name), { interface: 'eth0' });
   let answer: LabAnswer | undefined;
-  const hops = await watchHops(mesh, legacy ? articleHops(path) : inpodHops(path), async () => {
+  const hops = await watchHops(mesh, mesh.preset.capture === 'node' ? articleHops(path) : inpodHops(path), async () => {
     answer = await mesh.lab.request(client, get(`http://${path.vip}:${port}/productpage`, { 'x-secret': secret }));
   });
   const seen = answer as LabAnswer | undefined;
-  say.check('the page arrived', statusOf(seen) === 200, describe(seen));
+  const page = seen?.kind === 'http' ? seen.body : '';
+  const whole =
+    statusOf(seen) === 200 && /Reviews/i.test(page) && /Details/i.test(page) && !/Error fetching/.test(page);
+  say.check('the page arrived, with details and reviews', whole, describe(seen));
   for (const hop of hops) tellHop(hop, say);
   await tellIdentities(mesh, say, path, marks);
   const tunnels = wire.packets.filter((packet) => packet.protocol === 'tcp');
   const ports = [
     ...new Set(tunnels.filter((packet) => packet.flags.syn && !packet.flags.ack).map((p) => p.destinationPort)),
   ];
+  const tunnelPorts = [15008, mesh.preset.waypointPort];
   const clear = wire.holds(secret) || wire.holds('GET /productpage');
   say.check(
     'between the nodes: tunnels only, nothing in clear',
-    tunnels.length > 0 && !clear && ports.every((p) => p === 15008),
+    tunnels.length > 0 && !clear && ports.every((p) => tunnelPorts.includes(p)),
     `${tunnels.length} segments to ports ${ports.join(', ')}`,
   );
 }
@@ -195,8 +199,7 @@ async function tellRouting(mesh: LabMesh, say: DemoConsole): Promise<void> {
     url: `http://127.0.0.1:${port}/admin/fail?count=3`,
     method: 'POST',
   });
-  const retried: LabAnswer[] = [];
-  for (let i = 0; i < 20; i++) retried.push(await mesh.lab.request(client, get(url)));
+  const retried = await mesh.lab.requestMany(client, { requests: Array.from({ length: 20 }, () => get(url)) });
   const failed = failures(mesh) - before;
   const all = retried.every((answer) => statusOf(answer) === 200);
   say.check(
