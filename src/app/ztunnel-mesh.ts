@@ -5,11 +5,10 @@ import { formatDiagnostic, hasErrors } from '../base/diagnostics.ts';
 import { AmbitError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import { defaultCompileOptions } from '../compile/options.ts';
-import { parseYaml } from '../config/yaml.ts';
 import { diffMesh, emptyMeshModel } from '../mesh/diff.ts';
 import type { MeshStore } from '../mesh/store.ts';
+import { readConfigFile } from '../xds/config-file.ts';
 import { FolderSource } from '../xds/folder-source.ts';
-import { readLocalFile } from '../xds/local-file.ts';
 import type { ZtunnelProgramSettings } from './ztunnel-settings.ts';
 
 export interface MeshSource {
@@ -46,14 +45,10 @@ export async function startMeshSource(
 
 /** Rejects when the file cannot be used: it is never read again. */
 async function readMeshFile(path: string, store: MeshStore): Promise<MeshSource> {
-  const { documents, diagnostics } = parseYaml(await readFile(path, 'utf8'), path);
-  const [document] = documents;
-  if (document === undefined) throw unusable(diagnostics.map(formatDiagnostic).join('\n') || `${path} is empty`);
-  const file = readLocalFile(document);
-  if (file.kind === 'broken' || hasErrors(file.diagnostics)) {
-    throw unusable(file.diagnostics.map(formatDiagnostic).join('\n'));
-  }
-  store.apply(diffMesh(emptyMeshModel, file.model));
+  const { models, objects, diagnostics } = readConfigFile(await readFile(path, 'utf8'), path, undefined);
+  if (hasErrors(diagnostics)) throw unusable(diagnostics.map(formatDiagnostic).join('\n'));
+  if (objects.length > 0) throw unusable(`${path} holds Kubernetes objects: give their folder with --config`);
+  for (const model of models) store.apply(diffMesh(emptyMeshModel, model));
   store.markComplete();
   return { close: async () => {} };
 }

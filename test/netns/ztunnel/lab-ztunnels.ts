@@ -1,0 +1,143 @@
+/**
+ * Real ztunnels in a lab, without control plane and waypoint: the mesh is ztunnel's local file, made from the topology,
+ * and all share one authority on disk. For tests of the layer 4 path on real packets.
+ */
+import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
+import { request } from 'node:http';
+import { join, resolve } from 'node:path';
+import process from 'node:process';
+import { text } from 'node:stream/consumers';
+import type { Test } from 'tap';
+import { systemClock } from '../../../src/base/clock.ts';
+import { openAuthority } from '../../../src/identity/authority.ts';
+import { createLab, type Lab, type LabOptions } from '../../../src/lab/lab.ts';
+import type { LabProcess } from '../../../src/lab/process.ts';
+import { type LabPod, type Topology, ztunnelName } from '../../../src/lab/topology.ts';
+import { eventually } from '../../support/eventually.ts';
+
+const program = resolve(import.meta.dirname, '../../../bin/ztunnel.ts');
+
+export interface AccessLine {
+  readonly message: string;
+  readonly [field: string]: string | number | undefined;
+}
+
+export interface LabZtunnels {
+  readonly lab: Lab;
+  readonly processes: ReadonlyMap<string, LabProcess>;
+  /** Access lines of a node's ztunnel. */
+  lines(node: string): readonly AccessLine[];
+  /** What its admin socket answers. */
+  ask(node: string, target: string): Promise<string>;
+  /** Starts one more, or again. Resolves when it is ready. */
+  start(node: string): Promise<LabProcess>;
+}
+
+export interface LabZtunnelOptions {
+  readonly topology: Topology;
+  readonly preset: 'legacy' | 'modern';
+  readonly redirection: NonNullable<LabOptions['redirection']>;
+  readonly environment?: Readonly<Record<string, string>>;
+  /** ztunnel runs in the node's own namespace. */
+  readonly onHost?: boolean;
+  /** YAML of `policies`. */
+  readonly policies?: string;
+  /** Policies that workloads name: pod → keys. */
+  readonly named?: Readonly<Record<string, readonly string[]>>;
+}
+
+export async function startLabZtunnels(t: Test, options: LabZtunnelOptions): Promise<LabZtunnels> {
+  const { topology, preset, redirection } = options;
+  const lab = await createLab({ topology, redirection });
+  t.teardown(() => lab.close());
+  const folder = join(lab.directory, 'mesh');
+  const authority = join(lab.directory, 'authority');
+  mkdirSync(folder);
+  await openAuthority({ folder: authority, create: true, trustDomain: 'cluster.local', clock: systemClock });
+  const file = join(folder, 'mesh.yaml');
+  writeFileSync(`${file}.new`, meshFile(topology, options));
+  renameSync(`${file}.new`, file);
+  const processes = new Map<string, LabProcess>();
+  const socket = (node: string) => join(lab.directory, `${node}.admin`);
+  const ask = async (node: string, target: string) => {
+    const asked = request({ socketPath: socket(node), path: target, headers: { host: 'localhost' } });
+    const body = new Promise<string>((done, failed) => {
+      asked.on('error', failed);
+      asked.on('response', (response) => text(response).then(done, failed));
+    });
+    asked.end();
+    return await body;
+  };
+  const start = async (node: string) => {
+    const inpod = redirection.mode === 'inpod' ? { INPOD_UDS: lab.agents.of(node).path } : {};
+    const started = lab.spawn(options.onHost === true ? node : ztunnelName({ name: node }), {
+      name: `ztunnel-${node}`,
+      argv: [process.execPath, program, '--preset', preset, '--node', node],
+      env: {
+        LOCAL_XDS_PATH: file,
+        AMBIT_CA_DIR: authority,
+        AMBIT_ADMIN_SOCKET: socket(node),
+        LOG_FORMAT: 'json',
+        ...inpod,
+        ...options.environment,
+      },
+    });
+    processes.set(node, started);
+    const ready = async () => {
+      if (!started.running) throw new Error(`ztunnel of ${node} ended:\n${started.lines.slice(-10).join('\n')}`);
+      const answer = await ask(node, '/healthz/ready').catch(() => '');
+      return answer.startsWith('ready');
+    };
+    await eventually(`ztunnel of ${node} is ready`, ready, 20_000);
+    // Certificates come in the background; tests are about what follows.
+    const certificates = async () => {
+      const dump = await ask(node, '/config_dump?view=certs.txt');
+      return !dump.includes('Initializing') && dump.includes('Available');
+    };
+    await eventually(`certificates of ${node}`, certificates, 10_000);
+    return started;
+  };
+  await Promise.all(topology.nodes.map((node) => start(node.name)));
+  const lines = (node: string) =>
+    (processes.get(node)?.lines ?? []).flatMap((line) => {
+      if (!line.includes('"scope":"access"')) return [];
+      return [JSON.parse(line) as AccessLine];
+    });
+  return { lab, processes, lines, ask, start };
+}
+
+/** JSON is YAML. */
+function meshFile(topology: Topology, { policies = '', named = {} }: LabZtunnelOptions): string {
+  const uid = (pod: LabPod) => `Kubernetes//Pod/${pod.namespace}/${pod.name}`;
+  const workloads = topology.pods.map((pod) => ({
+    uid: uid(pod),
+    name: pod.name,
+    namespace: pod.namespace,
+    workloadIps: [pod.ip],
+    serviceAccount: pod.serviceAccount,
+    trustDomain: 'cluster.local',
+    protocol: pod.captured ? 'HBONE' : 'TCP',
+    node: pod.node,
+    workloadName: pod.name,
+    workloadType: 'pod',
+    canonicalName: pod.name,
+    canonicalRevision: 'v1',
+    authorizationPolicies: named[pod.name] ?? [],
+    services: Object.fromEntries(
+      topology.services
+        .filter((service) => service.endpoints.includes(pod.name))
+        .map((service) => [
+          `${service.namespace}/${service.name}.${service.namespace}.svc.cluster.local`,
+          Object.fromEntries(service.ports.map((port) => [port.port, port.targetPort])),
+        ]),
+    ),
+  }));
+  const services = topology.services.map((service) => ({
+    name: service.name,
+    namespace: service.namespace,
+    hostname: `${service.name}.${service.namespace}.svc.cluster.local`,
+    vips: [`/${service.vip}`],
+    ports: Object.fromEntries(service.ports.map((port) => [port.port, port.targetPort])),
+  }));
+  return `workloads: ${JSON.stringify(workloads)}\nservices: ${JSON.stringify(services)}\n${policies}`;
+}
