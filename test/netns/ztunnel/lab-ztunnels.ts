@@ -58,7 +58,9 @@ export async function startLabZtunnels(t: Test, options: LabZtunnelOptions): Pro
   writeFileSync(`${file}.new`, meshFile(topology, options));
   renameSync(`${file}.new`, file);
   const processes = new Map<string, LabProcess>();
-  const socket = (node: string) => join(lab.directory, `${node}.admin`);
+  // One for each start: an old ztunnel may still answer on its own.
+  const starts = new Map<string, number>();
+  const socket = (node: string) => join(lab.directory, `${node}-${starts.get(node)}.admin`);
   const ask = async (node: string, target: string) => {
     const asked = request({ socketPath: socket(node), path: target, headers: { host: 'localhost' } });
     const body = new Promise<string>((done, failed) => {
@@ -69,6 +71,7 @@ export async function startLabZtunnels(t: Test, options: LabZtunnelOptions): Pro
     return await body;
   };
   const start = async (node: string) => {
+    starts.set(node, (starts.get(node) ?? 0) + 1);
     const inpod = redirection.mode === 'inpod' ? { INPOD_UDS: lab.agents.of(node).path } : {};
     const started = lab.spawn(options.onHost === true ? node : ztunnelName({ name: node }), {
       name: `ztunnel-${node}`,
