@@ -181,8 +181,8 @@ function identityOf(settings: WaypointProgramSettings, record: GatewayRecord | u
 
 function ownGateway(record: GatewayRecord | undefined): OwnGateway | undefined {
   if (record === undefined) return undefined;
-  const { namespace, name, address, service } = record;
-  return { key: `${namespace}/${name}`, namespace, address, service };
+  const { key, namespace, address, service } = record;
+  return { key, namespace, address, service };
 }
 
 function adminAddresses({ variables }: WaypointProgramSettings): AdminAddresses {

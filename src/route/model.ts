@@ -168,7 +168,7 @@ export interface L7Model {
   readonly ports: ReadonlyMap<string, PortRoutes>;
   /** Policies on a service (`targetRefs`). */
   readonly servicePolicies: ReadonlyMap<ServiceKey, readonly L7Policy[]>;
-  /** Policies on a whole gateway, key `namespace/name`. */
+  /** Policies on a whole gateway, key `namespace/name`, or `namespace/name/account` where one stands for several. */
   readonly gatewayPolicies: ReadonlyMap<string, readonly L7Policy[]>;
   /** Policies that select a pod (the article's world), key workload uid. */
   readonly workloadPolicies: ReadonlyMap<string, readonly L7Policy[]>;

@@ -24,10 +24,10 @@ export function keepTrailersBehindBody(): void {
 }
 
 function holdTrailers(stream: ClientHttp2Stream): void {
-  const emit = stream.emit;
+  const emit: (event: string | symbol, ...values: unknown[]) => boolean = stream.emit.bind(stream);
   stream.emit = (event: string | symbol, ...values: unknown[]): boolean => {
-    if (event !== 'trailers' || stream.readableLength === 0) return emit.call(stream, event, ...values);
-    stream.prependOnceListener('end', () => emit.call(stream, event, ...values));
+    if (event !== 'trailers' || stream.readableLength === 0) return emit(event, ...values);
+    stream.prependOnceListener('end', () => emit(event, ...values));
     return true;
   };
 }

@@ -4,7 +4,7 @@ import type { MeshView } from '../mesh/view.ts';
 import { isGateway } from '../mesh/waypoint.ts';
 
 export interface OwnGateway {
-  /** `namespace/name` of the Gateway: the key of policies on the whole gateway. */
+  /** `namespace/name` of the Gateway, or `namespace/name/account`: the key of policies on the whole gateway. */
   readonly key: string;
   readonly namespace: string;
   /** As it stands on the records of what is bound to it. */
