@@ -14,7 +14,7 @@ export async function printView({ view, from, source }: ViewRequest): Promise<nu
     view === 'dump' ? {} : { view: `${view}.txt`, ...(source === undefined ? {} : { source }) },
   );
   try {
-    const { status, body } = await get(from, `/config_dump?${query}`);
+    const { status, body } = await get(from, `/config_dump?${query.toString()}`);
     (status === 200 ? process.stdout : process.stderr).write(body);
     return status === 200 ? 0 : 1;
   } catch (error) {

@@ -13,6 +13,7 @@ import type { Logger } from '../base/logger.ts';
 import { systemRandom } from '../base/random.ts';
 import type { Environment } from '../config/environment.ts';
 import { createRelay } from '../hbone/relay.ts';
+import type { SecretStore } from '../identity/secret.ts';
 import type { Workload } from '../mesh/model.ts';
 import { MeshStore } from '../mesh/store.ts';
 import type { MeshView } from '../mesh/view.ts';
@@ -105,9 +106,11 @@ async function run(settings: ZtunnelProgramSettings, seen: Observability): Promi
   process.on('SIGUSR1', () => logger.warn('SIGUSR1 means nothing here'));
 
   const isLocal = (workload: Workload) => node === undefined || workload.node === node;
+  const certificates = new FirstCertificates(secrets);
   const pending = () => [
     ...(mesh.complete ? [] : ['state manager']),
     ...places.pending(),
+    ...(certificates.settled ? [] : ['certificates']),
     ...secrets.alarms(),
     ...(lifecycle.draining ? ['draining'] : []),
   ];
@@ -146,8 +149,30 @@ async function run(settings: ZtunnelProgramSettings, seen: Observability): Promi
   await completeMesh(mesh, logger);
   if (lifecycle.draining) return;
   new LocalIdentities(mesh, secrets, isLocal);
+  certificates.wanted();
   await places.start(ztunnel.services);
   logger.info('listening', { preset: preset.name, mode: settings.mode.kind, node });
+}
+
+/** The first of each certificate: until it was had or refused, inbound connections cannot be answered. */
+class FirstCertificates {
+  readonly #secrets: SecretStore;
+  #wanted = false;
+  #settled = false;
+
+  constructor(secrets: SecretStore) {
+    this.#secrets = secrets;
+  }
+
+  wanted(): void {
+    this.#wanted = true;
+  }
+
+  get settled(): boolean {
+    if (!this.#wanted) return false;
+    this.#settled ||= ![...this.#secrets.states()].some(([, state]) => state.kind === 'initializing');
+    return this.#settled;
+  }
 }
 
 /** Until then there is nothing to decide with. */

@@ -36,7 +36,7 @@ export function adminViews(options: AdminViewOptions): readonly View[] {
     ),
     ...pair(
       'clusters',
-      (views) => views.clusters.map(({ endpoints: _, ...cluster }) => cluster),
+      (views) => views.clusters.map((cluster) => ({ ...cluster, endpoints: undefined })),
       (views) => clustersText(views.clusters),
     ),
     ...pair(

@@ -85,6 +85,19 @@ export function clusterOf(services: ZtunnelServices, match: Match, source: Workl
   }
 }
 
+/** Several pods may share a cluster, as the article's original-destination clusters do: it shows them all. */
+export function mergeClusters(one: ClusterView, other: ClusterView): ClusterView {
+  if (other.type !== 'ORIGINAL_DST' || other.endpoints.length === 0) return one;
+  const known = new Set(one.endpoints.map((endpoint) => endpoint.workload));
+  const expected = [...(one.tls?.expectedIdentities ?? []), ...(other.tls?.expectedIdentities ?? [])];
+  const tls = one.tls ?? other.tls;
+  return {
+    ...one,
+    tls: tls === undefined ? undefined : { ...tls, expectedIdentities: [...new Set(expected)] },
+    endpoints: [...one.endpoints, ...other.endpoints.filter((endpoint) => !known.has(endpoint.workload))],
+  };
+}
+
 /** All endpoints of a waypoint, ready or not. */
 function gatewayEndpoints(
   mesh: MeshView,

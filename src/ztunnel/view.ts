@@ -6,7 +6,7 @@
 import type { Workload } from '../mesh/model.ts';
 import type { ZtunnelServices } from './context.ts';
 import type { Match } from './matcher.ts';
-import { type ClusterView, clusterOf } from './view-clusters.ts';
+import { type ClusterView, clusterOf, mergeClusters } from './view-clusters.ts';
 
 export interface ViewOptions {
   /** Only this source: a pod's name, `namespace/name` or address. */
@@ -159,7 +159,11 @@ class OutboundTree {
   #chain(match: Match, source: Workload | undefined): MatcherNode {
     const { name, cluster, reason } = match.chain;
     if (!this.#chains.has(name)) this.#chains.set(name, { name, filters: [{ name: 'tcp_proxy', cluster }], reason });
-    if (!this.clusters.has(cluster)) this.clusters.set(cluster, clusterOf(this.#services, match, source));
+    const known = this.clusters.get(cluster);
+    if (known === undefined) this.clusters.set(cluster, clusterOf(this.#services, match, source));
+    else if (match.kind === 'pod') {
+      this.clusters.set(cluster, mergeClusters(known, clusterOf(this.#services, match, source)));
+    }
     return { filterChain: name };
   }
 }
