@@ -9,6 +9,7 @@ import type { AccessLogFields } from '../telemetry/traffic.ts';
 import { type TrafficLabels, unknownWorkload, type WorkloadLabels } from '../telemetry/traffic-labels.ts';
 import type { UpstreamEndpoint } from '../upstream/endpoint.ts';
 import type { Tunnel, WaypointServices } from './context.ts';
+import { isOwn } from './gateway.ts';
 
 export interface Finished {
   readonly protocol: 'http' | 'grpc' | 'tcp';
@@ -77,7 +78,7 @@ export function reportRequest(services: WaypointServices, tunnel: Tunnel, finish
 /** Access log lines of a request or of a TCP connection. */
 export function writeLines(services: WaypointServices, tunnel: Tunnel, finished: Finished, durationMs: number): void {
   const { names, accessLog } = services;
-  const { endpoint, service } = finished;
+  const { endpoint } = finished;
   const pod = endpoint === undefined ? undefined : names.pod(endpoint.address.port, endpoint.address.ip);
   const target = endpoint === undefined ? undefined : formatSocketAddress(endpoint.address);
   const originate = endpoint?.transport.kind === 'tunnel' ? `envoy://${names.originate}/${target}` : target;
@@ -95,7 +96,7 @@ export function writeLines(services: WaypointServices, tunnel: Tunnel, finished:
     ]);
   }
   if (tunnel.destination.kind === 'service') {
-    const entry = names.serviceEntry(finished.servicePort, service?.hostname ?? tunnel.destination.service.hostname);
+    const entry = names.serviceEntry(tunnel.destination.port.servicePort, tunnel.destination.service.hostname);
     accessLog.write('complete', [
       ['stage', entry.listener],
       ...common,
@@ -156,10 +157,12 @@ function commonFields(tunnel: Tunnel, finished: Finished, durationMs: number): A
 }
 
 function clusterName(services: WaypointServices, tunnel: Tunnel, finished: Finished): string | undefined {
-  const { names } = services;
+  const { names, mesh } = services;
   const { service, servicePort } = finished;
   if (service === undefined || tunnel.destination.kind !== 'service') return undefined;
-  if (service.key !== tunnel.destination.service.key) return names.foreignCluster(servicePort, service.hostname);
+  const own = services.own();
+  if (own === undefined || !isOwn(mesh, own, service.waypoint))
+    return names.foreignCluster(servicePort, service.hostname);
   return names.serviceCluster(servicePort, service.hostname, finished.request === undefined ? 'tcp' : 'http');
 }
 
