@@ -56,6 +56,7 @@ export function parseDemoArguments(argv: readonly string[]): DemoCommand {
   const preset = presetByName(String(values.preset));
   if (preset === undefined) problems.push(`--preset ${String(values.preset)}: say legacy or modern`);
   if (values.break !== undefined && typeof values.break !== 'string') problems.push('--break needs a program');
+  if (values.loopback === true && preset?.capture === 'inpod') problems.push('--loopback shows the legacy preset only');
   if (preset === undefined || problems.length > 0) return { kind: 'problems', problems };
   return {
     kind: 'run',

@@ -13,7 +13,7 @@ export async function showViews(mesh: LabMesh, say: DemoConsole): Promise<void> 
     for (const view of views) {
       say.heading(`${name}: ${view}`);
       try {
-        const { status, body } = await mesh.ask(name, `/config_dump?view=${view}`);
+        const { status, body } = await mesh.ask(name, `/config_dump?view=${view}.txt&source=sleep`);
         if (status === 200) say.line(body.trimEnd());
         else say.check(`${name} shows its ${view}`, false, `${status} ${body.trim()}`);
       } catch (error) {

@@ -1,5 +1,5 @@
 /**
- * Runs one sample program: `main.ts KIND`. Settings by environment: APP_PORT, POD_NAME, APP_VERSION, APP_FAILING (so many
+ * Runs one sample program: `main.ts KIND`. Settings by environment: APP_PORT, APP_LISTEN (an address), POD_NAME, APP_VERSION, APP_FAILING (so many
  * first requests answer 503), DETAILS_HOST, REVIEWS_HOST, RATINGS_HOST. Prints `listening on PORT` when it is ready.
  */
 import type { AddressInfo } from 'node:net';
@@ -21,7 +21,7 @@ server.on('error', (error) => {
   console.error(`cannot serve ${kind}: ${error.message}`);
   process.exit(1);
 });
-server.listen(Number(env.APP_PORT ?? 9080), () =>
+server.listen({ port: Number(env.APP_PORT ?? 9080), host: env.APP_LISTEN }, () =>
   console.log(`listening on ${(server.address() as AddressInfo).port}`),
 );
 
