@@ -1,0 +1,190 @@
+/** What ztunnel keeps while it runs: live connections, waiting decisions, wanted identities, addresses of peers. */
+import t from 'tap';
+import type { SpiffeId } from '../../../src/base/spiffe.ts';
+import type { End } from '../../../src/hbone/seam.ts';
+import { MeshStore } from '../../../src/mesh/store.ts';
+import { ConnectionRegistry, type Recheck } from '../../../src/ztunnel/connection-registry.ts';
+import { DecisionWaiter } from '../../../src/ztunnel/decision-waiter.ts';
+import { Hop } from '../../../src/ztunnel/hop.ts';
+import { LocalIdentities } from '../../../src/ztunnel/local-identities.ts';
+import { PeerMemory } from '../../../src/ztunnel/peer-memory.ts';
+import { encodeProxyPreface } from '../../../src/ztunnel/proxy-preface.ts';
+import { FakeClock } from '../../support/fake-clock.ts';
+import { makeChange, makePolicy, makeWorkload } from '../../support/mesh-records.ts';
+import { at, productpage, sleep } from './bookinfo.ts';
+
+function makeHop(lines: string[] = []) {
+  return new Hop(
+    {
+      direction: 'inbound',
+      source: { address: at('10.244.1.4:1000'), workload: sleep, identity: sleep.identity },
+      destination: { address: at('10.244.2.5:15008'), workload: productpage, identity: productpage.identity },
+      authority: '10.244.2.5:9080',
+      service: undefined,
+      hop: undefined,
+    },
+    {
+      clock: new FakeClock(),
+      traffic: {
+        connection: () => ({ opened() {}, transferred() {}, closed: (flag) => lines.push(flag) }),
+        request() {},
+      },
+      accessLog: { verbose: false, write: (event) => lines.push(event) },
+    },
+  );
+}
+
+function end(kind: End['kind']): End {
+  const counts = { toUpstream: 0, toDownstream: 0 };
+  return { kind, by: 'local', status: undefined, error: undefined, established: undefined, counts };
+}
+
+/** A registry with one live connection of productpage whose recheck gives what the test says. */
+function setup() {
+  const mesh = new MeshStore();
+  mesh.apply(makeChange({ workloads: [productpage, sleep] }));
+  const clock = new FakeClock();
+  const registry = new ConnectionRegistry(mesh, clock, 1);
+  const hop = makeHop();
+  const state = { answer: { kind: 'keep' } as Recheck, asked: 0, stopped: '' };
+  registry.add({
+    hop,
+    join: {
+      counts: { toUpstream: 0, toDownstream: 0 },
+      stop(error) {
+        state.stopped = error.message;
+        hop.ended(end('stopped'));
+      },
+    },
+    workload: productpage,
+    originalDestination: at('10.244.2.5:9080'),
+    protocol: 'HBONE',
+    recheck() {
+      state.asked++;
+      return state.answer;
+    },
+  });
+  return { mesh, clock, registry, hop, state };
+}
+
+t.test('only changes that concern a workload make its connections be decided again', async (t) => {
+  const { mesh, state } = setup();
+  mesh.apply(makeChange({ policies: [makePolicy({ name: 'other', scope: 'namespace', namespace: 'elsewhere' })] }));
+  mesh.apply(makeChange({ workloads: [{ ...sleep, capacity: 2 }] }));
+  t.equal(state.asked, 0);
+  mesh.apply(makeChange({ policies: [makePolicy({ name: 'mine', scope: 'namespace' })] }));
+  t.equal(state.asked, 1);
+  mesh.apply(makeChange({ policies: [makePolicy({ name: 'all', scope: 'global' })] }));
+  mesh.apply(makeChange({ removedPolicies: ['default/mine'] }));
+  mesh.apply(makeChange({ workloads: [{ ...productpage, capacity: 2 }] }));
+  t.equal(state.asked, 4);
+});
+
+t.test('a connection that is no longer allowed is stopped, one that waits is asked again in time', async (t) => {
+  const { mesh, clock, registry, state } = setup();
+  state.answer = { kind: 'later', inMs: 5000 };
+  mesh.apply(makeChange({ policies: [makePolicy({ scope: 'global' })] }));
+  t.equal(state.stopped, '');
+  state.answer = { kind: 'stop', reason: 'unknown policy' };
+  clock.advance(5000);
+  t.equal(state.stopped, 'connection closed due to policy change: unknown policy');
+  t.equal(registry.size, 0);
+  await registry.empty();
+});
+
+t.test('a workload that leaves takes its connections along, one that is replaced does not', async (t) => {
+  const { mesh, registry, state } = setup();
+  t.notOk(registry.hasRoom(productpage), 'its limit is one');
+  t.ok(registry.hasRoom(sleep));
+  mesh.apply(makeChange({ removedWorkloads: [productpage.uid], workloads: [{ ...productpage, capacity: 3 }] }));
+  t.equal(state.stopped, '');
+  mesh.apply(makeChange({ removedWorkloads: [productpage.uid] }));
+  t.match(state.stopped, /workload has left/);
+});
+
+t.test('a hop is closed and logged once, whatever is reported', async (t) => {
+  const lines: string[] = [];
+  const hop = makeHop(lines);
+  hop.ended(end('closed'));
+  hop.ended(end('failed'));
+  hop.refused('late', 'DENY');
+  let told = 0;
+  hop.onEnd(() => told++);
+  t.strictSame(lines, ['-', 'complete']);
+  t.equal(told, 1);
+});
+
+t.test('a decision waits for the mesh, but not for ever and not in any number', async (t) => {
+  const mesh = new MeshStore();
+  mesh.markComplete();
+  const clock = new FakeClock();
+  const waiter = new DecisionWaiter(mesh, clock, 1);
+  const attempt = () => mesh.workload(sleep.uid);
+  const first = waiter.until(5000, attempt);
+  t.equal(await waiter.until(5000, attempt), undefined, 'beyond the limit nobody waits');
+  mesh.apply(makeChange({ workloads: [sleep] }));
+  t.equal((await first)?.uid, sleep.uid);
+  const late = waiter.until(5000, () => undefined);
+  clock.advance(5000);
+  t.equal(await late, undefined);
+  t.equal(waiter.waiting, 0);
+});
+
+t.test('identities are wanted while a workload of theirs runs here, and no longer', async (t) => {
+  const mesh = new MeshStore();
+  mesh.apply(makeChange({ workloads: [sleep, { ...sleep, uid: 'second' }, productpage] }));
+  const log: string[] = [];
+  const short = (identity: SpiffeId) => identity.split('/').at(-1);
+  const identities = new LocalIdentities(
+    mesh,
+    {
+      want: (identity) => log.push(`want ${short(identity)}`),
+      forget: (identity) => log.push(`forget ${short(identity)}`),
+    },
+    (workload) => workload.node === 'node-a',
+  );
+  t.strictSame(log, ['want sleep']);
+  mesh.apply(makeChange({ removedWorkloads: [sleep.uid] }));
+  t.ok(identities.has(sleep.identity));
+  mesh.apply(makeChange({ removedWorkloads: ['second'] }));
+  t.strictSame(log, ['want sleep', 'forget sleep']);
+  mesh.apply(makeChange({ workloads: [makeWorkload({ name: 'plain', tunnelProtocol: 'none' })] }));
+  t.equal(log.length, 2, 'what is outside the mesh has no certificate');
+});
+
+t.test('sessions to an address that changed hands are forgotten', async (t) => {
+  const forgotten: string[] = [];
+  const peers = new PeerMemory({ forgetPeer: (ip) => forgotten.push(ip) }, 2);
+  peers.used(productpage, '10.244.2.5');
+  peers.changed(makeChange({ workloads: [{ ...productpage, capacity: 2 }] }));
+  t.strictSame(forgotten, []);
+  peers.changed(makeChange({ workloads: [{ ...productpage, addresses: ['10.244.2.99'] }] }));
+  t.strictSame(forgotten, ['10.244.2.5']);
+  peers.used(sleep, '10.244.1.4');
+  peers.used({ ...sleep, uid: 'third' }, '10.244.1.5');
+  t.strictSame(forgotten, ['10.244.2.5', '10.244.2.5'], 'the oldest makes room');
+  peers.changed(makeChange({ removedWorkloads: [sleep.uid] }));
+  t.equal(forgotten.at(-1), '10.244.1.4');
+});
+
+t.test('the PROXY preface says who, where to, and with which proven identity', async (t) => {
+  const preface = encodeProxyPreface({
+    source: at('10.244.1.4:4660'),
+    destination: at('10.96.179.71:9080'),
+    identity: sleep.identity,
+  });
+  t.equal(Buffer.from(preface.subarray(0, 12)).toString('latin1'), '\r\n\r\n\0\r\nQUIT\n');
+  t.strictSame([...preface.subarray(12, 14)], [0x21, 0x11]);
+  const length = Buffer.from(preface).readUInt16BE(14);
+  t.equal(length, preface.length - 16);
+  t.strictSame([...preface.subarray(16, 28)], [10, 244, 1, 4, 10, 96, 179, 71, 0x12, 0x34, 0x23, 0x78]);
+  t.equal(preface[28], 0xd0);
+  t.equal(Buffer.from(preface.subarray(31)).toString(), sleep.identity);
+  const mixed = encodeProxyPreface({
+    source: at('[fd00::1]:1'),
+    destination: at('10.96.179.71:9080'),
+    identity: sleep.identity,
+  });
+  t.equal(mixed[13], 0x21);
+  t.strictSame([...mixed.subarray(32, 48)], [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 10, 96, 179, 71]);
+});
