@@ -99,6 +99,8 @@ export class TunnelEnd implements ByteEnd {
   }
 
   #ended(): void {
+    // END_STREAM on HEADERS is pushed before anybody can watch.
+    if (this.#stream.endAfterHeaders) this.#whole = true;
     if (!this.#whole) return;
     this.#endPending = true;
     setImmediate(believeEnd, this);

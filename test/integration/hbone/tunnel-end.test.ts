@@ -142,3 +142,31 @@ for (const side of ['client', 'server'] as const) {
     t.equal(peer.rstCode, codes.NO_ERROR);
   });
 }
+
+t.test('server: END_STREAM on the request’s HEADERS is an end without bytes', async (t) => {
+  const server = createServer();
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.teardown(() => server.close());
+  const session = connect(`http://127.0.0.1:${addressOf(server).port}`);
+  session.on('error', () => {});
+  t.teardown(() => session.destroy());
+  const client = session.request({ ':method': 'CONNECT', ':authority': 'x:1' }, { endStream: true });
+  client.resume();
+  const [accepted] = (await once(server, 'stream')) as [ServerHttp2Stream];
+  const end = new TunnelEnd(accepted, 'downstream');
+  accepted.respond({ ':status': 200 }, { waitForTrailers: true });
+  const events: string[] = [];
+  end.start({
+    data: () => events.push('data'),
+    end: () => events.push('end'),
+    drain: () => {},
+    closed: () => events.push('closed'),
+    broken: () => events.push('broken'),
+  });
+  await eventually('end', () => events.length > 0);
+  end.end();
+  await once(client, 'end');
+  await eventually('closed', () => events.length > 1);
+  t.same(events, ['end', 'closed']);
+});
