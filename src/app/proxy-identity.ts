@@ -1,0 +1,109 @@
+/**
+ * Whom a proxy asks for certificates (docs/identity.md): itself on a desk (AMBIT_CA_DIR), `ambit control` once it has
+ * joined (AMBIT_JOIN_TOKEN, AMBIT_STATE_DIR), or a CA that takes its service account token, as istiod does.
+ */
+import { existsSync } from 'node:fs';
+import type { Clock } from '../base/clock.ts';
+import { AmbitError } from '../base/errors.ts';
+import type { Logger } from '../base/logger.ts';
+import type { MetricsRegistry } from '../base/metrics.ts';
+import type { Random } from '../base/random.ts';
+import { openAuthority } from '../identity/authority.ts';
+import type { CaClient } from '../identity/ca-client.ts';
+import { openControlCaClient } from '../identity/control-ca-client.ts';
+import { createIstioCaClient } from '../identity/istio-ca-client.ts';
+import { joinTokenSource } from '../identity/join.ts';
+import type { JoinName } from '../identity/join-name.ts';
+import { createOwnAuthorityClient } from '../identity/own-authority.ts';
+import { SecretManager } from '../identity/secret-manager.ts';
+import { createChannel } from '../rpc/channel.ts';
+import { parseServerAddress, type RootsSource, type TextSource } from '../rpc/credentials.ts';
+
+export interface IdentityDependencies {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  readonly metrics: MetricsRegistry;
+}
+
+/** The variables of either proxy that have to do with certificates. */
+export interface IdentityVariables {
+  readonly CA_ADDRESS?: string | undefined;
+  readonly CA_ROOT_CA: string;
+  readonly ALT_CA_HOSTNAME?: string | undefined;
+  readonly AUTH_TOKEN?: string | undefined;
+  readonly SECRET_TTL: number;
+  readonly KUBERNETES_SERVICE_HOST?: string | undefined;
+  readonly AMBIT_CA_DIR?: string | undefined;
+  readonly AMBIT_JOIN_TOKEN?: string | undefined;
+  readonly AMBIT_STATE_DIR?: string | undefined;
+}
+
+export interface ProxyIdentity {
+  readonly variables: IdentityVariables;
+  readonly trustDomain: string;
+  readonly clusterId: string;
+  /** As whom it joins `ambit control`; a text: why it cannot. */
+  readonly joinAs: JoinName | string;
+  /** It asks for other workloads' certificates than its own. */
+  readonly impersonate: boolean;
+}
+
+/** Rejects with AmbitError `PROXY_IDENTITY` that says which setting is at fault. The caller closes the manager. */
+export async function openProxySecrets(
+  proxy: ProxyIdentity,
+  dependencies: IdentityDependencies,
+): Promise<SecretManager> {
+  const ca = await openCa(proxy, dependencies);
+  return new SecretManager({ ...dependencies, ca, ttlSeconds: Math.round(proxy.variables.SECRET_TTL / 1000) });
+}
+
+async function openCa(proxy: ProxyIdentity, dependencies: IdentityDependencies): Promise<CaClient> {
+  const { variables, trustDomain, joinAs, clusterId, impersonate } = proxy;
+  const { clock, random, logger } = dependencies;
+  const { AMBIT_CA_DIR, AMBIT_JOIN_TOKEN, AMBIT_STATE_DIR, ALT_CA_HOSTNAME, KUBERNETES_SERVICE_HOST } = variables;
+  if (AMBIT_CA_DIR !== undefined) {
+    const authority = await openAuthority({ folder: AMBIT_CA_DIR, create: true, trustDomain, clock });
+    return createOwnAuthorityClient(authority, logger);
+  }
+  const istiod = 'https://istiod.istio-system.svc:15012';
+  const text = variables.CA_ADDRESS ?? (KUBERNETES_SERVICE_HOST === undefined ? 'https://localhost:15012' : istiod);
+  const address = parseServerAddress(text);
+  if (address === undefined || !address.tls) throw unusable(`CA_ADDRESS=${text}: must be https://host:port`);
+  const channel = {
+    address,
+    roots: rootsSource(variables.CA_ROOT_CA),
+    ...(ALT_CA_HOSTNAME === undefined ? {} : { alternativeNames: [ALT_CA_HOSTNAME] }),
+  };
+  if (AMBIT_JOIN_TOKEN !== undefined || AMBIT_STATE_DIR !== undefined) {
+    if (typeof joinAs === 'string') throw unusable(joinAs);
+    if (AMBIT_STATE_DIR === undefined) {
+      throw unusable('AMBIT_STATE_DIR: the join credential needs a folder to be kept in');
+    }
+    const token = AMBIT_JOIN_TOKEN === undefined ? undefined : joinTokenSource(AMBIT_JOIN_TOKEN);
+    const join = { name: joinAs, trustDomain, stateFolder: AMBIT_STATE_DIR, token, clock, random, logger };
+    return await openControlCaClient(join, channel);
+  }
+  const token = tokenSource(variables.AUTH_TOKEN);
+  const metadata = { clusterid: clusterId };
+  const withToken = token === undefined ? {} : { token };
+  return createIstioCaClient(createChannel({ ...channel, metadata, ...withToken }), impersonate);
+}
+
+const tokenFile = './var/run/secrets/tokens/istio-token';
+
+/** AUTH_TOKEN is a path or the token itself; without it, the place where Kubernetes puts one. */
+function tokenSource(given: string | undefined): TextSource | undefined {
+  if (given === undefined) return existsSync(tokenFile) ? { kind: 'file', path: tokenFile } : undefined;
+  return existsSync(given) ? { kind: 'file', path: given } : { kind: 'text', text: given };
+}
+
+/** A path, PEM itself, or the word SYSTEM. */
+function rootsSource(given: string): RootsSource {
+  if (given === 'SYSTEM') return { kind: 'system' };
+  return given.includes('-----BEGIN') ? { kind: 'text', text: given } : { kind: 'file', path: given };
+}
+
+function unusable(message: string): AmbitError {
+  return new AmbitError(message, { code: 'PROXY_IDENTITY', origin: 'local' });
+}
