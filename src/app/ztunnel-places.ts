@@ -2,6 +2,7 @@
  * Whose traffic this process serves: the whole node's, one workload's, or each pod's that the node agent hands over.
  * Starts their listeners once the mesh is known, and takes them down again.
  */
+import { networkInterfaces } from 'node:os';
 import type { AmbitError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import type { MetricsRegistry } from '../base/metrics.ts';
@@ -40,8 +41,10 @@ export function createPlaces(settings: ZtunnelProgramSettings, dependencies: Pla
   switch (mode.kind) {
     case 'node':
       return new OwnPlace(nodePlace(settings, dependencies.mesh));
-    case 'dedicated':
-      return new OwnPlace(workloadPlace(mode.workload, undefined, wildcard(settings), settings, dependencies.mesh));
+    case 'dedicated': {
+      const ip = settings.variables.AMBIT_LISTEN_IP ?? wildcard(settings.variables.IPV6_ENABLED);
+      return new OwnPlace(workloadPlace(mode.workload, undefined, ip, settings, dependencies.mesh));
+    }
     case 'pods':
       return new PodPlaces(settings, dependencies);
   }
@@ -93,7 +96,8 @@ class PodPlaces implements Places {
   constructor(settings: ZtunnelProgramSettings, dependencies: PlacesDependencies) {
     this.#settings = settings;
     this.#dependencies = dependencies;
-    this.listenIp = wildcard(settings);
+    const { AMBIT_LISTEN_IP, IPV6_ENABLED } = settings.variables;
+    this.listenIp = AMBIT_LISTEN_IP ?? (IPV6_ENABLED ? '::' : '0.0.0.0');
   }
 
   readonly placeOf = (workload: Workload): Place | undefined => this.#places.get(keyOf(workload));
@@ -204,9 +208,10 @@ function findWorkload(mesh: MeshView, name: WorkloadName, node: string | undefin
   return mesh.workloadByName(name.namespace, name.name, name.serviceAccount, node ?? '');
 }
 
-function wildcard(settings: ZtunnelProgramSettings): string {
-  const { AMBIT_LISTEN_IP, IPV6_ENABLED } = settings.variables;
-  return AMBIT_LISTEN_IP ?? (IPV6_ENABLED ? '::' : '0.0.0.0');
+/** Every address, of both families where this namespace has both. */
+export function wildcard(ipv6Wanted: boolean): string {
+  const interfaces = Object.values(networkInterfaces()).flatMap((addresses) => addresses ?? []);
+  return ipv6Wanted && interfaces.some(({ family }) => family === 'IPv6') ? '::' : '0.0.0.0';
 }
 
 function keyOf(name: WorkloadName): string {

@@ -27,7 +27,7 @@ import { createObservability, type Observability } from './observability.ts';
 import { version } from './version.ts';
 import { openSecrets } from './ztunnel-identity.ts';
 import { startMeshSource } from './ztunnel-mesh.ts';
-import { createPlaces } from './ztunnel-places.ts';
+import { createPlaces, wildcard } from './ztunnel-places.ts';
 import { readZtunnelCommand, type ZtunnelProgramSettings, ztunnelHelp } from './ztunnel-settings.ts';
 import { printView } from './ztunnel-view.ts';
 
@@ -66,7 +66,7 @@ async function run(settings: ZtunnelProgramSettings, seen: Observability): Promi
   const { preset, variables, node } = settings;
   const clock = systemClock;
   const random = systemRandom;
-  const privileged = mayBorrowAddresses(settings, logger);
+  const privileged = isPrivileged(settings, logger);
   const mesh = new MeshStore();
   const secrets = await openSecrets(settings, { clock, random, logger: logger.topic('ca'), metrics });
   const relay = createRelay({ secrets, logger, clock, options: relayOptions(settings) });
@@ -188,17 +188,17 @@ async function completeMesh(mesh: MeshView, logger: Logger): Promise<void> {
   });
 }
 
-/** Throws when it was demanded (ENABLE_ORIG_SRC=true) and is not allowed. */
-function mayBorrowAddresses(settings: ZtunnelProgramSettings, logger: Logger): boolean {
-  const wanted = settings.variables.ENABLE_ORIG_SRC;
-  if (wanted === false) return false;
+/** Whether transparent and marked sockets can be had. Throws when they were demanded (ENABLE_ORIG_SRC=true) and cannot. */
+function isPrivileged(settings: ZtunnelProgramSettings, logger: Logger): boolean {
   try {
     const native = nativeSockets();
     native.closeFd(native.createSocket({ family: 4, transparent: true, mark: 1 }));
     return true;
   } catch (error) {
     const message = `foreign source addresses and marks are not allowed here (CAP_NET_ADMIN): ${errorText(error)}`;
-    if (wanted === true) throw new AmbitError(message, { code: 'ZTUNNEL_PRIVILEGES', origin: 'local', cause: error });
+    if (settings.variables.ENABLE_ORIG_SRC === true) {
+      throw new AmbitError(message, { code: 'ZTUNNEL_PRIVILEGES', origin: 'local', cause: error });
+    }
     logger.warn(message, { effect: 'nothing is intercepted, and applications see our address' });
     return false;
   }
@@ -216,8 +216,9 @@ function ztunnelSettings(settings: ZtunnelProgramSettings, privileged: boolean):
     unknownPolicy: variables.AMBIT_UNKNOWN_POLICY,
     unknownPolicyGraceMs: 5000,
     emptyDenyMatch: variables.AMBIT_EMPTY_DENY_MATCH,
-    spoofing: privileged,
-    transparentListeners: privileged,
+    spoofing: privileged && variables.ENABLE_ORIG_SRC !== false,
+    // TPROXY hands nothing to a listener that is not.
+    transparentListeners: privileged && (preset.capture === 'node' || variables.ENABLE_ORIG_SRC !== false),
     listenerMarks: privileged && (preset.capture === 'inpod' || variables.AMBIT_RETURN_PATH === 'listener-marks'),
     reusePort: preset.capture === 'inpod' && variables.INPOD_PORT_REUSE,
     localhostAppTunnel: variables.LOCALHOST_APP_TUNNEL,
@@ -243,7 +244,7 @@ function relayOptions({ variables }: ZtunnelProgramSettings) {
 }
 
 function adminAddresses({ variables }: ZtunnelProgramSettings): readonly AdminAddresses[] {
-  const everywhere = variables.IPV6_ENABLED ? '::' : '0.0.0.0';
+  const everywhere = wildcard(variables.IPV6_ENABLED);
   const tcp = (host: string, port: number) => ({ kind: 'tcp', host, port }) as const;
   const { AMBIT_ADMIN_SOCKET: path } = variables;
   const ports = {

@@ -31,8 +31,6 @@ export interface Names {
   service(source: SpiffeId, service: Service, port: ServicePort): ChainNames;
   pod(source: SpiffeId, workload: Workload, ip: string, local: boolean): ChainNames;
   inboundChain(ip: string): string;
-  /** The internal hop that carries a service's tunnels. */
-  tunnelListener(source: SpiffeId): string;
 }
 
 const article: Names = {
@@ -63,7 +61,6 @@ const article: Names = {
     };
   },
   inboundChain: (ip) => `inbound_${ip}`,
-  tunnelListener: (source) => `outbound_tunnel_lis_${source}`,
 };
 
 const today: Names = {
@@ -90,7 +87,6 @@ const today: Names = {
     return { chain: name, cluster: name, hop: undefined };
   },
   inboundChain: (ip) => `inbound|${ip}`,
-  tunnelListener: (source) => `tunnel|${source}`,
 };
 
 export function namesOf(preset: Preset): Names {
