@@ -49,7 +49,7 @@ export interface ProxyIdentity {
   readonly impersonate: boolean;
 }
 
-/** Rejects with AmbitError `PROXY_IDENTITY` that says which setting is at fault. The caller closes the manager. */
+/** Rejects with AmbitError `APP_IDENTITY` that says which setting is at fault. The caller closes the manager. */
 export async function openProxySecrets(
   proxy: ProxyIdentity,
   dependencies: IdentityDependencies,
@@ -105,5 +105,5 @@ function rootsSource(given: string): RootsSource {
 }
 
 function unusable(message: string): AmbitError {
-  return new AmbitError(message, { code: 'PROXY_IDENTITY', origin: 'local' });
+  return new AmbitError(message, { code: 'APP_IDENTITY', origin: 'local' });
 }
