@@ -10,9 +10,9 @@ export interface EnvoyConfig {
   readonly static_resources: { readonly listeners: readonly object[]; readonly clusters: readonly object[] };
 }
 
-/** Names of the one listener and the one cluster that each configuration has. */
+/** Name of the one listener that each configuration has. */
 export const envoyListener = 'entry';
-export const envoyCluster = 'next';
+const envoyCluster = 'next';
 
 interface EnvoyTls {
   readonly certificate: IssuedPem;

@@ -18,7 +18,6 @@ const packages = {
   curl: 'curl',
   nginx: 'nginx-light',
   h2load: 'nghttp2-client',
-  nghttp: 'nghttp2-client',
   python3: 'python3-venv',
 } as const;
 
