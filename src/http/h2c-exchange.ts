@@ -38,24 +38,24 @@ export class Http2Exchange implements Exchange {
     };
     if (bodyless) stream.resume();
     stream.on('wantTrailers', () => {
-      if (this.#ended && !stream.closed) stream.sendTrailers(fields(this.#trailers));
+      if (this.#ended && !stream.closed) this.#sendTrailers();
     });
     stream.once('close', () => this.#close(this.#ended && stream.rstCode === constants.NGHTTP2_NO_ERROR));
   }
 
   expectBody(): void {
-    if (!this.#expects || this.#continued || this.#stream.headersSent || this.#stream.destroyed) return;
+    if (!this.#expects || this.#continued || this.#stream.headersSent || this.#stream.closed) return;
     this.#continued = true;
     this.#stream.additionalHeaders({ ':status': 100 });
   }
 
   inform(status: number, headers: HeaderList): void {
-    if (this.#stream.headersSent || this.#stream.destroyed) return;
+    if (this.#stream.headersSent || this.#stream.closed || this.#stream.destroyed) return;
     this.#stream.additionalHeaders({ ':status': status, ...fields(headers) });
   }
 
   start(status: number, headers: HeaderList, empty: boolean): void {
-    if (this.#stream.headersSent || this.#stream.destroyed) return;
+    if (this.#stream.headersSent || this.#stream.closed || this.#stream.destroyed) return;
     const list = [':status', String(status)];
     for (let i = 0; i < headers.length; i += 2)
       list.push((headers[i] as string).toLowerCase(), headers[i + 1] as string);
@@ -89,6 +89,15 @@ export class Http2Exchange implements Exchange {
 
   onClosed(listener: (complete: boolean) => void): void {
     this.#closedListeners.push(listener);
+  }
+
+  /** The application chose them, and Node throws for what HTTP/2 cannot carry. */
+  #sendTrailers(): void {
+    try {
+      this.#stream.sendTrailers(fields(this.#trailers));
+    } catch {
+      this.reset();
+    }
   }
 
   #close(complete: boolean): void {
@@ -132,7 +141,8 @@ function wholeBody(stream: ServerHttp2Stream): Readable {
 }
 
 function fields(list: HeaderList): Record<string, string[]> {
-  const out: Record<string, string[]> = {};
+  // No prototype: a name may be `constructor`.
+  const out: Record<string, string[]> = Object.create(null);
   for (let i = 0; i < list.length; i += 2) {
     const name = (list[i] as string).toLowerCase();
     out[name] = [...(out[name] ?? []), list[i + 1] as string];

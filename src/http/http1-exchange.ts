@@ -48,7 +48,8 @@ export class Http1Exchange implements Exchange {
 
   inform(status: number, headers: HeaderList): void {
     if (this.#response.headersSent || this.#closed) return;
-    const fields: Record<string, string[]> = {};
+    // No prototype: a name may be `constructor`.
+    const fields: Record<string, string[]> = Object.create(null);
     for (let i = 0; i < headers.length; i += 2) {
       const name = headers[i] as string;
       fields[name] = [...(fields[name] ?? []), headers[i + 1] as string];

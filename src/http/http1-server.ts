@@ -18,10 +18,15 @@ interface Connection {
   readonly stream: Duplex;
   readonly handlers: ConnectionHandlers;
   active: number;
+  /** Requests read and not answered yet, those that are ignored after a refusal included. */
+  unanswered: number;
   draining: boolean;
   /** Refused: whatever else was read with the disputed request is not taken for a request. */
   over: boolean;
 }
+
+/** Unanswered requests of one connection; node:http reads on without a bound. As many as HTTP/2 allows streams. */
+const maxUnanswered = 100;
 
 const connections = new WeakMap<Duplex, Connection>();
 
@@ -41,6 +46,15 @@ server.on('request', (request: IncomingMessage, response: ServerResponse) => ser
 server.on('checkContinue', (request: IncomingMessage, response: ServerResponse) => serve(request, response, undefined));
 server.on('upgrade', (request: IncomingMessage, stream: Duplex, head: Buffer) => {
   stream.on('error', ignore);
+  const connection = connections.get(stream);
+  // Refused already: its end is under way.
+  if (connection?.over === true) return;
+  // The answers before this one still own the stream, and the bytes behind it cannot be kept for their end.
+  if (connection === undefined || connection.active > 0) {
+    stream.destroy();
+    connection?.handlers.refused(400, 'upgrade behind a request under way');
+    return;
+  }
   if (head.length > 0) stream.unshift(head);
   const response = new ServerResponse(request);
   response.shouldKeepAlive = false;
@@ -55,7 +69,7 @@ server.on('clientError', (error: NodeJS.ErrnoException, stream: Duplex) => refus
 
 /** Serves the stream's requests. Takes ownership of it: it is ended or destroyed here. */
 export function serveHttp1(stream: Duplex, handlers: ConnectionHandlers): ServedConnection {
-  const connection: Connection = { stream, handlers, active: 0, draining: false, over: false };
+  const connection: Connection = { stream, handlers, active: 0, unanswered: 0, draining: false, over: false };
   stream.on('error', ignore);
   connections.set(stream, connection);
   server.emit('connection', stream);
@@ -76,6 +90,12 @@ function serve(request: IncomingMessage, response: ServerResponse, upgraded: Dup
     request.socket.destroy();
     return;
   }
+  if (++connection.unanswered > maxUnanswered) {
+    connection.over = true;
+    connection.stream.destroy();
+    return;
+  }
+  response.once('close', () => connection.unanswered--);
   if (connection.over) return;
   const headers = request.rawHeaders;
   const refusal = checkHttp1Framing(request.httpVersion, headers);
