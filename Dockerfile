@@ -3,6 +3,8 @@
 # The first word or two of the command choose the program, as Istio's charts pass them (bin/image.ts).
 
 FROM node:26-trixie-slim AS build
+# Debian keeps one version of each package, so a pinned one would soon be gone.
+# hadolint ignore=DL3008
 RUN apt-get update \
   && apt-get install -y --no-install-recommends gcc libc6-dev \
   && rm -rf /var/lib/apt/lists/*
@@ -17,10 +19,11 @@ COPY tsconfig.json tsconfig.build.json ./
 RUN node native/build.mjs \
   && npm run compile \
   && npm prune --omit=dev --ignore-scripts \
-  && rm -rf native/src native/test-asan.mjs
+  && rm -rf native/src native/*.mjs
 
 FROM node:26-trixie-slim
 # What `ambit redirect` calls. ztunnel and waypoint themselves need none of it.
+# hadolint ignore=DL3008
 RUN apt-get update \
   && apt-get install -y --no-install-recommends iptables ipset iproute2 \
   && rm -rf /var/lib/apt/lists/* /usr/local/lib/node_modules /usr/local/bin/npm /usr/local/bin/npx
