@@ -10,7 +10,7 @@ export const systemRandom: Random = { next: () => Math.random() };
 /** Index of a weighted choice, or -1 when no weight is positive. */
 export function pickWeighted(weights: readonly number[], random: Random): number {
   let total = 0;
-  for (const weight of weights) total += weight > 0 ? weight : 0;
+  for (const weight of weights) if (weight > 0) total += weight;
   if (total <= 0) return -1;
   let point = random.next() * total;
   let last = -1;
