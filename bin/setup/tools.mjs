@@ -24,7 +24,9 @@ const toolSets = {
 
 export async function installTools(sets, env) {
   const unknown = sets.filter((set) => !Object.hasOwn(toolSets, set));
-  if (unknown.length > 0) throw new SetupError(`no set of tools ${unknown.join(', ')}: ${Object.keys(toolSets)}`, 2);
+  if (unknown.length > 0) {
+    throw new SetupError(`no set of tools ${unknown.join(', ')}; there are ${Object.keys(toolSets).join(', ')}`, 2);
+  }
   const wanted = Object.assign({}, ...sets.map((set) => toolSets[set]));
   const missing = Object.keys(wanted).filter((command) => !hasTool(command, env));
   if (missing.length === 0) return;

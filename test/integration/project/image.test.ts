@@ -134,7 +134,7 @@ function runCommand(t: Test, command: string, cwd: string): void {
   const install = `cp -al ${root}/node_modules . 2>/dev/null || cp -a ${root}/node_modules .; rm -f node_modules/.package-lock.json`;
   const line = command.startsWith('npm ci') ? install : command;
   const { status, stdout, stderr } = spawnSync('sh', ['-c', line], { cwd, env, encoding: 'utf8' });
-  t.equal(status, 0, command, { diagnostic: `${stdout}${stderr}` });
+  t.equal(status, 0, status === 0 ? command : `${command}\n${stdout}${stderr}`);
 }
 
 function parseDockerfile(text: string): Instruction[] {
