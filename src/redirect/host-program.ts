@@ -85,7 +85,9 @@ function mangleTable(parameters: HostParameters): FilterStep {
   const captures = hostCaptures(parameters);
   const ours: Rule = {
     matches: [
-      returnPath === 'socket' ? { kind: 'transparent-socket' } : { kind: 'connection-mark', mark: spoofedSocketMark },
+      returnPath === 'socket'
+        ? { kind: 'socket', transparent: true }
+        : { kind: 'connection-mark', mark: spoofedSocketMark },
     ],
     target: { kind: 'mark', mark: tproxyMark },
     why: 'reply to a spoofed socket, or a later packet of a captured connection',
@@ -115,6 +117,12 @@ function mangleTable(parameters: HostParameters): FilterStep {
             matches: [{ kind: 'mark', mark: tproxyMark }],
             target: { kind: 'accept' },
             why: 'it has its socket: no capture, and no other agent’s rule after this',
+          },
+          {
+            protocol: 'tcp',
+            matches: [{ kind: 'local-destination' }, { kind: 'socket', transparent: false }],
+            target: { kind: 'return' },
+            why: 'a reply to a connection of the node’s own: probes, and ztunnel as itself',
           },
           ...captures.map((capture) => captureRule(capture, membership, set)),
         ],

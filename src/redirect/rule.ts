@@ -14,7 +14,10 @@ export type Match =
   | { readonly kind: 'mark'; readonly mark: Mark; readonly negate?: true }
   | { readonly kind: 'connection-mark'; readonly mark: Mark }
   | { readonly kind: 'set'; readonly set: string; readonly direction: 'src' | 'dst' }
-  | { readonly kind: 'transparent-socket' };
+  /** A socket that exists already and is not bound to every address; `transparent`: one with IP_TRANSPARENT. */
+  | { readonly kind: 'socket'; readonly transparent: boolean }
+  /** The destination is an address of this namespace. */
+  | { readonly kind: 'local-destination' };
 
 export type Target =
   | { readonly kind: 'return' }
@@ -84,8 +87,10 @@ function matchText(match: Match, protocol: string): string {
       return `-m connmark --mark ${markText(match.mark)}`;
     case 'set':
       return `-m set --match-set ${match.set} ${match.direction}`;
-    case 'transparent-socket':
-      return '-m socket --transparent';
+    case 'socket':
+      return match.transparent ? '-m socket --transparent' : '-m socket';
+    case 'local-destination':
+      return '-m addrtype --dst-type LOCAL';
   }
 }
 

@@ -26,6 +26,9 @@ if (await insideLab()) {
         { at: 'waypoint', peer: '10.244.1.4', local: '10.244.1.8:15006' },
         { at: '15008@node-a', peer: '10.244.1.8', local: '10.244.1.9:15008' },
       ]);
+      const probe = await lab.request('node-a', { kind: 'http', url: 'http://10.244.1.9:9080/health' });
+      t.match(probe, { status: 200, headers: { 'x-app-peer': /^10\.244\.1\.1:/ } }, 'the node’s own probes bypass');
+      t.equal(seen.length, 3);
     });
   }
 

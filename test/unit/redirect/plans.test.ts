@@ -172,10 +172,12 @@ test('ztunnel on the host is captured for by TPROXY alone, replies known by sock
     '-p tcp -m set --match-set ambient-pods src -j TPROXY --on-port 15001 --on-ip 127.0.0.1 --tproxy-mark 0x400/0xfff',
     '-p tcp -m set --match-set ambient-pods dst -j TPROXY --on-port 15006 --on-ip 127.0.0.1 --tproxy-mark 0x400/0xfff',
   ];
+  const ownReply = '-p tcp -m addrtype --dst-type LOCAL -m socket -j RETURN';
   const bySocket = stepsOf({ program: 'host', constants, membership: 'ipset', returnPath: 'socket' });
   t.same(chainLines(bySocket, 'mangle', 'ambit-PREROUTING'), [
     '-m socket --transparent -j MARK --set-xmark 0x400/0xfff',
     '-m mark --mark 0x400/0xfff -j ACCEPT',
+    ownReply,
     ...captures,
   ]);
   t.same(chainLines(bySocket, 'nat', 'ambit-PREROUTING'), ['-m mark --mark 0x400/0xfff -j ACCEPT']);
@@ -184,6 +186,7 @@ test('ztunnel on the host is captured for by TPROXY alone, replies known by sock
   t.same(chainLines(byMark, 'mangle', 'ambit-PREROUTING'), [
     '-m connmark --mark 0x4d2/0xfff -j MARK --set-xmark 0x400/0xfff',
     '-m mark --mark 0x400/0xfff -j ACCEPT',
+    ownReply,
     ...captures,
   ]);
   t.same(chainLines(byMark, 'mangle', 'ambit-OUTPUT'), [
