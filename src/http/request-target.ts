@@ -24,6 +24,7 @@ export function parseTarget(raw: string): TargetOutcome {
   if (/[^\x21-\x7e]/.test(raw)) return rejected('target holds a character that must be escaped');
   if (raw.includes('#')) return rejected('target holds a fragment');
   const absolute = /^https?:\/\/([^/?]*)(.*)$/i.exec(raw);
+  if (absolute !== null && !isAuthority(absolute[1] as string)) return rejected('malformed authority in the target');
   const rest = absolute === null ? raw : (absolute[2] as string);
   const mark = rest.indexOf('?');
   const rawPath = mark < 0 ? rest : rest.slice(0, mark);

@@ -70,7 +70,7 @@ for (const name of ['etag', 'constructor', '__proto__']) {
 t.test('an answer that HTTP/2 cannot carry is no success', async (t) => {
   const errors = escaped(t);
   const server = createServer((_request, response) => {
-    response.writeHead(600, { etag: ['a', 'b'] });
+    response.writeHead(600, ['etag', 'a', 'etag', 'b']);
     response.end('ok');
   });
   const harness = await createHarness(t, { pods: [silent], servers: [server] });
