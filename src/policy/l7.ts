@@ -10,7 +10,7 @@ import { type Identity, parseSpiffeId, type SpiffeId } from '../base/spiffe.ts';
 import { type HeaderList, joinedHeader } from '../http/header-list.ts';
 import type { StringMatch } from '../mesh/model.ts';
 import { matchesText } from '../route/match-text.ts';
-import type { L7Condition, L7Policy, L7Rule } from '../route/model.ts';
+import type { L7Condition, L7Policy, L7Rule, TextMatch } from '../route/model.ts';
 
 export interface L7Facts {
   /** Proven by mTLS. */
@@ -18,7 +18,7 @@ export interface L7Facts {
   readonly sourceIp: string;
   /** The original client behind trusted forwarders; the source itself where there is none. */
   readonly remoteIp: string;
-  /** As the client addressed it: VIP and service port, or pod address and port. */
+  /** As the client addressed it: VIP and service port, or pod address and port. At a pod's own stage always the latter. */
   readonly destinationIp: string;
   readonly destinationPort: number;
   /** Undefined: the connection is no HTTP. */
@@ -122,7 +122,7 @@ function conditionMatches(condition: L7Condition, subject: Subject, widen: boole
     case 'path':
       return facts.http === undefined ? widen : judge(facts.http.path, condition, matchesText);
     case 'host':
-      return facts.http === undefined ? widen : judge(facts.http.host, condition, matchesText);
+      return facts.http === undefined ? widen : judgeHost(facts.http.host, condition, widen);
     case 'header':
       return facts.http === undefined
         ? widen
@@ -139,6 +139,23 @@ function judge<Value, Subject>(
   if (attribute === undefined) return values.length === 0;
   if (values.length > 0 && !values.some((value) => matches(value, attribute))) return false;
   return !notValues.some((value) => matches(value, attribute));
+}
+
+/**
+ * I3: a port or a final dot changes nothing about whose host it is: neither evades a DENY, or an exception of an ALLOW.
+ * What admits must be written as it is sent, as at Istio.
+ */
+function judgeHost(
+  host: string,
+  condition: { readonly values: readonly TextMatch[]; readonly notValues: readonly TextMatch[] },
+  widen: boolean,
+): boolean {
+  const bare = host.replace(/:[0-9]+$/, '').replace(/\.$/, '');
+  const loosely = (match: TextMatch) => matchesText(match, host) || matchesText(match, bare);
+  const strictly = (match: TextMatch) => matchesText(match, host);
+  const { values, notValues } = condition;
+  if (values.length > 0 && !values.some(widen ? loosely : strictly)) return false;
+  return !notValues.some(widen ? strictly : loosely);
 }
 
 function matchesString(match: StringMatch, text: string): boolean {

@@ -4,9 +4,9 @@
  * binding rule; both are always asked, so no policy that was compiled is left out.
  */
 
-import type { Workload } from '../mesh/model.ts';
 import { evaluateL7, type L7Evaluation, type L7Facts } from '../policy/l7.ts';
 import type { L7Model, L7Policy } from '../route/model.ts';
+import type { UpstreamEndpoint } from '../upstream/endpoint.ts';
 import type { Tunnel, WaypointServices } from './context.ts';
 import { isOwn } from './gateway.ts';
 
@@ -35,10 +35,13 @@ export function authorizeService(
   return evaluateL7(policies, facts);
 }
 
-/** A pod of another waypoint is guarded by that one and by its own ztunnel: its policies are not ours to read. */
+/**
+ * Ports and addresses in a pod's policies are the pod's own: what a Service in front of it is called by is nothing to it.
+ * A pod of another waypoint is guarded by that one and by its own ztunnel: its policies are not ours to read.
+ */
 export function authorizePod(
   services: WaypointServices,
-  workload: Workload,
+  { workload, address }: UpstreamEndpoint,
   model: L7Model,
   facts: L7Facts,
 ): L7Evaluation {
@@ -47,5 +50,5 @@ export function authorizePod(
   if (policies === undefined || gateway === undefined || !isOwn(services.mesh, gateway, workload.waypoint)) {
     return { verdict: { kind: 'allow', policy: undefined }, audited: [] };
   }
-  return evaluateL7(policies, facts);
+  return evaluateL7(policies, { ...facts, destinationIp: address.ip, destinationPort: address.port });
 }

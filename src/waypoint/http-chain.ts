@@ -160,7 +160,7 @@ class RequestFlow {
     if (choice.kind === 'none')
       return refused(503, 'no healthy upstream', 'UH', `no_healthy_upstream{${choice.reason}}`);
     const { endpoint } = choice;
-    const { verdict, audited } = authorizePod(this.#services, endpoint.workload, this.#model, this.#facts);
+    const { verdict, audited } = authorizePod(this.#services, endpoint, this.#model, this.#facts);
     this.#audited = [...this.#audited, ...audited];
     if (verdict.kind === 'deny') return refused(403, denied, '-', verdict.reason, endpoint);
     const protocol = upstreamProtocol(service, port, request.version, request.upgrade !== undefined);

@@ -103,7 +103,7 @@ async function reach(services: WaypointServices, tunnel: Tunnel, signal: AbortSi
     } else choice = { kind: 'none', reason: 'cluster_not_found' };
     if (choice.kind === 'none') return refused('UH', choice.reason, unreachable(`no endpoint: ${choice.reason}`));
     endpoint = choice.endpoint;
-    const { verdict, audited: more } = authorizePod(services, endpoint.workload, model, facts);
+    const { verdict, audited: more } = authorizePod(services, endpoint, model, facts);
     audited.push(...more);
     if (verdict.kind === 'deny') return refused('RBAC', verdict.reason, deniedError(verdict.reason));
     const outcome = await services.connector.connect(endpoint, signal);
