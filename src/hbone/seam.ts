@@ -143,8 +143,11 @@ export type ConnectVerdict =
   | { readonly kind: 'refuse'; readonly status: number; readonly headers: TunnelHeaders };
 
 export interface ServeOptions {
-  /** Which certificate answers on this destination address; undefined: the connection is closed before TLS. */
-  readonly secretFor: (local: SocketAddress) => Secret | undefined;
+  /**
+   * Which certificate answers on this destination address; undefined: the connection is closed before TLS. A promise is for
+   * one that is being issued; whoever gives it bounds the wait.
+   */
+  readonly secretFor: (local: SocketAddress) => Secret | undefined | Promise<Secret | undefined>;
   /** Trust domains whose clients are let in, asked per handshake. */
   readonly trusts: (trustDomain: string, localIdentity: SpiffeId) => boolean;
   /** Total: a throw is answered with 500, logged, and ends that stream alone. */

@@ -7,11 +7,12 @@
 import { type Http2Session, performServerHandshake, type ServerHttp2Session } from 'node:http2';
 import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
-import { formatSocketAddress } from '../base/address.ts';
+import { formatSocketAddress, type SocketAddress } from '../base/address.ts';
 import type { Clock } from '../base/clock.ts';
 import { AmbitError, errorText } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import type { SpiffeId } from '../base/spiffe.ts';
+import type { Secret } from '../identity/secret.ts';
 import { socketAddresses } from '../net/socket-factory.ts';
 import type { Openers } from './capture.ts';
 import { type ServerSessionFacts, serveStream } from './connect-server.ts';
@@ -72,26 +73,42 @@ export class HboneServer {
     raw.once('close', () => this.#sockets.delete(raw));
     try {
       const secret = this.#serve.secretFor(local);
-      if (secret === undefined) {
-        deny(
-          new AmbitError(`no certificate for ${formatSocketAddress(local)}`, {
-            code: 'HBONE_UNKNOWN_DESTINATION',
-            origin: 'local',
-            flag: 'TLS_FAILURE',
-          }),
-        );
+      if (!(secret instanceof Promise)) {
+        this.#handshake(raw, secret, { local, peer }, deny);
         return;
       }
-      this.#acceptor.accept(raw, secret, {
-        trusts: this.#serve.trusts,
-        onDenied: deny,
-        onSecure: (socket, peerIdentity) =>
-          this.#startSession(socket, { peer, local, peerIdentity, localIdentity: secret.identity }),
-      });
+      secret.then(
+        (late) => this.#handshake(raw, late, { local, peer }, deny),
+        (error: unknown) => {
+          this.#logger.error('the search for a certificate failed', { error: errorText(error) });
+          raw.destroy();
+        },
+      );
     } catch (error) {
       this.#logger.error('accepting an HBONE connection failed', { error: errorText(error) });
       raw.destroy();
     }
+  }
+
+  #handshake(
+    raw: Socket,
+    secret: Secret | undefined,
+    { local, peer }: { readonly local: SocketAddress; readonly peer: SocketAddress },
+    deny: (error: AmbitError) => void,
+  ): void {
+    // It left, or was destroyed, while a certificate was awaited.
+    if (raw.destroyed) return;
+    if (secret === undefined) {
+      const message = `no certificate for ${formatSocketAddress(local)}`;
+      deny(new AmbitError(message, { code: 'HBONE_UNKNOWN_DESTINATION', origin: 'local', flag: 'TLS_FAILURE' }));
+      return;
+    }
+    this.#acceptor.accept(raw, secret, {
+      trusts: this.#serve.trusts,
+      onDenied: deny,
+      onSecure: (socket, peerIdentity) =>
+        this.#startSession(socket, { peer, local, peerIdentity, localIdentity: secret.identity }),
+    });
   }
 
   /** GOAWAY on every session; live streams go on. */

@@ -2,8 +2,9 @@
  * The HBONE listener (15008): TLS with the certificate of the workload the connection was made to, then each CONNECT
  * decided on its own and delivered (ztunnel.md §4.1, seed-design.md §2 steps 9 and 10).
  */
-import { parseSpiffeId } from '../base/spiffe.ts';
+import { parseSpiffeId, type SpiffeId } from '../base/spiffe.ts';
 import type { ConnectRequest, ConnectVerdict, RunningListener } from '../hbone/seam.ts';
+import type { Secret, SecretStore } from '../identity/secret.ts';
 import { inboundContext, listenSpec, type Place, type ZtunnelServices } from './context.ts';
 import { logDenied } from './hop.ts';
 import { decideInbound, type InboundDecision, type InboundEvent } from './inbound-decision.ts';
@@ -19,12 +20,19 @@ export function startInbound(services: ZtunnelServices, place: Place): Promise<R
     maxStreamsPerSession,
     secretFor(local) {
       const workload = place.workloadAt(local.ip);
-      return workload === undefined ? undefined : secrets.current(workload.identity);
+      if (workload === undefined) return undefined;
+      // A pod may be called before its first certificate has come.
+      return secrets.current(workload.identity) ?? firstSecret(secrets, workload.identity);
     },
     trusts: (trustDomain, localIdentity) => parseSpiffeId(localIdentity)?.trustDomain === trustDomain,
     onConnect: (request) => answer(request, services, place),
     onDenied: (peer, local, error) => logDenied(accessLog, 'inbound', peer, local, error.message, names.inboundHop),
   });
+}
+
+async function firstSecret(secrets: SecretStore, identity: SpiffeId): Promise<Secret | undefined> {
+  const state = await secrets.acquire(identity);
+  return state.kind === 'available' ? state.secret : undefined;
 }
 
 function answer(

@@ -133,6 +133,27 @@ export async function identityCompliance(t: Test, make: MakeRelay): Promise<void
     },
   );
 
+  await t.test(
+    'a connection waits for a certificate that is being issued, and is closed when none comes',
+    async (t) => {
+      const waiting: ((secret: Secret | undefined) => void)[] = [];
+      const secretFor = () => new Promise<Secret | undefined>((resolve) => waiting.push(resolve));
+      const world = await makeWorld(t, make, { serve: { secretFor } });
+      const late = world.client.open(world.request());
+      await eventually('it waits', () => waiting.length === 1);
+      waiting.shift()?.(world.serverSecrets.current(serverId));
+      const outcome = await within('the tunnel', late);
+      t.equal(outcome.kind, 'open');
+      if (outcome.kind === 'open') outcome.stream.destroy();
+      world.client.forgetPeer(world.served.address.ip);
+      const never = world.client.open(world.request());
+      await eventually('it waits again', () => waiting.length === 1);
+      waiting.shift()?.(undefined);
+      t.match(await within('the refusal', never), { kind: 'failed' });
+      t.match(world.denied[0], { code: 'HBONE_UNKNOWN_DESTINATION' });
+    },
+  );
+
   await t.test('tunnels of different identities or expectations never share a session', async (t) => {
     const peers: string[] = [];
     const world = await makeWorld(t, make, {
