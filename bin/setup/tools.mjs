@@ -34,7 +34,8 @@ export async function installTools(sets, env) {
   const install = ['install', '-y', '--no-install-recommends', ...packages];
   if (process.getuid() === 0 && hasTool('apt-get', env)) {
     say(`installing ${packages.join(', ')}`);
-    const settings = { env: { ...env, DEBIAN_FRONTEND: 'noninteractive' }, quiet: true };
+    // A package that brings a server (nginx, haproxy) must not start it.
+    const settings = { env: { ...env, DEBIAN_FRONTEND: 'noninteractive', SYSTEMD_OFFLINE: '1' }, quiet: true };
     try {
       await run('apt-get', ['update', '-q'], settings, 'read the package lists');
       await run('apt-get', install, settings, `install ${packages.join(', ')}`);
