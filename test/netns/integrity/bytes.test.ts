@@ -1,12 +1,11 @@
 /** Every byte, every FIN and every reset crosses both ztunnels and the waypoint as what it was (design rules 5 and 6). */
 import { createServer, request } from 'node:http';
-import type { Socket } from 'node:net';
 import t, { type Test } from 'tap';
 import { legacyPreset, modernPreset } from '../../../src/config/preset.ts';
 import { within } from '../../support/eventually.ts';
 import { insideLab } from '../lab/inside.ts';
 import { body, expectedDigest, readAll, received, type Seen, send } from './streams.ts';
-import { httpPort, type ServiceName, startWorld, tcpPort, type World } from './world.ts';
+import { httpPort, pair, type ServiceName, startWorld, type World } from './world.ts';
 
 const large = 64 << 20;
 /** More than all buffers on the way can hold. */
@@ -195,18 +194,6 @@ async function exchange(
     if (upload === undefined) sent.end();
     else body(upload.size, upload.seed).pipe(sent);
   });
-}
-
-/** A connection from pod `client`, and the socket its server got. */
-async function pair(t: Test, world: World, service: ServiceName): Promise<{ client: Socket; server: Socket }> {
-  const accepted = Promise.withResolvers<Socket>();
-  const listening = await world.listen(service, tcpPort, (socket) => accepted.resolve(socket));
-  const client = await world.connect(service);
-  t.teardown(() => client.destroy());
-  const server = await within('the connection to the server', accepted.promise);
-  t.teardown(() => server.destroy());
-  listening.stop();
-  return { client, server };
 }
 
 function whole(bytes: number, seed: number): Seen {

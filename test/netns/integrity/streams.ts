@@ -56,6 +56,7 @@ export async function readAll(stream: Readable | Duplex): Promise<Seen> {
     });
     stream.once('close', () => resolve());
   });
+  stream.resume();
   await ended;
   return { bytes, digest: hash.digest('hex'), how };
 }

@@ -5,11 +5,12 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import type { Server, Socket } from 'node:net';
 import path from 'node:path';
+import type { Test } from 'tap';
 import { type LabMesh, startLabMesh } from '../../../src/app/lab-mesh.ts';
 import { silentLogger } from '../../../src/base/logger.ts';
 import type { Preset } from '../../../src/config/preset.ts';
 import { connectFrom, listenIn } from '../../../src/lab/sockets.ts';
-import { eventually } from '../../support/eventually.ts';
+import { eventually, within } from '../../support/eventually.ts';
 import { readAll } from './streams.ts';
 
 /** Both services have it; for `shop` it is declared TCP, so that the waypoint carries bytes. */
@@ -87,6 +88,18 @@ async function untilServed(world: World, service: ServiceName): Promise<void> {
 function closeServer(server: Server, open: ReadonlySet<Socket>): Promise<void> {
   for (const socket of open) socket.destroy();
   return new Promise((resolve) => server.close(() => resolve()));
+}
+
+/** A connection from pod `client`, and the socket its server got. */
+export async function pair(t: Test, world: World, service: ServiceName): Promise<{ client: Socket; server: Socket }> {
+  const accepted = Promise.withResolvers<Socket>();
+  const listening = await world.listen(service, tcpPort, (socket) => accepted.resolve(socket));
+  const client = await world.connect(service);
+  t.teardown(() => client.destroy());
+  const server = await within('the connection to the server', accepted.promise);
+  t.teardown(() => server.destroy());
+  listening.stop();
+  return { client, server };
 }
 
 interface PodText {
