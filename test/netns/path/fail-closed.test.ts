@@ -109,7 +109,7 @@ if (await insideLab()) {
     await mesh.stop(productpageWaypoint, 'SIGKILL');
     const mark = mesh.access.mark('ztunnel-node-a');
     using wire = startCapture(lab.namespace('node-a'), { interface: 'eth0', filter: isOpening });
-    t.match(await lab.request('sleep', get(productpageUrl)), { kind: 'failed', phase: 'answer' });
+    t.match(await lab.request('sleep', get(productpageUrl)), { kind: 'failed', end: 'reset' });
     const line = await mesh.waitForAccess('ztunnel-node-a', field('dst.hbone_addr', `${vip.productpage}:9080`), mark);
     t.match(line.fields, { error: /\S/, 'dst.addr': `${ip.waypoint}:15006` });
     t.same(wire.packets, [], 'nothing left the node');

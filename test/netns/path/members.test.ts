@@ -65,6 +65,22 @@ if (await insideLab()) {
     t.match(await askHttp(mesh, 'sleep', get(detailsUrl)), { headers: { 'x-app-pod': 'details' } });
   });
 
+  t.test('a running pod is let go and captured again without being touched', async (t) => {
+    const details = lab.pod('details');
+    const starts = () => mesh.output.of('details').filter((line) => line.startsWith('listening on ')).length;
+    await lab.redirection.removePod(details);
+    t.same(await membershipOf(lab, details.ip), { inSet: false, routed: false });
+    const mark = mesh.access.mark('ztunnel-node-b');
+    const plain = await askHttp(mesh, 'control', get(`http://${ip.details}:9080/health`));
+    t.match(plain, { status: 200, headers: { 'x-app-peer': /^10\.244\.1\.10:/ } });
+    t.same(mesh.access.since('ztunnel-node-b', mark), [], 'past ztunnel');
+    await lab.redirection.addPod(details);
+    t.same(await membershipOf(lab, details.ip), { inSet: true, routed: true });
+    t.match(await askHttp(mesh, 'sleep', get(detailsUrl)), { status: 200 });
+    await mesh.waitForAccess('ztunnel-node-b', field('dst.workload', 'details'), mark);
+    t.equal(starts(), 1, 'the same program all the while');
+  });
+
   t.test('a waypoint is not captured: what it sends does not meet ztunnel again', async (t) => {
     for (const place of mesh.plan.waypoints) {
       t.same(await membershipOf(lab, lab.pod(place.pod).ip), { inSet: false, routed: false }, place.pod);

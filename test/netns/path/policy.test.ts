@@ -152,7 +152,7 @@ if (await insideLab()) {
     t.equal(await within('the end of the denied connection', reset, 15_000), 'ECONNRESET');
     const stopped = await mesh.waitForAccess('ztunnel-node-b', field('src.identity', spiffe('notsleep')), mark);
     t.match(stopped.fields, { error: /policy/, 'dst.workload': 'details' });
-    t.match(await lab.request('notsleep', get(detailsUrl)), { kind: 'failed', phase: 'answer', end: 'reset' });
+    t.match(await lab.request('notsleep', get(detailsUrl)), { kind: 'failed', end: 'reset' });
     const line = await mesh.waitForAccess('ztunnel-node-b', field('error', /no-notsleep/), mark);
     t.match(line.fields, { 'src.identity': spiffe('notsleep'), direction: 'inbound' });
     t.match(await exchange(kept, 'GET', '/details/0'), /^HTTP\/1\.1 200 /);
