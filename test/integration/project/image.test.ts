@@ -129,11 +129,12 @@ function build(t: Test, instructions: readonly Instruction[], scratch: string): 
 
 function runCommand(t: Test, command: string, cwd: string): void {
   if (command.startsWith('apt-get ') || / \//.test(command)) return;
-  const env = { PATH: `${path.dirname(process.execPath)}:${process.env.PATH}`, HOME: cwd };
+  // By `env`, for tap hands its hooks to every child by NODE_OPTIONS, and the compiler does not start with them.
+  const env = ['-i', `PATH=${path.dirname(process.execPath)}:${process.env.PATH}`, `HOME=${cwd}`];
   // Hard links: fast, and what is removed here stays where it came from.
   const install = `cp -al ${root}/node_modules . 2>/dev/null || cp -a ${root}/node_modules .; rm -f node_modules/.package-lock.json`;
   const line = command.startsWith('npm ci') ? install : command;
-  const { status, stdout, stderr } = spawnSync('sh', ['-c', line], { cwd, env, encoding: 'utf8' });
+  const { status, stdout, stderr } = spawnSync('env', [...env, 'sh', '-c', line], { cwd, encoding: 'utf8' });
   t.equal(status, 0, status === 0 ? command : `${command}\n${stdout}${stderr}`);
 }
 
