@@ -9,6 +9,7 @@ import { errorText } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import type { SpiffeId } from '../base/spiffe.ts';
 import type { SecretStore } from '../identity/secret.ts';
+import { resetSocket } from '../net/reset-socket.ts';
 import { listen, listeningAddress } from '../net/socket-factory.ts';
 import type { ListenSpec } from '../net/socket-spec.ts';
 import { acceptCaptured, type Openers } from './capture.ts';
@@ -80,7 +81,7 @@ class NodeRelay implements Relay {
     return this.#running(server, {
       drain: () => {},
       destroy: () => {
-        for (const socket of own) socket.resetAndDestroy();
+        for (const socket of own) resetSocket(socket);
       },
     });
   }

@@ -9,6 +9,7 @@ import type { Duplex } from 'node:stream';
 import { TLSSocket } from 'node:tls';
 import { AmbitError, type ErrorOrigin } from '../base/errors.ts';
 import type { ByteEnd, ByteEndHandler } from './byte-end.ts';
+import { resetSocket } from './reset-socket.ts';
 
 export class DuplexEnd implements ByteEnd {
   readonly #duplex: Duplex;
@@ -62,7 +63,7 @@ export class DuplexEnd implements ByteEnd {
     this.#handler = undefined;
     this.#over = true;
     // Only plain TCP can be reset; a TLS socket cut without close_notify is known to be cut.
-    if (this.#duplex instanceof Socket && !(this.#duplex instanceof TLSSocket)) this.#duplex.resetAndDestroy();
+    if (this.#duplex instanceof Socket && !(this.#duplex instanceof TLSSocket)) resetSocket(this.#duplex);
     else this.#duplex.destroy(new AmbitError('reset by the other side', { code: 'NET_RESET', origin: this.#origin }));
   }
 
