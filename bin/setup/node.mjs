@@ -12,6 +12,7 @@ const installedVersion = '26.10.0';
 
 /** The path of a Node that is new enough; installs one when there is none. */
 export async function findNode(root) {
+  if (process.platform !== 'linux') throw new SetupError(`Ambit runs on Linux, this is ${process.platform}`);
   const { engines } = JSON.parse(fs.readFileSync(path.join(root, 'package.json'), 'utf8'));
   const oldest = engines.node.replace('>=', '');
   const given = process.env.AMBIT_NODE;
@@ -21,7 +22,7 @@ export async function findNode(root) {
     throw new SetupError(`AMBIT_NODE=${given} is ${node?.version ?? 'no Node that runs'}; needs Node >= ${oldest}`);
   }
   if (isAsNewAs(process.version, oldest)) return process.execPath;
-  if (process.platform !== 'linux' || !['x64', 'arm64'].includes(process.arch)) {
+  if (!['x64', 'arm64'].includes(process.arch)) {
     const remedy = 'install it, or name one: AMBIT_NODE=/path/to/node';
     throw new SetupError(`needs Node >= ${oldest} (this is ${process.version}); ${remedy}`);
   }
