@@ -79,7 +79,8 @@ async function runTap(tier: string, files: readonly string[]): Promise<void> {
     'run',
     `--jobs=${jobs}`,
     `--node-arg=--import=${path.join(root, 'test/end-with-parent.mjs')}`,
-    '--reporter=terse',
+    // On a terminal what goes on, elsewhere only what failed.
+    `--reporter=${process.stdout.isTTY === true ? 'terse' : 'min'}`,
     `--output-file=${output}`,
     ...files,
   ]);
