@@ -360,6 +360,8 @@ if (await insideLab()) {
       t.match(outcome, { kind: 'answered', status: 404, protocol: 'TLSv1.3' }, authority);
     }
     t.same(sent.packets, []);
+    const other = await attemptConnect(mesh, { ...common, authority: '10.96.179.71:9080', method: 'GET' });
+    t.match(other, { kind: 'answered', status: 400 }, 'and takes nothing but CONNECT');
     const known = await attemptConnect(mesh, { ...common, authority: '10.96.179.71:9080' });
     t.match(known, { status: 200, server: `URI:${spiffe('bookinfo-productpage')}` });
   });
@@ -408,10 +410,18 @@ if (await insideLab()) {
     ] as const) {
       const good = await issue(ca, spiffe('bookinfo-productpage'));
       const target = { place: 'control', host, port, authority };
-      t.match(await attemptConnect(mesh, { ...target, certificate: good }), { status: 200 }, `good at ${host}:${port}`);
+      const first = await attemptConnect(mesh, { ...target, certificate: good });
+      t.match(first, { status: 200 }, `a good one at ${host}:${port}`);
+      // What a good connection was given must not carry a later one past the check of its certificate.
+      const session = first.kind === 'answered' ? first.session : undefined;
+      const again = await attemptConnect(mesh, { ...target, certificate: good, session });
+      t.match(again, { status: 200, resumed: false }, 'every handshake is a full one');
       for (const [what, certificate] of Object.entries(wrong)) {
-        for (const which of ['first', 'second']) {
-          const outcome = await attemptConnect(mesh, { ...target, certificate });
+        for (const [which, attempt] of [
+          ['first', target],
+          ['second', { ...target, session }],
+        ] as const) {
+          const outcome = await attemptConnect(mesh, { ...attempt, certificate });
           t.same(outcome, { kind: 'closed' }, `${what}, ${which} connection to ${host}:${port}`);
         }
       }

@@ -4,6 +4,7 @@
  */
 import t from 'tap';
 import { startCapture } from '../../../src/lab/capture.ts';
+import { listenIn } from '../../../src/lab/sockets.ts';
 import { eventually } from '../../support/eventually.ts';
 import { insideLab } from '../lab/inside.ts';
 import {
@@ -170,15 +171,13 @@ if (await insideLab()) {
     t.match(await lab.request('sleep', own), { end: 'reset' });
     const refused = await mesh.waitForAccess('ztunnel-node-a', field('error', /port is the listener itself/), mark);
     t.match(refused.fields, { hop: 'blackhole outbound' });
-    const unknown = await lab.request('sleep', {
-      kind: 'tcp',
-      host: ip.control,
-      port: 15012,
-      send: 'x',
-      timeoutMs: 1500,
+    const { server } = await listenIn(lab.namespace('control'), { port: 7070 }, (socket) => {
+      socket.end(socket.remoteAddress ?? '');
     });
-    t.match(unknown, { kind: 'tcp', remote: `${ip.control}:15012` });
-    const line = await mesh.waitForAccess('ztunnel-node-a', field('dst.addr', `${ip.control}:15012`), mark);
+    t.teardown(() => server.close());
+    const unknown = { kind: 'tcp', host: ip.control, port: 7070 } as const;
+    t.match(await lab.request('sleep', unknown), { end: 'fin', body: ip.sleep, remote: `${ip.control}:7070` });
+    const line = await mesh.waitForAccess('ztunnel-node-a', field('dst.addr', `${ip.control}:7070`), mark);
     t.match(line.fields, { hop: 'passthrough' });
   });
 

@@ -55,16 +55,30 @@ export interface ConnectAttempt {
   /** Undefined: the client shows none. */
   readonly certificate: PeerCertificate | undefined;
   readonly headers?: Readonly<Record<string, string>>;
+  /** CONNECT unless told. */
+  readonly method?: string;
+  /** Of an earlier connection, to be resumed. */
+  readonly session?: Buffer | undefined;
 }
 
 export type ConnectOutcome =
-  | { readonly kind: 'answered'; readonly status: number; readonly server: string; readonly protocol: string | null }
+  | {
+      readonly kind: 'answered';
+      readonly status: number;
+      /** Subject alternative name of the server's certificate. */
+      readonly server: string;
+      readonly protocol: string | null;
+      /** What a later connection may try to go on with instead of a handshake in full; undefined: nothing was given. */
+      readonly session: Buffer | undefined;
+      /** This one did without a handshake in full. */
+      readonly resumed: boolean;
+    }
   /** The connection ended without an answer. */
   | { readonly kind: 'closed' };
 
 /** One CONNECT on a connection of its own, ended after the answer. */
 export async function attemptConnect(mesh: LabMesh, attempt: ConnectAttempt): Promise<ConnectOutcome> {
-  const { place, host, port, authority, certificate } = attempt;
+  const { place, host, port, certificate } = attempt;
   const raw = await connectFrom(mesh.lab.namespace(place), { host, port });
   // TLS has no half-closed connection: a server that says no by FIN alone must be heard.
   raw.allowHalfOpen = false;
@@ -77,23 +91,25 @@ export async function attemptConnect(mesh: LabMesh, attempt: ConnectAttempt): Pr
     // Workloads are named by URI and never by host.
     checkServerIdentity: () => undefined,
     ...(certificate === undefined ? {} : certificate),
+    ...(attempt.session === undefined ? {} : { session: attempt.session }),
   });
   const session = connectHttp2(`https://${host}`, { createConnection: () => socket });
   try {
-    return await outcomeOf(session, socket, authority, attempt.headers ?? {});
+    return await outcomeOf(session, socket, attempt);
   } finally {
     session.destroy();
     raw.destroy();
   }
 }
 
-function outcomeOf(
-  session: ClientHttp2Session,
-  socket: TLSSocket,
-  authority: string,
-  headers: Readonly<Record<string, string>>,
-): Promise<ConnectOutcome> {
+function outcomeOf(session: ClientHttp2Session, socket: TLSSocket, attempt: ConnectAttempt): Promise<ConnectOutcome> {
+  const { authority, method = 'CONNECT', headers = {} } = attempt;
+  const path = method === 'CONNECT' ? {} : { ':scheme': 'https', ':path': '/' };
   return new Promise((resolve, reject) => {
+    let given: Buffer | undefined;
+    socket.on('session', (session) => {
+      given = session;
+    });
     const timer = setTimeout(() => reject(new Error('neither answer nor end within 10 s')), 10_000);
     const settle = (outcome: ConnectOutcome) => {
       clearTimeout(timer);
@@ -101,12 +117,14 @@ function outcomeOf(
     };
     session.on('error', () => settle({ kind: 'closed' }));
     session.on('close', () => settle({ kind: 'closed' }));
-    const stream = session.request({ ':method': 'CONNECT', ':authority': authority, ...headers });
+    const stream = session.request({ ':method': method, ':authority': authority, ...path, ...headers });
     stream.on('error', () => settle({ kind: 'closed' }));
     stream.on('close', () => settle({ kind: 'closed' }));
     stream.on('response', (response) => {
       const server = socket.getPeerX509Certificate()?.subjectAltName ?? '';
-      settle({ kind: 'answered', status: Number(response[':status']), server, protocol: socket.getProtocol() });
+      const status = Number(response[':status']);
+      const resumed = socket.isSessionReused();
+      settle({ kind: 'answered', status, server, protocol: socket.getProtocol(), session: given, resumed });
     });
   });
 }
