@@ -56,7 +56,8 @@ export class TunnelEnd implements ByteEnd {
   }
 
   write(chunk: Uint8Array): boolean {
-    return this.#stream.writable ? this.#stream.write(chunk) : true;
+    // Node's core tells of an empty write while nghttp2 is sending; a stream destroyed by that aborts the process.
+    return this.#stream.writable && chunk.length > 0 ? this.#stream.write(chunk) : true;
   }
 
   end(finished?: () => void): void {

@@ -64,7 +64,9 @@ export class Http2Exchange implements Exchange {
   }
 
   write(chunk: Uint8Array): boolean {
-    return this.#stream.destroyed || this.#stream.writableEnded ? true : this.#stream.write(chunk);
+    // An empty write may abort the process: see TunnelEnd.
+    const idle = chunk.length === 0 || this.#stream.destroyed || this.#stream.writableEnded;
+    return idle ? true : this.#stream.write(chunk);
   }
 
   onDrain(listener: () => void): void {
