@@ -41,6 +41,8 @@ export interface World {
   /** A connection from pod `client` to a service. The caller destroys it. */
   connect(service: ServiceName, port?: number, from?: string): Promise<Socket>;
   listen(pod: string, port: number, onConnection: (socket: Socket) => void): Promise<Listening>;
+  /** Resolves once the service is reached: a proxy is ready before its pods' certificates are there. */
+  served(service: ServiceName): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -67,13 +69,13 @@ export async function startWorld({ preset, directory, environment }: WorldOption
       });
       return { stop: () => void server.close(), close: () => closeServer(server, open) };
     },
+    served: (service) => untilServed(world, service),
     close: () => mesh.close(),
   };
-  for (const service of ['plain', 'shop'] as const) await untilServed(world, service);
+  for (const service of ['plain', 'shop'] as const) await world.served(service);
   return world;
 }
 
-/** Until the certificates that the service's path needs are there: a proxy is ready before they are. */
 async function untilServed(world: World, service: ServiceName): Promise<void> {
   const listening = await world.listen(service, tcpPort, (socket) => socket.end('served'));
   await eventually(`${service} is served`, async () => {
@@ -108,14 +110,16 @@ interface PodText {
   readonly node: string;
   readonly serviceAccount?: string;
   readonly labels: Readonly<Record<string, string>>;
+  readonly ready?: boolean;
 }
 
-export function podText({ name, ip, node, serviceAccount = name, labels }: PodText): string {
+export function podText({ name, ip, node, serviceAccount = name, labels, ready = true }: PodText): string {
+  const conditions = [{ type: 'Ready', status: ready ? 'True' : 'False' }];
   return `apiVersion: v1
 kind: Pod
 metadata: {name: ${name}, namespace: default, labels: ${JSON.stringify(labels)}}
 spec: {serviceAccountName: ${serviceAccount}, nodeName: ${node}}
-status: {phase: Running, podIP: ${ip}}
+status: {phase: Running, podIP: ${ip}, conditions: ${JSON.stringify(conditions)}}
 `;
 }
 
