@@ -10,8 +10,11 @@ export interface StageNames {
   serviceEntry(port: number, host: string): { readonly cluster: string; readonly listener: string };
   /** Cluster over which a service's pods are balanced. */
   serviceCluster(port: number, host: string, protocol: 'http' | 'tcp'): string;
-  /** Where a pod's own policies apply; undefined: there is no such stage. */
-  pod(port: number, ip: string): { readonly listener: string; readonly cluster: string } | undefined;
+  /** Where a pod's own policies apply, `entry` leading there from CONNECT; undefined: there is no such stage. */
+  pod(
+    port: number,
+    ip: string,
+  ): { readonly entry: string; readonly listener: string; readonly cluster: string } | undefined;
   readonly originate: string;
   /** Cluster of a destination that this waypoint does not own. */
   foreignCluster(port: number, host: string): string;
@@ -24,7 +27,11 @@ const article: StageNames = {
     listener: `inbound-vip|${port}||${host}`,
   }),
   serviceCluster: (port, host, protocol) => `inbound-vip|${port}|${protocol}|${host}`,
-  pod: (port, ip) => ({ listener: `inbound-pod|${port}||${ip}`, cluster: `inbound-pod|${port}||${ip}` }),
+  pod: (port, ip) => ({
+    entry: `inbound-pod|${port}|internal|${ip}`,
+    listener: `inbound-pod|${port}||${ip}`,
+    cluster: `inbound-pod|${port}||${ip}`,
+  }),
   originate: 'inbound_CONNECT_originate',
   foreignCluster: (port, host) => `outbound|${port}||${host}`,
 };

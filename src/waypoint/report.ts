@@ -171,7 +171,8 @@ function connectCluster(services: WaypointServices, tunnel: Tunnel): string {
   const { names } = services;
   if (destination.kind === 'service')
     return names.serviceEntry(destination.address.port, destination.service.hostname).cluster;
-  return `inbound-pod|${destination.address.port}|internal|${destination.address.ip}`;
+  const { ip, port } = destination.address;
+  return names.pod(port, ip)?.entry ?? names.serviceEntry(port, ip).cluster;
 }
 
 function workloadLabels(workload: Workload | undefined, principal: SpiffeId | undefined): WorkloadLabels {

@@ -182,8 +182,10 @@ class Tree {
     for (const ip of workload.addresses) {
       for (const port of ports) {
         const authority = formatSocketAddress({ ip, port });
-        const to = this.#services.names.pod(port, ip)?.listener ?? 'direct-http | direct-tcp';
-        this.connectRoutes.push({ name: authority, match: `CONNECT ${authority}`, to: `listener ${to}` });
+        const pod = this.#services.names.pod(port, ip);
+        if (pod !== undefined) this.#internalCluster(pod.entry, pod.listener);
+        const to = pod === undefined ? 'listener direct-http | direct-tcp' : `cluster ${pod.entry}`;
+        this.connectRoutes.push({ name: authority, match: `CONNECT ${authority}`, to });
       }
     }
   }

@@ -97,7 +97,11 @@ t.test('stages carry the names of their world', async (t) => {
   t.equal(article.terminate, 'inbound_CONNECT_terminate');
   t.same(article.serviceEntry(9080, 'h'), { cluster: 'inbound-vip|9080|internal|h', listener: 'inbound-vip|9080||h' });
   t.equal(article.serviceCluster(9080, 'h', 'http'), 'inbound-vip|9080|http|h');
-  t.same(article.pod(9080, 'ip'), { listener: 'inbound-pod|9080||ip', cluster: 'inbound-pod|9080||ip' });
+  t.same(article.pod(9080, 'ip'), {
+    entry: 'inbound-pod|9080|internal|ip',
+    listener: 'inbound-pod|9080||ip',
+    cluster: 'inbound-pod|9080||ip',
+  });
   t.equal(article.originate, 'inbound_CONNECT_originate');
   const today = stageNames(modernPreset);
   t.same(
