@@ -3,13 +3,13 @@
  * Names, addresses and ports here are the article's own, written out, so that nothing is compared with itself.
  */
 import t from 'tap';
-import { articleHops, packetText, watchHops } from '../../../src/app/demo/hops.ts';
 import { startCapture } from '../../../src/lab/capture.ts';
 import { mustRun } from '../../../src/lab/command.ts';
 import { inNamespace } from '../../../src/lab/namespace.ts';
 import type { HttpAnswer } from '../../../src/lab/request.ts';
 import { listenIn } from '../../../src/lab/sockets.ts';
 import { insideLab } from '../lab/inside.ts';
+import { assertHops, type Hop } from './hops.ts';
 import { attemptConnect, foreignAuthority, issue, meshAuthority, recordConnect } from './mesh-peer.ts';
 import {
   askHttp,
@@ -39,23 +39,48 @@ if (await insideLab()) {
   const { lab } = mesh;
 
   t.test('a request crosses the five connections of the article, each with the article’s addresses', async (t) => {
-    const specs = articleHops({
-      client: { pod: 'sleep', ip: '10.244.1.4', node: 'node-a' },
-      vip: '10.96.179.71',
-      servicePort: 9080,
-      waypoint: { pod: productpageWaypoint, ip: '10.244.1.8' },
-      server: { pod: 'productpage', ip: '10.244.2.5', node: 'node-b' },
-    });
+    const hops: readonly Hop[] = [
+      {
+        title: 'sleep calls the service',
+        place: 'sleep',
+        device: 'eth0',
+        source: '10.244.1.4',
+        destination: '10.96.179.71:9080',
+      },
+      {
+        title: 'the node hands it to ztunnel, destination kept',
+        place: 'ztunnel-node-a',
+        device: 'pistioout',
+        source: '10.244.1.4',
+        destination: '10.96.179.71:9080',
+      },
+      {
+        title: 'ztunnel reaches the waypoint as the client',
+        place: productpageWaypoint,
+        device: 'eth0',
+        source: '10.244.1.4',
+        destination: '10.244.1.8:15006',
+      },
+      {
+        title: 'the waypoint reaches the pod’s ztunnel',
+        place: 'ztunnel-node-b',
+        device: 'pistioin',
+        source: '10.244.1.8',
+        destination: '10.244.2.5:15008',
+      },
+      {
+        title: 'ztunnel hands it to the application as its peer',
+        place: 'productpage',
+        device: 'eth0',
+        source: '10.244.1.8',
+        destination: '10.244.2.5:9080',
+      },
+    ];
     using wire = startCapture(lab.namespace('node-a'), { interface: 'eth0' });
     let answer: HttpAnswer | undefined;
-    const hops = await watchHops(mesh, specs, async () => {
+    await assertHops(t, mesh, hops, async () => {
       answer = await askHttp(mesh, 'sleep', get(productpageUrl, { 'x-secret': 'in-the-clear' }));
     });
-    for (const { spec, packet, instead } of hops) {
-      t.ok(packet, `${spec.title}: ${spec.source} → ${spec.destination}:${spec.port}`, {
-        instead: instead.map(packetText),
-      });
-    }
     t.match(answer, { status: 200, end: 'fin', remote: '10.96.179.71:9080' }, 'the client spoke with the service');
     t.match(answer, { headers: { 'x-app-pod': 'productpage', 'x-app-peer': /^10\.244\.1\.8:/ } });
     t.match(answer, { body: /<u>reviews-v[12]<\/u>/ }, 'and the page has what details and reviews said');
@@ -173,7 +198,7 @@ if (await insideLab()) {
           match: 'CONNECT 10.96.179.71:9080',
           to: 'cluster inbound-vip|9080|internal|productpage.default.svc.cluster.local',
         },
-        { match: 'CONNECT 10.244.2.5:9080' },
+        { match: 'CONNECT 10.244.2.5:9080', to: 'cluster inbound-pod|9080|internal|10.244.2.5' },
       ],
     });
   });
@@ -195,6 +220,7 @@ if (await insideLab()) {
     t.match(listeners[3], { routes: [{ to: 'cluster inbound_CONNECT_originate' }] });
     const clusters = await view<readonly Named[]>(mesh, productpageWaypoint, 'view=clusters');
     t.same(clusters.map(({ name }) => name).sort(), [
+      'inbound-pod|9080|internal|10.244.2.5',
       'inbound-pod|9080||10.244.2.5',
       `inbound-vip|9080|http|${host}`,
       `inbound-vip|9080|internal|${host}`,
@@ -205,6 +231,10 @@ if (await insideLab()) {
       { cluster: `inbound-vip|9080|internal|${host}`, endpoints: [{ address: `envoy://inbound-vip|9080||${host}` }] },
       { cluster: 'inbound-pod|9080||10.244.2.5', endpoints: [{ address: 'envoy://inbound_CONNECT_originate' }] },
       { cluster: `inbound-vip|9080|http|${host}` },
+      {
+        cluster: 'inbound-pod|9080|internal|10.244.2.5',
+        endpoints: [{ address: 'envoy://inbound-pod|9080||10.244.2.5' }],
+      },
       { cluster: 'inbound_CONNECT_originate', endpoints: [{ address: '10.244.2.5:15008' }] },
     ]);
   });
