@@ -2,6 +2,11 @@
 import { parseArgs } from 'node:util';
 import { type Preset, presetByName } from '../../config/preset.ts';
 
+/** What `--break` can end: `waypoint` is productpage's. */
+export const breakable = ['ztunnel-node-a', 'ztunnel-node-b', 'waypoint', 'reviews-waypoint', 'control'] as const;
+
+export type Breakable = (typeof breakable)[number];
+
 export interface DemoArguments {
   readonly preset: Preset;
   readonly keep: boolean;
@@ -9,7 +14,7 @@ export interface DemoArguments {
   readonly loopback: boolean;
   readonly verbose: boolean;
   /** A program that is ended on purpose once the mesh stands, to see the demo notice. */
-  readonly breaks: string | undefined;
+  readonly breaks: Breakable | undefined;
 }
 
 export type DemoCommand =
@@ -20,53 +25,65 @@ export type DemoCommand =
 export const demoHelp = `Usage: npm run demo -- [OPTION ...]
 
 Builds the article's mesh in network namespaces of its own, sends real requests through it, and checks every hop.
-Needs neither root nor Kubernetes; touches nothing outside its namespaces. Exit code 0: every check held.
+Needs neither root nor Kubernetes; touches nothing outside its namespaces.
 
   --preset legacy|modern  the article's path (default), or today's: in-pod redirection and waypoints on 15008
+  --view                  also print listeners, chains, clusters and endpoints of the running proxies (figures 3 to 7)
   --keep                  stay up afterwards, with commands to look around
-  --view                  print listeners, chains, clusters and endpoints of the running proxies (figures 3 to 7)
+  --break PROGRAM         end a program once the mesh stands and see which checks fail:
+                          ${breakable.join(', ')}
   --loopback              no namespaces: show the tunnels by explicit proxying on loopback
-  --break PROGRAM         end a program once the mesh stands (ztunnel-node-a, ztunnel-node-b, waypoint): the demo must fail
   --verbose               print the programs' log lines
   --help                  this text
+
+Exit codes: 0 every check held, 1 one did not or the mesh could not be built, 2 bad arguments.
 `;
 
+const flags = ['keep', 'view', 'loopback', 'verbose', 'help'] as const;
+const withValue = ['preset', 'break'] as const;
+
 export function parseDemoArguments(argv: readonly string[]): DemoCommand {
-  const problems: string[] = [];
   const { values, tokens } = parseArgs({
     args: [...argv],
     strict: false,
     tokens: true,
     options: {
-      preset: { type: 'string', default: 'legacy' },
-      break: { type: 'string' },
-      keep: { type: 'boolean' },
-      view: { type: 'boolean' },
-      loopback: { type: 'boolean' },
-      verbose: { type: 'boolean' },
+      ...Object.fromEntries(flags.map((name) => [name, { type: 'boolean' as const }])),
+      ...Object.fromEntries(withValue.map((name) => [name, { type: 'string' as const }])),
       help: { type: 'boolean', short: 'h' },
     },
   });
-  const known = new Set(['preset', 'break', 'keep', 'view', 'loopback', 'verbose', 'help']);
-  for (const token of tokens) {
-    if (token.kind === 'option' && !known.has(token.name)) problems.push(`${token.rawName}: no such option`);
-    if (token.kind === 'positional') problems.push(`${token.value}: takes no words, only options`);
-  }
   if (values.help === true) return { kind: 'help' };
-  const preset = presetByName(String(values.preset));
-  if (preset === undefined) problems.push(`--preset ${String(values.preset)}: say legacy or modern`);
-  if (values.break !== undefined && typeof values.break !== 'string') problems.push('--break needs a program');
-  if (values.loopback === true && preset?.capture === 'inpod') problems.push('--loopback shows the legacy preset only');
+  const problems = tokens.flatMap((token) => {
+    if (token.kind === 'positional') return [`${token.value}: no such word; options begin with --`];
+    if (token.kind !== 'option') return [];
+    if (flags.some((name) => name === token.name)) {
+      return token.value === undefined ? [] : [`${token.rawName} takes no value`];
+    }
+    return withValue.some((name) => name === token.name) ? [] : [`${token.rawName}: no such option`];
+  });
+  const preset = presetByName(typeof values.preset === 'string' ? values.preset : 'legacy');
+  if (preset === undefined || values.preset === true) problems.push('--preset: say legacy or modern');
+  const breaks = breakable.find((name) => name === values.break);
+  if (values.break !== undefined && breaks === undefined) problems.push(`--break: say one of ${breakable.join(', ')}`);
+  const { loopback = false } = values;
+  if (loopback) {
+    if (preset?.capture === 'inpod') problems.push('--loopback shows the legacy preset only');
+    for (const name of ['keep', 'view', 'break'] as const) {
+      if (values[name] !== undefined) problems.push(`--loopback does not go with --${name}`);
+    }
+  }
   if (preset === undefined || problems.length > 0) return { kind: 'problems', problems };
+  const given = (name: (typeof flags)[number]) => values[name] === true;
   return {
     kind: 'run',
     arguments: {
       preset,
-      keep: values.keep === true,
-      view: values.view === true,
-      loopback: values.loopback === true,
-      verbose: values.verbose === true,
-      breaks: typeof values.break === 'string' ? values.break : undefined,
+      breaks,
+      keep: given('keep'),
+      view: given('view'),
+      loopback: given('loopback'),
+      verbose: given('verbose'),
     },
   };
 }

@@ -1,6 +1,6 @@
 /**
  * What the demo says and how: headings, lines, checks with their verdict, progress while something takes its time.
- * Colours and the moving progress line only on a terminal; piped output is plain text, line by line.
+ * On a terminal, colours, a moving progress line and lines broken to its width; elsewhere plain text, a line a check.
  *
  * I1: a check is counted when it is printed, so what the user reads and what decides the exit code are the same.
  */
@@ -9,11 +9,17 @@ import { styleText } from 'node:util';
 export interface Output {
   write(text: string): unknown;
   readonly isTTY?: boolean | undefined;
+  /** Of a terminal, now. */
+  readonly columns?: number | undefined;
 }
 
 type Style = Parameters<typeof styleText>[0];
 
+/** What was seen stands in a column of its own where the names leave room. */
+const nameColumns = 44;
+
 export class DemoConsole {
+  /** Names of the checks that failed. */
   readonly failures: string[] = [];
   passed = 0;
   readonly #output: Output;
@@ -25,9 +31,9 @@ export class DemoConsole {
     this.#colours = output.isTTY === true && !environment.NO_COLOR && environment.TERM !== 'dumb';
   }
 
-  heading(text: string): void {
+  heading(text: string, note = ''): void {
     this.line('');
-    this.line(this.style('bold', text));
+    this.line(this.style('bold', text) + (note === '' ? '' : `  ${this.style('gray', note)}`));
   }
 
   line(text: string): void {
@@ -35,12 +41,21 @@ export class DemoConsole {
     this.#output.write(`${text}\n`);
   }
 
-  /** One thing that was to be true, with what was seen. */
-  check(name: string, ok: boolean, seen: string): void {
+  /** One thing that was to be true, with what was seen. `rail` goes before it, and before what does not fit the line. */
+  check(name: string, ok: boolean, seen: string, rail = ''): void {
     if (ok) this.passed++;
-    else this.failures.push(`${name}: ${seen}`);
+    else this.failures.push(name);
     const mark = ok ? this.style('green', '✓') : this.style('red', '✗');
-    this.line(`  ${mark} ${name}  ${this.style(ok ? 'gray' : 'red', seen)}`);
+    const shown = this.style(ok ? 'gray' : 'red', seen);
+    const start = `  ${rail}${mark} ${name}`;
+    // The rail is one column wide and a blank, however it is coloured.
+    const railColumns = rail === '' ? 0 : 2;
+    const wide = 4 + railColumns + Math.max(name.length, nameColumns) + 2 + seen.length;
+    if (wide <= this.#columns) this.line(`${start}${' '.repeat(Math.max(0, nameColumns - name.length))}  ${shown}`);
+    else {
+      this.line(start);
+      this.line(`  ${rail}    ${shown}`);
+    }
   }
 
   /** What is going on now. On a terminal it gives way to the next line. */
@@ -50,12 +65,17 @@ export class DemoConsole {
       return;
     }
     this.#clearProgress();
-    this.#progress = `… ${text}`;
+    // A line that wraps could not be taken back.
+    this.#progress = `… ${text}`.slice(0, Math.max(1, this.#columns - 1));
     this.#output.write(this.style('gray', this.#progress));
   }
 
   style(style: Style, text: string): string {
     return this.#colours ? styleText(style, text, { validateStream: false }) : text;
+  }
+
+  get #columns(): number {
+    return this.#output.isTTY === true ? (this.#output.columns ?? 80) : Number.POSITIVE_INFINITY;
   }
 
   #clearProgress(): void {

@@ -4,9 +4,9 @@
  * tunnels, identities, routing and policy; what is not is redirection and the sending ztunnel.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
-import { tmpdir } from 'node:os';
+import { constants, tmpdir } from 'node:os';
 import path from 'node:path';
 import process from 'node:process';
 import { createInterface } from 'node:readline';
@@ -49,12 +49,11 @@ interface Answer {
 export async function runLoopbackDemo(given: DemoArguments, say: DemoConsole): Promise<number> {
   const folder = mkdtempSync(path.join(tmpdir(), 'ambit-loopback-'));
   const programs = new Programs(folder, say, given.verbose);
-  const leave = () => {
-    programs.killAll();
-    rmSync(folder, { recursive: true, force: true });
-  };
-  process.on('exit', leave);
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => process.exit(130));
+  removeAtEnd(folder);
+  process.on('exit', () => programs.killAll());
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+    process.on(signal, () => process.exit(128 + constants.signals[signal]));
+  }
   try {
     say.heading('Ambit on loopback: the article’s tunnels, with nothing intercepted');
     copyExamples(path.join(folder, 'config'));
@@ -76,7 +75,7 @@ export async function runLoopbackDemo(given: DemoArguments, say: DemoConsole): P
   say.line(
     failures.length === 0
       ? say.style('green', `All ${passed} checks held.`)
-      : say.style('red', `${failures.length} checks failed.`),
+      : say.style('red', `${failures.length} of ${passed + failures.length} checks failed.`),
   );
   return failures.length === 0 ? 0 : 1;
 }
@@ -154,6 +153,14 @@ function exchange(stream: Duplex, method: string): Promise<Answer> {
     });
     sent.end();
   });
+}
+
+/** Keys are in the folder: it goes however this process ends, since a child waits for that at the end of a pipe. */
+function removeAtEnd(folder: string): void {
+  const script = 'read -r _; rm -rf -- "$1"';
+  const remover = spawn('sh', ['-c', script, 'sh', folder], { stdio: ['pipe', 'ignore', 'ignore'], detached: true });
+  for (const part of [remover, remover.stdin]) part?.on('error', () => {});
+  remover.unref();
 }
 
 /** The examples, with pods and services moved into 127/8. */

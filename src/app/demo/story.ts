@@ -2,211 +2,133 @@
  * The story the demo tells: the mesh, one request hop by hop, then the acceptance scenario of the 2022 announcement
  * (R43). Every line with a verdict compares what was captured, logged or answered with what the YAML asks for.
  */
-import { formatSocketAddress } from '../../base/address.ts';
-import { startCapture } from '../../lab/capture.ts';
-import type { HttpAnswer, LabAnswer, LabRequest } from '../../lab/request.ts';
+import { errorText } from '../../base/errors.ts';
+import type { HttpAnswer, LabAnswer } from '../../lab/request.ts';
+import { connectFrom } from '../../lab/sockets.ts';
 import { ztunnelName } from '../../lab/topology.ts';
-import type { AccessEntry } from '../lab-access.ts';
 import type { LabMesh } from '../lab-mesh.ts';
 import type { DemoConsole } from './console.ts';
-import { articleHops, inpodHops, packetText, type RequestPath, type SeenHop, watchHops } from './hops.ts';
+import { tellJourney } from './journey.ts';
+import {
+  client,
+  describeAnswer,
+  get,
+  isDenied,
+  patienceMs,
+  port,
+  server,
+  serviceVip,
+  statusOf,
+  stranger,
+} from './requests.ts';
 
-const client = 'sleep';
-const stranger = 'notsleep';
-const server = 'productpage';
-const port = 9080;
-/** In a header of the traced request: must not be seen on the wire between the nodes. */
-const secret = 'ambit-demo-in-the-clear';
+const controlPort = 15012;
+const splitRequests = 400;
 
 export async function tellStory(mesh: LabMesh, say: DemoConsole): Promise<void> {
-  tellTopology(mesh, say);
-  await tellHops(mesh, say);
+  await tellJourney(mesh, say);
   await tellPolicy(mesh, say);
   await tellRouting(mesh, say);
+  await tellPrograms(mesh, say);
 }
 
-function tellTopology({ plan }: LabMesh, say: DemoConsole): void {
-  say.heading('The mesh');
-  for (const node of plan.topology.nodes) {
-    say.line(`  ${node.name} ${node.ip}, ${ztunnelName(node)} ${node.ztunnelIp}`);
-    for (const pod of plan.topology.pods.filter((candidate) => candidate.node === node.name)) {
-      const note = plan.waypoints.some((place) => place.pod === pod.name)
-        ? 'waypoint'
-        : pod.captured
-          ? ''
-          : 'not captured';
-      say.line(`    ${pod.name.padEnd(38)} ${pod.ip.padEnd(13)} ${say.style('gray', note)}`);
+export function tellTopology({ plan }: LabMesh, say: DemoConsole, builtMs: number): void {
+  const { nodes, pods, services } = plan.topology;
+  const size = `${nodes.length} nodes, ${pods.length} pods, ${services.length} services`;
+  say.heading('The mesh', `${size}, up in ${(builtMs / 1000).toFixed(1)} s`);
+  const row = (name: string, ip: string, note = '') =>
+    say.line(`    ${name.padEnd(38)}${note === '' ? ip : `${ip.padEnd(16)}${say.style('gray', note)}`}`);
+  for (const node of nodes) {
+    say.line(`  ${say.style('bold', node.name)} ${node.ip}`);
+    row(ztunnelName(node), node.ztunnelIp, 'ztunnel');
+    for (const pod of pods.filter((candidate) => candidate.node === node.name)) {
+      const isWaypoint = plan.waypoints.some((place) => place.pod === pod.name);
+      const isControl = pod.name === plan.control.pod;
+      row(pod.name, pod.ip, isWaypoint ? 'waypoint' : isControl ? 'certificate authority, outside the mesh' : '');
     }
   }
-  const services = plan.topology.services.map((service) => `${service.name} ${service.vip}`);
-  say.line(`  services: ${services.join(', ')}`);
-}
-
-async function tellHops(mesh: LabMesh, say: DemoConsole): Promise<void> {
-  const path = requestPath(mesh);
-  say.heading(`One request: ${client} → http://${path.vip}:${port}/productpage, hop by hop`);
-  const [nodeA] = mesh.plan.topology.nodes;
-  if (nodeA === undefined) return;
-  const marks = new Map(mesh.proxies.map((name) => [name, mesh.access.mark(name)]));
-  using wire = startCapture(mesh.lab.namespace(nodeA.name), { interface: 'eth0' });
-  let answer: LabAnswer | undefined;
-  const hops = await watchHops(mesh, mesh.preset.capture === 'node' ? articleHops(path) : inpodHops(path), async () => {
-    answer = await mesh.lab.request(client, get(`http://${path.vip}:${port}/productpage`, { 'x-secret': secret }));
-  });
-  const seen = answer as LabAnswer | undefined;
-  const page = seen?.kind === 'http' ? seen.body : '';
-  const whole =
-    statusOf(seen) === 200 && /Reviews/i.test(page) && /Details/i.test(page) && !/Error fetching/.test(page);
-  say.check('the page arrived, with details and reviews', whole, describe(seen));
-  for (const hop of hops) tellHop(hop, say);
-  await tellIdentities(mesh, say, path, marks);
-  const tunnels = wire.packets.filter((packet) => packet.protocol === 'tcp');
-  const ports = [
-    ...new Set(tunnels.filter((packet) => packet.flags.syn && !packet.flags.ack).map((p) => p.destinationPort)),
-  ];
-  const tunnelPorts = [15008, mesh.preset.waypointPort];
-  const clear = wire.holds(secret) || wire.holds('GET /productpage');
-  say.check(
-    'between the nodes: tunnels only, nothing in clear',
-    tunnels.length > 0 && !clear && ports.every((p) => tunnelPorts.includes(p)),
-    `${tunnels.length} segments to ports ${ports.join(', ')}`,
-  );
-}
-
-function tellHop({ spec, packet, instead }: SeenHop, say: DemoConsole): void {
-  const wanted = `${spec.source} → ${spec.destination}:${spec.port}`;
-  const seen = instead.length === 0 ? 'nothing' : instead.slice(0, 2).map(packetText).join(', ');
-  const where = `[${spec.place} ${spec.device}]`;
-  say.check(
-    spec.title,
-    packet !== undefined,
-    packet ? `${packetText(packet)} ${where}` : `wanted ${wanted} ${where}, saw ${seen}`,
-  );
-}
-
-/** What the proxies logged of the same request: who proved to be whom. */
-async function tellIdentities(
-  mesh: LabMesh,
-  say: DemoConsole,
-  path: RequestPath,
-  marks: ReadonlyMap<string, number>,
-): Promise<void> {
-  const sending = ztunnelName({ name: path.client.node });
-  const receiving = ztunnelName({ name: path.server.node });
-  const authority = formatSocketAddress({ ip: path.vip, port });
-  const podAddress = formatSocketAddress({ ip: path.server.ip, port });
-  const outbound = await find(mesh, sending, marks, (entry) => entry.fields['dst.hbone_addr'] === authority);
-  tellEntry(say, `${sending} logged the first tunnel`, outbound, ['src.identity', 'dst.identity', 'dst.hbone_addr']);
-  const inbound = await find(
-    mesh,
-    receiving,
-    marks,
-    (entry) => entry.fields['dst.hbone_addr'] === podAddress && entry.fields.direction === 'inbound',
-  );
-  tellEntry(say, `${receiving} logged the second`, inbound, ['src.identity', 'dst.identity', 'dst.hbone_addr']);
-  const lines = mesh.access.since(path.waypoint.pod, marks.get(path.waypoint.pod) ?? 0);
-  const stages = lines.map((entry) => String(entry.fields.stage ?? ''));
-  say.check('the waypoint logged its stages', stages.length > 0, stages.join(', ') || 'nothing');
-}
-
-function tellEntry(say: DemoConsole, title: string, entry: AccessEntry | string, keys: readonly string[]): void {
-  if (typeof entry === 'string') {
-    say.check(title, false, entry);
-    return;
-  }
-  const { error } = entry.fields;
-  const values = keys.map((key) => String(entry.fields[key] ?? '–').replace('spiffe://cluster.local', '…'));
-  say.check(
-    title,
-    error === undefined && !values.includes('–'),
-    error === undefined ? values.join('  ') : String(error),
-  );
-}
-
-async function find(
-  mesh: LabMesh,
-  name: string,
-  marks: ReadonlyMap<string, number>,
-  matches: (entry: AccessEntry) => boolean,
-): Promise<AccessEntry | string> {
-  try {
-    return await mesh.waitForAccess(name, matches, marks.get(name));
-  } catch (error) {
-    return error instanceof Error ? error.message : String(error);
-  }
+  say.line(`  ${say.style('bold', 'services')}`);
+  for (const { name, vip } of services) row(name, vip);
 }
 
 async function tellPolicy(mesh: LabMesh, say: DemoConsole): Promise<void> {
-  say.heading('Policy: sleep may GET productpage, nothing else is allowed');
-  const url = `http://${requestPath(mesh).vip}:${port}/productpage`;
-  const allowed = await mesh.lab.request(client, get(url));
-  say.check('sleep GET', statusOf(allowed) === 200, describe(allowed));
-  const deletion = await mesh.lab.request(client, { kind: 'http', url, method: 'DELETE' });
-  say.check('sleep DELETE is denied', isDenied(deletion), describe(deletion));
-  const other = await mesh.lab.request(stranger, get(url));
-  say.check('notsleep GET is denied', isDenied(other), describe(other));
-  const { waypoint } = requestPath(mesh);
-  const scrape = await mesh.lab.request(waypoint.pod, get('http://127.0.0.1:15020/metrics'));
+  say.heading(`Policy: ${client} may GET ${server}, nothing else is allowed`);
+  const url = `http://${serviceVip(mesh, server)}:${port}/productpage`;
+  const timeoutMs = patienceMs(mesh, say);
+  const [allowed, deletion, other] = await Promise.all([
+    mesh.lab.request(client, get(url, timeoutMs)),
+    mesh.lab.request(client, { kind: 'http', url, method: 'DELETE', timeoutMs }),
+    mesh.lab.request(stranger, get(url, timeoutMs)),
+  ]);
+  say.check(`${client} GET is answered`, statusOf(allowed) === 200, describeAnswer(allowed));
+  say.check(`${client} DELETE is denied`, isDenied(deletion), describeAnswer(deletion));
+  say.check(`${stranger} GET is denied`, isDenied(other), describeAnswer(other));
+  const waypoint = mesh.plan.waypoints.find(({ gateway }) => gateway.name.startsWith(server))?.pod ?? '';
+  const scrape = await mesh.lab.request(waypoint, get('http://127.0.0.1:15020/metrics', timeoutMs));
   const text = scrape.kind === 'http' ? scrape.body : '';
   const denied = text
     .split('\n')
     .filter((line) => line.startsWith('istio_requests_total{') && line.includes('response_code="403"'));
-  const sources = ['sleep', 'notsleep'].filter((name) =>
+  const sources = [client, stranger].filter((name) =>
     denied.some((line) => line.includes(`source_principal="spiffe://cluster.local/ns/default/sa/${name}"`)),
   );
   const complete = denied.every((line) => line.includes('connection_security_policy="mutual_tls"'));
   say.check(
-    'istio_requests_total has both denials',
+    'both denials are in istio_requests_total',
     sources.length === 2 && complete,
-    `response_code="403" from ${sources.join(', ') || 'nobody'}`,
+    `response_code="403" from ${sources.join(' and ') || 'nobody'}`,
   );
 }
 
 async function tellRouting(mesh: LabMesh, say: DemoConsole): Promise<void> {
   const vip = serviceVip(mesh, 'reviews');
   say.heading('Routing: reviews 90/10, a header set, retries over a failing replica');
-  const count = 400;
-  say.progress(`${count} requests to reviews`);
-  const url = `http://${vip}:${port}/reviews/0`;
+  const ask = async (path: string) =>
+    await mesh.lab.request(client, get(`http://${vip}:${port}${path}`, patienceMs(mesh, say)));
+  const echoed = await ask('/headers');
+  const headers = echoed.kind === 'http' ? echoed.body : '';
+  const set = /"x-waypoint": ?"reviews"/.test(headers);
+  const seen = /"x-waypoint[^,}]*/.exec(headers)?.[0] ?? describeAnswer(echoed);
+  say.check('the route sets a header', set, seen);
+  if (echoed.kind === 'failed') {
+    say.check('nine of ten requests go to reviews v1', false, 'not tried: reviews does not answer');
+    say.check('retries hide a replica’s failures', false, 'not tried: reviews does not answer');
+    return;
+  }
+  await tellSplit(mesh, say, `http://${vip}:${port}/reviews/0`);
+  await tellRetries(mesh, say, `http://${vip}:${port}/reviews/0`);
+}
+
+async function tellSplit(mesh: LabMesh, say: DemoConsole, url: string): Promise<void> {
+  say.progress(`${splitRequests} requests to reviews`);
   const answers = await mesh.lab.requestMany(client, {
-    requests: Array.from({ length: count }, () => get(url)),
+    requests: Array.from({ length: splitRequests }, () => get(url, patienceMs(mesh, say))),
     concurrency: 8,
     keepAlive: true,
   });
   const good = answers.filter((answer): answer is HttpAnswer => statusOf(answer) === 200);
-  const second = good.filter((answer) => answer.headers['x-app-version'] === 'v2').length;
-  const first = good.filter((answer) => answer.headers['x-app-version'] === 'v1').length;
+  const [first = 0, second = 0] = ['v1', 'v2'].map(
+    (version) => good.filter((answer) => answer.headers['x-app-version'] === version).length,
+  );
+  const expected = splitRequests * 0.1;
   // Four standard deviations of a binomial share: a right split fails here once in some 15 000 runs.
-  const spread = 4 * Math.sqrt(count * 0.1 * 0.9);
-  const fits = good.length === count && first + second === count && Math.abs(second - count * 0.1) <= spread;
-  say.check(
-    'the split is 90/10',
-    fits,
-    `v1 ${first}, v2 ${second} of ${count} (expected ${count * 0.1} ± ${spread.toFixed(0)} on v2)`,
-  );
+  const spread = 4 * Math.sqrt(splitRequests * 0.1 * 0.9);
+  const fits =
+    good.length === splitRequests && first + second === splitRequests && Math.abs(second - expected) <= spread;
+  const text = `v1 ${first}, v2 ${second} of ${splitRequests} (v2 expected ${expected} ± ${spread.toFixed(0)})`;
+  say.check('nine of ten requests go to reviews v1', fits, text);
+}
 
-  const echoed = await mesh.lab.request(client, get(`http://${vip}:${port}/headers`));
-  const headers = echoed.kind === 'http' ? echoed.body : '';
-  say.check(
-    'the route set a header',
-    /"x-waypoint": ?"reviews"/.test(headers),
-    /"x-waypoint[^,}]*/.exec(headers)?.[0] ?? describe(echoed),
-  );
-
+async function tellRetries(mesh: LabMesh, say: DemoConsole, url: string): Promise<void> {
   const before = failures(mesh);
-  await mesh.lab.request('reviews-v1', {
-    kind: 'http',
-    url: `http://127.0.0.1:${port}/admin/fail?count=3`,
-    method: 'POST',
-  });
-  const retried = await mesh.lab.requestMany(client, { requests: Array.from({ length: 20 }, () => get(url)) });
+  const fail = { kind: 'http', url: `http://127.0.0.1:${port}/admin/fail?count=3`, method: 'POST' } as const;
+  await mesh.lab.request('reviews-v1', fail);
+  const requests = Array.from({ length: 20 }, () => get(url, patienceMs(mesh, say)));
+  const answers: readonly LabAnswer[] = await mesh.lab.requestMany(client, { requests });
+  const good = answers.filter((answer) => statusOf(answer) === 200).length;
   const failed = failures(mesh) - before;
-  const all = retried.every((answer) => statusOf(answer) === 200);
-  say.check(
-    'retries hide the failures',
-    all && failed === 3,
-    `${retried.filter((a) => statusOf(a) === 200).length} of ${retried.length} answered 200, the replica failed ${failed} times`,
-  );
+  const text = `${good} of ${answers.length} answered 200, reviews-v1 failed ${failed} times`;
+  say.check('retries hide a replica’s failures', good === answers.length && failed === 3, text);
 }
 
 /** How often reviews-v1 answered 503, by its own log. */
@@ -214,40 +136,33 @@ function failures(mesh: LabMesh): number {
   return mesh.output.of('reviews-v1').filter((line) => / 503\b/.test(line)).length;
 }
 
-function requestPath(mesh: LabMesh): RequestPath {
-  const { lab, plan } = mesh;
-  const waypoint = plan.waypoints.find((place) => place.gateway.name.startsWith(server));
-  const [clientPod, serverPod] = [lab.pod(client), lab.pod(server)];
-  const waypointPod = lab.pod(waypoint?.pod ?? '');
-  return {
-    client: { pod: client, ip: clientPod.ip, node: clientPod.node },
-    vip: serviceVip(mesh, server),
-    servicePort: port,
-    waypoint: { pod: waypointPod.name, ip: waypointPod.ip },
-    server: { pod: server, ip: serverPod.ip, node: serverPod.node },
-  };
+/** That everything still serves: a control plane that is gone shows only here, since certificates last. */
+async function tellPrograms(mesh: LabMesh, say: DemoConsole): Promise<void> {
+  say.heading('Afterwards');
+  const { nodes } = mesh.plan.topology;
+  const proxies = [...nodes.map(ztunnelName), ...mesh.plan.waypoints.map(({ pod }) => pod)];
+  const states = await Promise.all(proxies.map(async (name) => `${name} ${await readiness(mesh, name)}`));
+  const unready = states.filter((state) => !state.endsWith(' ready'));
+  say.check(
+    'every proxy is ready',
+    unready.length === 0,
+    unready.join(', ') || `${nodes.length} ztunnels, ${mesh.plan.waypoints.length} waypoints`,
+  );
+  const { ip } = mesh.plan.control;
+  const place = mesh.lab.namespace(nodes[0]?.name ?? '');
+  try {
+    (await connectFrom(place, { host: ip, port: controlPort, deadlineMs: 2000 })).destroy();
+    say.check('the control plane answers', true, `on ${ip}:${controlPort}`);
+  } catch (error) {
+    say.check('the control plane answers', false, `${errorText(error)}; the proxies keep the certificates they have`);
+  }
 }
 
-function serviceVip(mesh: LabMesh, name: string): string {
-  return mesh.plan.topology.services.find((service) => service.name === name)?.vip ?? '';
-}
-
-function get(url: string, headers: Readonly<Record<string, string>> = {}): LabRequest {
-  return { kind: 'http', url, headers };
-}
-
-function statusOf(answer: LabAnswer | undefined): number | undefined {
-  return answer?.kind === 'http' ? answer.status : undefined;
-}
-
-function isDenied(answer: LabAnswer): boolean {
-  return answer.kind === 'http' && answer.status === 403 && answer.body.includes('RBAC: access denied');
-}
-
-function describe(answer: LabAnswer | undefined): string {
-  if (answer === undefined) return 'no answer';
-  if (answer.kind === 'failed') return `${answer.phase}: ${answer.end} (${answer.message})`;
-  if (answer.kind === 'tcp') return `${answer.bodyBytes} bytes, ${answer.end}`;
-  const body = answer.bodyBytes <= 60 ? JSON.stringify(answer.body.trim()) : `${answer.bodyBytes} bytes`;
-  return `${answer.status} ${body}`;
+async function readiness(mesh: LabMesh, name: string): Promise<string> {
+  try {
+    const { status, body } = await mesh.ask(name, '/healthz/ready');
+    return status === 200 ? 'ready' : body.trim();
+  } catch {
+    return 'does not answer';
+  }
 }
