@@ -204,7 +204,6 @@ async function drains(t: Test, world: World): Promise<void> {
         'because all was done',
       );
       await restart(world, `ztunnel-${node}`);
-      await world.served('plain');
     });
   }
 

@@ -10,8 +10,7 @@ import { type LabMesh, startLabMesh } from '../../../src/app/lab-mesh.ts';
 import { silentLogger } from '../../../src/base/logger.ts';
 import type { Preset } from '../../../src/config/preset.ts';
 import { connectFrom, listenIn } from '../../../src/lab/sockets.ts';
-import { eventually, within } from '../../support/eventually.ts';
-import { readAll } from './streams.ts';
+import { within } from '../../support/eventually.ts';
 
 /** Both services have it; for `shop` it is declared TCP, so that the waypoint carries bytes. */
 export const tcpPort = 7000;
@@ -41,8 +40,6 @@ export interface World {
   /** A connection from pod `client` to a service. The caller destroys it. */
   connect(service: ServiceName, port?: number, from?: string): Promise<Socket>;
   listen(pod: string, port: number, onConnection: (socket: Socket) => void): Promise<Listening>;
-  /** Resolves once the service is reached: a proxy is ready before its pods' certificates are there. */
-  served(service: ServiceName): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -56,7 +53,7 @@ export async function startWorld({ preset, directory, environment }: WorldOption
     logger: silentLogger,
     ...(environment === undefined ? {} : { environment }),
   });
-  const world: World = {
+  return {
     mesh,
     connect: (service, port = tcpPort, from = 'client') =>
       connectFrom(mesh.lab.namespace(from), { host: vips[service], port }),
@@ -69,22 +66,8 @@ export async function startWorld({ preset, directory, environment }: WorldOption
       });
       return { stop: () => void server.close(), close: () => closeServer(server, open) };
     },
-    served: (service) => untilServed(world, service),
     close: () => mesh.close(),
   };
-  for (const service of ['plain', 'shop'] as const) await world.served(service);
-  return world;
-}
-
-async function untilServed(world: World, service: ServiceName): Promise<void> {
-  const listening = await world.listen(service, tcpPort, (socket) => socket.end('served'));
-  await eventually(`${service} is served`, async () => {
-    const socket = await world.connect(service);
-    const seen = await readAll(socket);
-    socket.destroy();
-    return seen.bytes > 0;
-  });
-  await listening.close();
 }
 
 function closeServer(server: Server, open: ReadonlySet<Socket>): Promise<void> {
