@@ -19,6 +19,9 @@ const offered = 1 << 30;
 const growthMiB = 150;
 const manyConnections = 1000;
 
+// Said before the lab is entered: the program outside waits as long as the one inside works.
+t.setTimeout(120_000);
+
 if (await insideLab()) {
   for (const preset of [legacyPreset, modernPreset]) {
     t.test(`under the preset ${preset.name}`, async (t) => {

@@ -38,7 +38,7 @@ export interface Listening {
 export interface World {
   readonly mesh: LabMesh;
   /** A connection from pod `client` to a service. The caller destroys it. */
-  connect(service: ServiceName, port?: number, from?: string): Promise<Socket>;
+  connect(service: ServiceName, port?: number): Promise<Socket>;
   listen(pod: string, port: number, onConnection: (socket: Socket) => void): Promise<Listening>;
   close(): Promise<void>;
 }
@@ -55,8 +55,7 @@ export async function startWorld({ preset, directory, environment }: WorldOption
   });
   return {
     mesh,
-    connect: (service, port = tcpPort, from = 'client') =>
-      connectFrom(mesh.lab.namespace(from), { host: vips[service], port }),
+    connect: (service, port = tcpPort) => connectFrom(mesh.lab.namespace('client'), { host: vips[service], port }),
     listen: async (pod, port, onConnection) => {
       const open = new Set<Socket>();
       const { server } = await listenIn(mesh.lab.namespace(pod), { port }, (socket) => {
