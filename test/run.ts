@@ -79,11 +79,12 @@ async function runTap(tier: string, files: readonly string[]): Promise<void> {
     'run',
     `--jobs=${jobs}`,
     `--node-arg=--import=${path.join(root, 'test/end-with-parent.mjs')}`,
-    // On a terminal what goes on, elsewhere only what failed.
-    `--reporter=${process.stdout.isTTY === true ? 'terse' : 'min'}`,
+    // On a terminal what goes on; elsewhere nothing, and what failed is told below.
+    `--reporter=${process.stdout.isTTY === true ? 'terse' : 'silent'}`,
     `--output-file=${output}`,
     ...files,
   ]);
+  if (code !== 0) await printFailures(output);
   const counts = await readCounts(output);
   // A runner that failed without saying which test did is a failure too.
   if (code !== 0 && counts.failed === 0) counts.failed = 1;
@@ -92,6 +93,25 @@ async function runTap(tier: string, files: readonly string[]): Promise<void> {
   total.skipped += counts.skipped;
   const seconds = ((Date.now() - startedMs) / 1000).toFixed(0);
   console.log(`# ${tier}: ${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped in ${seconds} s`);
+}
+
+/** Every failed line of raw TAP with the names it stands under and what tap says of it. */
+async function printFailures(file: string): Promise<void> {
+  const lines = existsSync(file) ? (await readFile(file, 'utf8')).split('\n') : [];
+  const names: string[] = [];
+  for (const [index, line] of lines.entries()) {
+    const [, indent = '', name] = /^(\s*)# Subtest: (.*)$/.exec(line) ?? [];
+    if (name !== undefined) names.splice(indent.length / 4, Number.POSITIVE_INFINITY, name);
+    const depth = /^(\s*)not ok /.exec(line)?.[1];
+    if (depth === undefined) continue;
+    const under = names.slice(0, depth.length / 4);
+    console.log(`✗ ${[...under, line.trim()].join(' › ')}`);
+    for (const detail of lines.slice(index + 1, index + 25)) {
+      if (!detail.startsWith(`${depth}  `)) break;
+      console.log(detail);
+      if (detail.trim() === '...') break;
+    }
+  }
 }
 
 /** Tap's own closing count: `# { total: 5, pass: 3, fail: 1, todo: 1, skip: 1 }`. */
