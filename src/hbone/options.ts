@@ -13,6 +13,9 @@ export interface RelayOptions {
   readonly maxCaptured: number;
   /** Accepted HBONE connections of one listener, handshakes included; more are closed at once. */
   readonly maxServerSessions: number;
+  /** Of these, those from one peer address: in all, and with a handshake that has not ended. */
+  readonly maxSessionsPerPeer: number;
+  readonly maxHandshakesPerPeer: number;
   /** Largest header list accepted, bytes: as a server, as a client. */
   readonly serverHeaderListBytes: number;
   readonly clientHeaderListBytes: number;
@@ -39,6 +42,8 @@ export const defaultRelayOptions: RelayOptions = {
   maxClientSessions: 10_000,
   maxCaptured: 65_536,
   maxServerSessions: 10_000,
+  maxSessionsPerPeer: 1024,
+  maxHandshakesPerPeer: 128,
   serverHeaderListBytes: 64 * 1024,
   clientHeaderListBytes: 16 * 1024,
   streamResetBurst: 1000,

@@ -152,7 +152,7 @@ export interface ServeOptions {
   readonly trusts: (trustDomain: string, localIdentity: SpiffeId) => boolean;
   /** Total: a throw is answered with 500, logged, and ends that stream alone. */
   readonly onConnect: (request: ConnectRequest) => ConnectVerdict | Promise<ConnectVerdict>;
-  /** A connection that never became a session: handshake failure, unknown destination, wrong ALPN. */
+  /** A connection that never became a session: handshake failure, unknown destination, wrong ALPN, too many of its address. */
   readonly onDenied?: (peer: SocketAddress, local: SocketAddress, error: AmbitError) => void;
   readonly maxStreamsPerSession: number;
 }

@@ -1,7 +1,8 @@
 /**
  * The listening side for HBONE: TCP, TLS, an HTTP/2 session with limits, and its CONNECT streams.
  *
- * I1: sessions, handshakes, streams, header lists and stream resets of a peer are all bounded.
+ * I1: sessions, handshakes, streams, header lists and stream resets of a peer are all bounded; no peer address holds
+ *     more than its share of the listener.
  * I2: one bad connection ends itself alone.
  */
 import { type Http2Session, performServerHandshake, type ServerHttp2Session } from 'node:http2';
@@ -18,8 +19,15 @@ import type { Openers } from './capture.ts';
 import { type ServerSessionFacts, serveStream } from './connect-server.ts';
 import { watchLiveness } from './liveness.ts';
 import { type RelayOptions, sessionMemoryMegabytes } from './options.ts';
+import { PeerShares, type Share } from './peer-shares.ts';
 import type { ServeOptions } from './seam.ts';
 import { TlsAcceptor } from './tls-acceptor.ts';
+
+interface Accepted {
+  readonly local: SocketAddress;
+  readonly peer: SocketAddress;
+  readonly share: Share;
+}
 
 export class HboneServer {
   readonly #serve: ServeOptions;
@@ -28,6 +36,7 @@ export class HboneServer {
   readonly #logger: Logger;
   readonly #options: RelayOptions;
   readonly #acceptor: TlsAcceptor;
+  readonly #shares: PeerShares;
   readonly #sockets = new Set<Socket>();
   readonly #sessions = new Set<ServerHttp2Session>();
   #streams = 0;
@@ -40,6 +49,7 @@ export class HboneServer {
     this.#logger = logger;
     this.#options = options;
     this.#acceptor = new TlsAcceptor(clock, options.handshakeTimeoutMs);
+    this.#shares = new PeerShares(options.maxSessionsPerPeer, options.maxHandshakesPerPeer);
   }
 
   get sessions(): number {
@@ -69,16 +79,25 @@ export class HboneServer {
         this.#logger.error('the handler of denied connections threw', { error: errorText(thrown) });
       }
     };
+    const share = this.#shares.enter(peer.ip);
+    if (share === undefined) {
+      const message = `${peer.ip} has too many connections or unfinished handshakes here`;
+      deny(new AmbitError(message, { code: 'HBONE_PEER_LIMIT', origin: 'local', flag: 'TLS_FAILURE' }));
+      return;
+    }
     this.#sockets.add(raw);
-    raw.once('close', () => this.#sockets.delete(raw));
+    raw.once('close', () => {
+      this.#sockets.delete(raw);
+      share.left();
+    });
     try {
       const secret = this.#serve.secretFor(local);
       if (!(secret instanceof Promise)) {
-        this.#handshake(raw, secret, { local, peer }, deny);
+        this.#handshake(raw, secret, { local, peer, share }, deny);
         return;
       }
       secret.then(
-        (late) => this.#handshake(raw, late, { local, peer }, deny),
+        (late) => this.#handshake(raw, late, { local, peer, share }, deny),
         (error: unknown) => {
           this.#logger.error('the search for a certificate failed', { error: errorText(error) });
           raw.destroy();
@@ -93,7 +112,7 @@ export class HboneServer {
   #handshake(
     raw: Socket,
     secret: Secret | undefined,
-    { local, peer }: { readonly local: SocketAddress; readonly peer: SocketAddress },
+    { local, peer, share }: Accepted,
     deny: (error: AmbitError) => void,
   ): void {
     // It left, or was destroyed, while a certificate was awaited.
@@ -106,8 +125,10 @@ export class HboneServer {
     this.#acceptor.accept(raw, secret, {
       trusts: this.#serve.trusts,
       onDenied: deny,
-      onSecure: (socket, peerIdentity) =>
-        this.#startSession(socket, { peer, local, peerIdentity, localIdentity: secret.identity }),
+      onSecure: (socket, peerIdentity) => {
+        share.secured();
+        this.#startSession(socket, { peer, local, peerIdentity, localIdentity: secret.identity });
+      },
     });
   }
 

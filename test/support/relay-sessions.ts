@@ -265,6 +265,43 @@ export async function sessionCompliance(t: Test, make: MakeRelay): Promise<void>
     t.match(world.denied, [{ code: 'HBONE_TLS_FAILED' }]);
   });
 
+  await t.test('one address cannot hold all of a listener, with a certificate or without', async (t) => {
+    const world = await makeWorld(t, make, {
+      onConnect: echo,
+      options: { maxServerSessions: 6, maxSessionsPerPeer: 3, maxHandshakesPerPeer: 2 },
+    });
+    const { ip: host, port } = world.served.address;
+    const mute: Socket[] = [];
+    for (let i = 0; i < 4; i++) {
+      const socket = connect({ host, port });
+      t.teardown(() => socket.destroy());
+      socket.on('error', () => {});
+      mute.push(socket);
+    }
+    await eventually('two refused', () => world.denied.length === 2);
+    t.match(world.denied, [{ code: 'HBONE_PEER_LIMIT' }, { code: 'HBONE_PEER_LIMIT' }]);
+    const neighbour = world.request({ socket: { ...plainSocket, source: '127.0.0.2' } });
+    t.equal((await within('another address', world.client.open(neighbour))).kind, 'open');
+    for (const socket of mute) socket.destroy();
+    await eventually('the two have left', () => world.denied.length === 4);
+    const { serverMaterial } = await world.ca.issue(clientId);
+    const session = async () => {
+      const raw = connectHttp2(`https://${host}:${port}`, { ...serverMaterial, checkServerIdentity: () => undefined });
+      t.teardown(() => raw.destroy());
+      raw.on('error', () => {});
+      return await once(raw, 'remoteSettings').then(
+        () => raw,
+        () => undefined,
+      );
+    };
+    const held = [await session(), await session(), await session()];
+    t.notOk(held.includes(undefined), 'finished handshakes do not count as unfinished ones');
+    t.equal(await within('the refusal', session()), undefined);
+    t.match(world.denied[4], { code: 'HBONE_PEER_LIMIT' });
+    held[0]?.destroy();
+    await eventually('its place is free', async () => (await session()) !== undefined);
+  });
+
   await t.test('a peer that answers no PING is dead after 30 s, and its tunnels are reset', async (t) => {
     const clientClock = new FakeClock();
     const world = await makeWorld(t, make, { clientClock });
