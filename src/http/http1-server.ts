@@ -6,7 +6,7 @@
  *     whose meaning is disputed are never read as a second request. I2: header counts are checked here, because
  *     node:http would drop what is over its own limit silently, and policies would not see it.
  */
-import { createServer, type IncomingMessage, ServerResponse, STATUS_CODES } from 'node:http';
+import { createServer, type IncomingMessage, type Server, ServerResponse, STATUS_CODES } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { ConnectionHandlers, ServedConnection } from './exchange.ts';
 import { checkHttp1Framing, maxHeaderBytes, type Refusal } from './framing.ts';
@@ -30,45 +30,43 @@ const maxUnanswered = 100;
 
 const connections = new WeakMap<Duplex, Connection>();
 
-const server = createServer({
-  maxHeaderSize: maxHeaderBytes,
-  insecureHTTPParser: false,
-  // Checked here, so that a refusal is counted like every other.
-  requireHostHeader: false,
-  requestTimeout: 0,
-  shouldUpgradeCallback: asksForWebSocket,
-});
-server.maxHeadersCount = 0;
-// A client may finish sending before its response comes: half-close is preserved through every hop (design rule 6).
-(server as { httpAllowHalfOpen?: boolean }).httpAllowHalfOpen = true;
-server.on('request', (request: IncomingMessage, response: ServerResponse) => serve(request, response, undefined));
-// Without this listener node answers 100 Continue by itself, before anything was decided about the request.
-server.on('checkContinue', (request: IncomingMessage, response: ServerResponse) => serve(request, response, undefined));
-server.on('upgrade', (request: IncomingMessage, stream: Duplex, head: Buffer) => {
-  stream.on('error', ignore);
-  const connection = connections.get(stream);
-  // Refused already: its end is under way.
-  if (connection?.over === true) return;
-  // The answers before this one still own the stream, and the bytes behind it cannot be kept for their end.
-  if (connection === undefined || connection.active > 0) {
-    stream.destroy();
-    connection?.handlers.refused(400, 'upgrade behind a request under way');
-    return;
-  }
-  if (head.length > 0) stream.unshift(head);
-  const response = new ServerResponse(request);
-  response.shouldKeepAlive = false;
-  response.assignSocket(stream as IncomingMessage['socket']);
-  response.once('finish', () => stream.end());
-  serve(request, response, stream);
-});
-server.on('connect', (_request: IncomingMessage, stream: Duplex) =>
-  refuseRaw(stream, { status: 405, reason: 'CONNECT inside a tunnel is not served' }),
-);
-server.on('clientError', (error: NodeJS.ErrnoException, stream: Duplex) => refuseRaw(stream, refusalFor(error)));
+/** First byte of a request to the end of its headers. Bodies and idle connections have none: the tunnel's owner ends those. */
+const defaultHeadTimeoutMs = 60_000;
+
+/** Serves streams only, it never listens. The deadline is on the process's own clock, as node:http alone knows where in its bytes a connection is. */
+export function createHttp1Server(headTimeoutMs: number): Server {
+  const server = createServer({
+    maxHeaderSize: maxHeaderBytes,
+    insecureHTTPParser: false,
+    // Checked here, so that a refusal is counted like every other.
+    requireHostHeader: false,
+    requestTimeout: 0,
+    headersTimeout: headTimeoutMs,
+    connectionsCheckingInterval: Math.ceil(headTimeoutMs / 10),
+    shouldUpgradeCallback: asksForWebSocket,
+  });
+  server.maxHeadersCount = 0;
+  // A client may finish sending before its response comes: half-close is preserved through every hop (design rule 6).
+  (server as { httpAllowHalfOpen?: boolean }).httpAllowHalfOpen = true;
+  server.on('request', (request: IncomingMessage, response: ServerResponse) => serve(request, response, undefined));
+  // Without this listener node answers 100 Continue by itself, before anything was decided about the request.
+  server.on('checkContinue', (request: IncomingMessage, response: ServerResponse) =>
+    serve(request, response, undefined),
+  );
+  server.on('upgrade', serveUpgrade);
+  server.on('connect', (_request: IncomingMessage, stream: Duplex) =>
+    refuseRaw(stream, { status: 405, reason: 'CONNECT inside a tunnel is not served' }),
+  );
+  server.on('clientError', (error: NodeJS.ErrnoException, stream: Duplex) => refuseRaw(stream, refusalFor(error)));
+  // node:http looks for heads that are late from this event on.
+  server.emit('listening');
+  return server;
+}
+
+const defaultServer = createHttp1Server(defaultHeadTimeoutMs);
 
 /** Serves the stream's requests. Takes ownership of it: it is ended or destroyed here. */
-export function serveHttp1(stream: Duplex, handlers: ConnectionHandlers): ServedConnection {
+export function serveHttp1(stream: Duplex, handlers: ConnectionHandlers, server = defaultServer): ServedConnection {
   const connection: Connection = { stream, handlers, active: 0, unanswered: 0, draining: false, over: false };
   stream.on('error', ignore);
   connections.set(stream, connection);
@@ -115,6 +113,25 @@ function serve(request: IncomingMessage, response: ServerResponse, upgraded: Dup
   connection.handlers.exchange(exchange);
 }
 
+function serveUpgrade(request: IncomingMessage, stream: Duplex, head: Buffer): void {
+  stream.on('error', ignore);
+  const connection = connections.get(stream);
+  // Refused already: its end is under way.
+  if (connection?.over === true) return;
+  // The answers before this one still own the stream, and the bytes behind it cannot be kept for their end.
+  if (connection === undefined || connection.active > 0) {
+    stream.destroy();
+    connection?.handlers.refused(400, 'upgrade behind a request under way');
+    return;
+  }
+  if (head.length > 0) stream.unshift(head);
+  const response = new ServerResponse(request);
+  response.shouldKeepAlive = false;
+  response.assignSocket(stream as IncomingMessage['socket']);
+  response.once('finish', () => stream.end());
+  serve(request, response, stream);
+}
+
 function refuse(connection: Connection, response: ServerResponse, refusal: Refusal): void {
   connection.over = true;
   response.shouldKeepAlive = false;
@@ -127,7 +144,14 @@ function refuse(connection: Connection, response: ServerResponse, refusal: Refus
 
 /** What the parser could not take: there is no response object. */
 function refuseRaw(stream: Duplex, refusal: Refusal | undefined): void {
+  const connection = connections.get(stream);
   if (refusal === undefined || !stream.writable) {
+    stream.destroy();
+    return;
+  }
+  connection?.handlers.refused(refusal.status, refusal.reason);
+  // Inside a response that is under way an answer would be read as part of it.
+  if (connection !== undefined && connection.active > 0) {
     stream.destroy();
     return;
   }
@@ -135,12 +159,12 @@ function refuseRaw(stream: Duplex, refusal: Refusal | undefined): void {
   stream.end(`HTTP/1.1 ${refusal.status} ${reason}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`, () =>
     stream.destroy(),
   );
-  connections.get(stream)?.handlers.refused(refusal.status, refusal.reason);
 }
 
 /** Undefined: nobody is there to be answered. */
 function refusalFor(error: NodeJS.ErrnoException): Refusal | undefined {
   if (error.code === 'HPE_HEADER_OVERFLOW') return { status: 431, reason: 'headers too large' };
+  if (error.code === 'ERR_HTTP_REQUEST_TIMEOUT') return { status: 408, reason: 'headers did not end in time' };
   return error.code?.startsWith('HPE_') === true
     ? { status: 400, reason: `malformed request: ${error.code}` }
     : undefined;

@@ -6,7 +6,7 @@ import { text } from 'node:stream/consumers';
 import t, { type Test } from 'tap';
 import { type Exchange, respond } from '../../../src/http/exchange.ts';
 import { serveH2c } from '../../../src/http/h2c-server.ts';
-import { serveHttp1 } from '../../../src/http/http1-server.ts';
+import { createHttp1Server, serveHttp1 } from '../../../src/http/http1-server.ts';
 import { within } from '../../support/eventually.ts';
 
 interface Served {
@@ -199,6 +199,53 @@ t.test('a reset response never looks whole', async (t) => {
   });
   await within('the break', new Promise((resolve) => client.once('close', resolve).once('end', resolve)));
   t.notMatch(got, '0\r\n\r\n', 'no last chunk');
+});
+
+t.test('a head that does not end in time is answered 408; bodies and idle connections have no deadline', async (t) => {
+  const hasty = createHttp1Server(50);
+  const open = () => {
+    const [client, server] = duplexPair();
+    const refused: number[] = [];
+    const handlers = { exchange: echo, refused: (status: number) => refused.push(status) };
+    serveHttp1(server, handlers, hasty);
+    t.teardown(() => {
+      client.destroy();
+      server.destroy();
+    });
+    return { client, refused };
+  };
+  const whole = 'GET / HTTP/1.1\r\nHost: a\r\n\r\n';
+  const idle = open();
+  idle.client.write(whole);
+  await within('its answer', new Promise((resolve) => idle.client.once('data', resolve)));
+  const uploading = open();
+  uploading.client.write('PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nConnection: close\r\n\r\na');
+  for (const before of ['', whole]) {
+    const slow = open();
+    const answer = await raw(slow.client, `${before}GET / HTTP/1.1\r\nHos`);
+    t.same(answer.match(/HTTP\/1.1 \d+/g), before === '' ? ['HTTP/1.1 408'] : ['HTTP/1.1 200', 'HTTP/1.1 408']);
+    t.same(slow.refused, [408]);
+  }
+  t.match(await raw(uploading.client, 'b'), 'PUT / ab');
+  t.match(await raw(idle.client, whole.replace('\r\n\r\n', '\r\nConnection: close\r\n\r\n')), '200 OK');
+});
+
+t.test('nothing is written into a response under way about a late head behind it', async (t) => {
+  const [client, server] = duplexPair();
+  client.on('error', () => {});
+  t.teardown(() => client.destroy());
+  const exchange = (exchange: Exchange) => {
+    exchange.start(200, ['content-length', '1000'], false);
+    exchange.write(Buffer.from('begun'));
+  };
+  serveHttp1(server, { exchange, refused: () => {} }, createHttp1Server(50));
+  let got = '';
+  client.on('data', (chunk) => {
+    got += chunk;
+  });
+  client.write('GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HT');
+  await within('the break', new Promise((resolve) => client.once('close', resolve).once('end', resolve)));
+  t.match(got, /begun$/);
 });
 
 t.test('draining closes an idle connection at once and a busy one after its response', async (t) => {
