@@ -33,7 +33,9 @@ export class DemoConsole {
 
   heading(text: string, note = ''): void {
     this.line('');
-    this.line(this.style('bold', text) + (note === '' ? '' : `  ${this.style('gray', note)}`));
+    const fits = text.length + 2 + note.length <= this.#columns;
+    this.line(this.style('bold', text) + (note !== '' && fits ? `  ${this.style('gray', note)}` : ''));
+    if (!fits) this.line(`  ${this.style('gray', note)}`);
   }
 
   line(text: string): void {
@@ -46,16 +48,17 @@ export class DemoConsole {
     if (ok) this.passed++;
     else this.failures.push(name);
     const mark = ok ? this.style('green', '✓') : this.style('red', '✗');
-    const shown = this.style(ok ? 'gray' : 'red', seen);
+    const shown = (text: string) => this.style(ok ? 'gray' : 'red', text);
     const start = `  ${rail}${mark} ${name}`;
     // The rail is one column wide and a blank, however it is coloured.
     const railColumns = rail === '' ? 0 : 2;
     const wide = 4 + railColumns + Math.max(name.length, nameColumns) + 2 + seen.length;
-    if (wide <= this.#columns) this.line(`${start}${' '.repeat(Math.max(0, nameColumns - name.length))}  ${shown}`);
-    else {
-      this.line(start);
-      this.line(`  ${rail}    ${shown}`);
+    if (wide <= this.#columns) {
+      this.line(`${start}${' '.repeat(Math.max(0, nameColumns - name.length))}  ${shown(seen)}`);
+      return;
     }
+    this.line(start);
+    for (const part of wrapWords(seen, this.#columns - 6 - railColumns)) this.line(`  ${rail}    ${shown(part)}`);
   }
 
   /** What is going on now. On a terminal it gives way to the next line. */
@@ -83,4 +86,17 @@ export class DemoConsole {
     this.#progress = '';
     this.#output.write('\r\u001b[K');
   }
+}
+
+/** Breaks a line between words; a word that is longer than a line stays whole. */
+function wrapWords(text: string, columns: number): readonly string[] {
+  const lines: string[] = [];
+  let line = '';
+  for (const word of text.split(' ')) {
+    if (line !== '' && line.length + 1 + word.length > columns) {
+      lines.push(line);
+      line = word;
+    } else line = line === '' ? word : `${line} ${word}`;
+  }
+  return [...lines, line];
 }

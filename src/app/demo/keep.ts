@@ -37,7 +37,10 @@ export async function keepRunning(mesh: LabMesh, say: DemoConsole): Promise<neve
     [`on ${client} curl -si -X DELETE ${url}`, 'denied by the policy'],
     [`lab tail -f ${mesh.lab.logDirectory}/${ztunnel}.log`, 'its access log'],
     [`lab curl -s --unix-socket ${mesh.adminSocket(ztunnel)} http://localhost/config_dump?view=listeners.txt`, ''],
-    [`lab sed -i 's/\\[GET]/[GET, DELETE]/' ${mesh.folder}/*.yaml`, 'allows DELETE: proxies follow the folder'],
+    [
+      `lab sed -i 's/\\[GET]/[GET, DELETE]/' ${mesh.folder}/productpage-waypoint.yaml`,
+      'allows DELETE: proxies follow the folder',
+    ],
     [`on ${client} bash`, 'a shell in that pod; also in nodes and ztunnels'],
   ] as const) {
     say.line(`  ${command}${about === '' ? '' : `   ${say.style('gray', `# ${about}`)}`}`);
