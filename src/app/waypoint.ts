@@ -65,6 +65,7 @@ async function run(settings: WaypointProgramSettings, seen: Observability): Prom
   const mesh = new MeshStore();
   let model: L7Model = emptyL7Model;
   let record: GatewayRecord | undefined;
+  let modelChanged = () => {};
   const source = new FolderSource({
     directory: settings.directory,
     compile: {
@@ -83,6 +84,7 @@ async function run(settings: WaypointProgramSettings, seen: Observability): Prom
       record = compilation.gateways.get(gateway);
       if (record === undefined)
         logger.error('the configuration has no such waypoint, all tunnels are refused', { gateway });
+      modelChanged();
     },
   });
   await source.start();
@@ -113,6 +115,7 @@ async function run(settings: WaypointProgramSettings, seen: Observability): Prom
     random,
     logger,
   });
+  modelChanged = () => waypoint.modelChanged();
   let address: string | undefined;
   let quit = () => {};
   const readiness: ReadinessSource = {

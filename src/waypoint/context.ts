@@ -15,6 +15,7 @@ import type { Destination } from './authority.ts';
 import type { OwnGateway } from './gateway.ts';
 import type { StageNames } from './names.ts';
 import type { WaypointSettings } from './settings.ts';
+import type { TcpConnections } from './tcp-connections.ts';
 
 export interface Tunnel {
   readonly destination: Destination;
@@ -42,6 +43,7 @@ export interface WaypointServices {
   readonly identity: SpiffeId;
   readonly pools: UpstreamPools;
   readonly connector: Connector;
+  readonly tcpConnections: TcpConnections;
   readonly traffic: TrafficMetrics;
   readonly accessLog: AccessLog;
   readonly clock: Clock;

@@ -1,6 +1,6 @@
 /**
  * The TCP stages of a tunnel: the same steps as for a request, once per connection, on what is known without HTTP. A
- * denied or undeliverable connection is reset. Other endpoints are tried while none has answered; nothing was sent yet.
+ * denied or undeliverable connection is reset, also when policies that deny it come later. Other endpoints are tried while none has answered; nothing was sent yet.
  */
 import type { Duplex } from 'node:stream';
 import { AmbitError } from '../base/errors.ts';
@@ -26,9 +26,10 @@ export async function serveTcpChain(services: WaypointServices, tunnel: Tunnel, 
   const metrics = services.traffic.connection(trafficLabels(tunnel, service, reached.endpoint));
   metrics.opened();
   const counts = { toUpstream: 0, toDownstream: 0 };
-  const over = (flags: string, details: string, failure: string | undefined) => {
+  const over = (flags: string, details: string, error: AmbitError | undefined) => {
     metrics.transferred(counts.toUpstream, counts.toDownstream);
-    metrics.closed(reached.kind === 'refused' ? reached.error.flag : '-');
+    metrics.closed(error?.flag ?? '-');
+    const failure = error?.message;
     const { endpoint } = reached;
     const link = reached.kind === 'connected' ? reached.connected : undefined;
     const bytes = { requestBytes: counts.toUpstream, responseBytes: counts.toDownstream };
@@ -44,15 +45,26 @@ export async function serveTcpChain(services: WaypointServices, tunnel: Tunnel, 
   };
   if (reached.kind === 'refused') {
     stream.destroy(reached.error);
-    over(reached.flags, reached.details, reached.error.message);
+    over(reached.flags, reached.details, reached.error);
     return;
   }
   await new Promise<void>((resolve) => {
     const upstream = new DuplexEnd(reached.connected.stream, 'upstream');
-    join(new DuplexEnd(stream, 'downstream'), upstream, counts, (result) => {
-      over(result.kind === 'reset' && result.by === 'upstream' ? 'UC' : '-', 'via_upstream', undefined);
+    const open = {
+      recheck: () => {
+        const reason = denialNow(services, tunnel, reached.endpoint);
+        if (reason !== undefined) joined.stop(deniedError(reason));
+      },
+    };
+    services.tcpConnections.add(open);
+    const joined = join(new DuplexEnd(stream, 'downstream'), upstream, counts, (result) => {
+      services.tcpConnections.delete(open);
+      if (result.kind === 'stopped') over('RBAC', result.error?.message ?? '', result.error);
+      else over(result.kind === 'reset' && result.by === 'upstream' ? 'UC' : '-', 'via_upstream', undefined);
       resolve();
     });
+    // The model may have changed while the upstream was being connected.
+    open.recheck();
   });
 }
 
@@ -118,6 +130,20 @@ async function reach(services: WaypointServices, tunnel: Tunnel, signal: AbortSi
       return refused('UF', 'upstream_connect_failure', outcome.error);
     }
   }
+}
+
+/** Why the model of the moment no longer allows a connection that stands; undefined: it does. */
+function denialNow(
+  services: WaypointServices,
+  tunnel: Tunnel,
+  endpoint: UpstreamEndpoint | undefined,
+): string | undefined {
+  const model = services.model();
+  const facts = connectionFacts(tunnel, undefined);
+  const ofService = authorizeService(services, tunnel, model, facts).verdict;
+  if (ofService.kind === 'deny') return ofService.reason;
+  const ofPod = endpoint === undefined ? ofService : authorizePod(services, endpoint, model, facts).verdict;
+  return ofPod.kind === 'deny' ? ofPod.reason : undefined;
 }
 
 /** Weighted TCP destinations of the port, or the service itself. An invalid share leads nowhere. */

@@ -20,6 +20,7 @@ import type { WaypointServices } from './context.ts';
 import type { OwnGateway } from './gateway.ts';
 import { stageNames } from './names.ts';
 import type { WaypointSettings } from './settings.ts';
+import { TcpConnections } from './tcp-connections.ts';
 import { Tunnels } from './terminate.ts';
 
 export interface WaypointOptions {
@@ -47,6 +48,8 @@ export interface Waypoint {
   readonly services: WaypointServices;
   /** Accepts tunnels. Rejects when the socket cannot be made (AmbitError). */
   listen(ip: string, port: number): Promise<RunningListener>;
+  /** Policies may have changed: open TCP connections are decided again. */
+  modelChanged(): void;
   /** Stops accepting, tells clients to go elsewhere, resolves when the last tunnel has closed. */
   drain(): Promise<void>;
   /** Brings gauges up to date: call before a scrape. */
@@ -60,7 +63,15 @@ export function createWaypoint(options: WaypointOptions): Waypoint {
   const connector = createConnector(relay, clock);
   const pools = createUpstreamPools(connector, clock);
   const logger = options.logger.topic('waypoint');
-  const services: WaypointServices = { ...options, logger, names: stageNames(preset), connector, pools };
+  const tcpConnections = new TcpConnections();
+  const services: WaypointServices = {
+    ...options,
+    logger,
+    names: stageNames(preset),
+    connector,
+    pools,
+    tcpConnections,
+  };
   const tunnels = new Tunnels(services);
   const trusted = new Set([parseSpiffeId(identity)?.trustDomain, ...options.trustDomainAliases]);
   const listeners: RunningListener[] = [];
@@ -94,6 +105,7 @@ export function createWaypoint(options: WaypointOptions): Waypoint {
       listeners.push(listener);
       return listener;
     },
+    modelChanged: () => tcpConnections.recheck(),
     async drain() {
       tunnels.drain();
       await Promise.all(listeners.map((listener) => listener.close()));

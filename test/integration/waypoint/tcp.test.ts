@@ -85,6 +85,27 @@ t.test('a denied connection is reset', async (t) => {
   await eventually('the denial to be reported', () => harness.tcp.closed.includes('DENY'));
 });
 
+t.test('an open connection is reset once a policy of the pod or the service forbids it; others go on', async (t) => {
+  for (const changed of ['workloadPolicies', 'servicePolicies'] as const) {
+    const harness = await createHarness(t, { pods: [echo], podKind: 'tcp', appProtocol: 'tcp' });
+    const [kept, cut] = [await harness.tunnel(), await harness.tunnel(undefined, notSleepId)];
+    for (const stream of [kept, cut]) {
+      stream.write('x');
+      await within('the echo', new Promise((resolve) => stream.once('data', resolve)));
+    }
+    const reset = t.rejects(within('the reset', text(cut)), changed);
+    const key = changed === 'workloadPolicies' ? podUid(0) : serviceKey;
+    harness.model = { ...emptyL7Model, [changed]: new Map([[key, [onlySleep]]]) };
+    harness.waypoint.modelChanged();
+    await reset;
+    await eventually('the end to be reported', () => harness.tcp.closed.length === 1);
+    t.same(harness.tcp.closed, ['DENY']);
+    t.ok(harness.lines.some((line) => line.get('response_flags') === 'RBAC'));
+    kept.end('y');
+    t.equal(await within('the echo', text(kept)), 'y');
+  }
+});
+
 t.test('a reset by the application arrives as a reset', async (t) => {
   const reset = (socket: Socket) => void socket.once('data', () => socket.resetAndDestroy());
   const harness = await createHarness(t, { pods: [reset], podKind: 'tcp', appProtocol: 'tcp' });
