@@ -9,6 +9,7 @@ export type Sniffed = 'http1' | 'http2' | 'other';
 
 const http2Preface = 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n';
 const longestRequestLine = 16_384;
+const firstLineTimeoutMs = 60_000;
 
 /** Undefined: more bytes are needed. */
 export function sniffBytes(bytes: Buffer): Sniffed | undefined {
@@ -21,7 +22,10 @@ export function sniffBytes(bytes: Buffer): Sniffed | undefined {
   return /^[A-Z][A-Z-]{0,23}( \S*( [HTP/1.0]*\r?)?)?$/.test(start) ? undefined : 'other';
 }
 
-/** Waits for the first bytes. `timeoutMs` undefined: as long as it takes. Undefined: the stream ended or broke first. */
+/**
+ * Waits for the first bytes. `timeoutMs` undefined: silence may last, a first line that has begun may not. Undefined:
+ * the stream ended or broke first.
+ */
 export function sniff(stream: Duplex, clock: Clock, timeoutMs: number | undefined): Promise<Sniffed | undefined> {
   return new Promise((resolve) => {
     let seen: Buffer = Buffer.alloc(0);
@@ -39,11 +43,13 @@ export function sniff(stream: Duplex, clock: Clock, timeoutMs: number | undefine
       seen = seen.length === 0 ? chunk : Buffer.concat([seen, chunk]);
       const result = sniffBytes(seen);
       if (result !== undefined) settle(result);
+      else timer ??= deadline(firstLineTimeoutMs);
     };
     // What ended before it could be told apart is passed on as it is.
     const onEnd = () => settle(stream.destroyed ? undefined : 'other');
     const onClose = () => settle(undefined);
-    const timer = timeoutMs === undefined ? undefined : clock.after(timeoutMs, () => settle('other'));
+    const deadline = (afterMs: number) => clock.after(afterMs, () => settle('other'));
+    let timer = timeoutMs === undefined ? undefined : deadline(timeoutMs);
     stream.on('readable', onReadable).on('end', onEnd).on('close', onClose);
   });
 }

@@ -1,4 +1,5 @@
 /** Pure decisions of the waypoint: sniffing, authority, names, header sanitising. */
+import { duplexPair } from 'node:stream';
 import fc from 'fast-check';
 import t from 'tap';
 import { legacyPreset, modernPreset } from '../../../src/config/preset.ts';
@@ -6,7 +7,9 @@ import { MeshStore } from '../../../src/mesh/store.ts';
 import { decideAuthority } from '../../../src/waypoint/authority.ts';
 import { stageNames } from '../../../src/waypoint/names.ts';
 import { sanitised } from '../../../src/waypoint/request-headers.ts';
-import { sniffBytes } from '../../../src/waypoint/sniff.ts';
+import { sniff, sniffBytes } from '../../../src/waypoint/sniff.ts';
+import { eventually, within } from '../../support/eventually.ts';
+import { FakeClock } from '../../support/fake-clock.ts';
 import { makeChange, makeService, makeWorkload } from '../../support/mesh-records.ts';
 
 t.test('first bytes are told apart', async (t) => {
@@ -113,4 +116,16 @@ t.test('stages carry the names of their world', async (t) => {
 t.test('what only proxies may say is removed', async (t) => {
   const headers = ['X-Forwarded-Client-Cert', 'a', 'X-Envoy-Original-Path', 'b', 'x-istio-source', 'c', 'X-App', 'd'];
   t.same(sanitised(headers), ['X-App', 'd']);
+});
+
+t.test('on a port declared HTTP silence has no deadline, a first line that has begun has one', async (t) => {
+  const clock = new FakeClock();
+  const [client, server] = duplexPair();
+  const found = sniff(server, clock, undefined);
+  t.equal(clock.pending, 0);
+  client.write('GE');
+  await eventually('the deadline', () => clock.pending === 1);
+  clock.advance(60_000);
+  t.equal(await within('the verdict', found), 'other');
+  t.equal(String(server.read()), 'GE', 'nothing is consumed');
 });
