@@ -10,6 +10,7 @@
  * RST_STREAM together: 'end' is believed one turn of the event loop later, when a reset in the same read has been seen.
  */
 import { constants, type Http2Stream } from 'node:http2';
+import { closeHttp2Stream } from '../base/close-http2-stream.ts';
 import { AmbitError, type ErrorOrigin } from '../base/errors.ts';
 import type { ByteEnd, ByteEndHandler } from '../net/byte-end.ts';
 
@@ -88,7 +89,7 @@ export class TunnelEnd implements ByteEnd {
     this.#over = true;
     this.#stream.resume();
     // Node would let RST_STREAM overtake the END_STREAM it was given in this turn.
-    if (!this.#whole) setImmediate(() => this.#stream.close(NGHTTP2_NO_ERROR));
+    if (!this.#whole) setImmediate(() => closeHttp2Stream(this.#stream, NGHTTP2_NO_ERROR));
   }
 
   destroyWhenFinished(): void {
@@ -119,7 +120,7 @@ export class TunnelEnd implements ByteEnd {
     this.#handler = undefined;
     this.#over = true;
     this.#stream.resume();
-    this.#stream.close(code);
+    closeHttp2Stream(this.#stream, code);
   }
 
   #sendEnd(): void {

@@ -7,6 +7,7 @@
  */
 import { constants, type ServerHttp2Stream } from 'node:http2';
 import { type Duplex, Readable } from 'node:stream';
+import { closeHttp2Stream } from '../base/close-http2-stream.ts';
 import type { Exchange, IncomingRequest } from './exchange.ts';
 import { type HeaderList, headerValue, noHeaders, withoutHeaders } from './header-list.ts';
 import { stripHopByHop } from './hop-by-hop.ts';
@@ -85,7 +86,7 @@ export class Http2Exchange implements Exchange {
   }
 
   reset(): void {
-    if (!this.#stream.destroyed) this.#stream.close(constants.NGHTTP2_INTERNAL_ERROR);
+    if (!this.#stream.destroyed) closeHttp2Stream(this.#stream, constants.NGHTTP2_INTERNAL_ERROR);
     this.#close(false);
   }
 

@@ -16,7 +16,7 @@ import { type HeaderList, noHeaders } from '../http/header-list.ts';
 import type { TryResult } from '../route/retry.ts';
 import type { Connector } from './connector.ts';
 import { poolKey, type UpstreamEndpoint, type UpstreamProtocol } from './endpoint.ts';
-import { keepTrailersBehindBody, withoutStreamNature } from './undici-h2.ts';
+import { mendUndiciStreams, withoutStreamNature } from './undici-h2.ts';
 
 export interface UpstreamRequest {
   readonly method: string;
@@ -83,7 +83,7 @@ class NotConnected extends Error {}
 
 export function createUpstreamPools(connector: Connector, clock: Clock): UpstreamPools {
   const entries = new Map<string, Entry>();
-  keepTrailersBehindBody();
+  mendUndiciStreams();
 
   const drop = (entry: Entry) => {
     entry.idle?.cancel();
