@@ -78,7 +78,9 @@ export function npmSettings(folder) {
 export function cacheFolder(root) {
   const { AMBIT_CACHE_DIR, XDG_CACHE_HOME, HOME } = process.env;
   const home = XDG_CACHE_HOME || (HOME && path.join(HOME, '.cache'));
-  const folders = [AMBIT_CACHE_DIR, home && path.join(home, 'ambit')];
+  // Root's home is closed to others; what root installs is for every user of the machine.
+  const common = process.getuid?.() === 0 && !XDG_CACHE_HOME ? '/var/cache/ambit' : undefined;
+  const folders = [AMBIT_CACHE_DIR, common, home && path.join(home, 'ambit')];
   return folders.find((folder) => folder && isWritable(folder)) ?? path.join(root, '.cache');
 }
 

@@ -157,7 +157,7 @@ function createClone(t: Test, engine: string): Clone {
     startProgram(t, [process.execPath, path.join(folder, 'bin/bootstrap.mjs'), ...args], {
       PATH: path.join(folder, 'path'),
       HOME: path.join(folder, 'home'),
-      XDG_CACHE_HOME: '',
+      XDG_CACHE_HOME: path.join(folder, 'home/.cache'),
       AMBIT_CACHE_DIR: '',
       AMBIT_NODE: given,
       npm_config_cache: '',
