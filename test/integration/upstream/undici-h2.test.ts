@@ -1,14 +1,15 @@
 /** What undici's HTTP/2 client loses by itself arrives whole through the pools (`src/upstream/undici-h2.ts`). */
 import { once } from 'node:events';
-import { createServer, type Http2Server, type ServerHttp2Stream } from 'node:http2';
-import { connect, type Socket } from 'node:net';
+import { connect as connectHttp2, constants, createServer, type Http2Server, type ServerHttp2Stream } from 'node:http2';
+import { type AddressInfo, connect, type Socket } from 'node:net';
 import { Duplex, Readable } from 'node:stream';
 import t, { type Test } from 'tap';
 import { systemClock } from '../../../src/base/clock.ts';
 import { plainSocket } from '../../../src/net/socket-spec.ts';
 import type { UpstreamEndpoint } from '../../../src/upstream/endpoint.ts';
 import { createUpstreamPools, type RunningTry, type UpstreamPools } from '../../../src/upstream/pools.ts';
-import { within } from '../../support/eventually.ts';
+import { mendUndiciStreams } from '../../../src/upstream/undici-h2.ts';
+import { eventually, within } from '../../support/eventually.ts';
 import { makeWorkload } from '../../support/mesh-records.ts';
 
 t.test('a long answer with trailers reaches a slow reader whole', async (t) => {
@@ -35,6 +36,30 @@ t.test('a first message that comes with the head is told while the request is op
   body.push('first');
   const answer = world.call(body, false, () => body.push(null));
   t.equal((await within('the answer', answer)).bytes, 'first'.length);
+});
+
+t.test('a request that is given up while its body is queued is cancelled, not lost', async (t) => {
+  mendUndiciStreams();
+  const codes: (number | undefined)[] = [];
+  const server = createServer();
+  server.on('stream', (stream) => {
+    stream.on('error', () => {});
+    stream.on('close', () => codes.push(stream.rstCode));
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.teardown(() => server.close());
+  const session = connectHttp2(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+  t.teardown(() => session.destroy());
+  const stream = session.request({ ':method': 'POST', ':path': '/' });
+  stream.on('error', () => {});
+  // More than the window of a peer that does not read.
+  stream.end(Buffer.alloc(1_000_000));
+  await once(server, 'stream');
+  stream.close();
+  stream.destroy();
+  await eventually('the peer is told', () => codes.length > 0);
+  t.same(codes, [constants.NGHTTP2_CANCEL]);
 });
 
 interface Answer {
