@@ -58,7 +58,7 @@ export function startDemo(t: Pick<Test, 'teardown'>, args: readonly string[], op
   const token = randomUUID();
   const node = [process.execPath, '--disable-sigusr1', demoScript, ...args];
   const argv = below.length === 0 ? node : [...below, node.join(' ')];
-  const [command = '', ...rest] = [...withoutTap, ...asUser(user, argv)];
+  const [command, ...rest] = [...withoutTap, ...asUser(user, argv)];
   const child = spawn(command, rest, {
     detached: true,
     stdio: ['ignore', 'pipe', 'pipe'],
