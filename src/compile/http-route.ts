@@ -185,7 +185,8 @@ function readRule(
   };
 }
 
-const plainRule = {
+/** A rule that changes nothing on the way. */
+export const plainRule = {
   requestHeaders: undefined,
   responseHeaders: undefined,
   rewritePath: undefined,

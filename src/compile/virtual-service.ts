@@ -6,7 +6,7 @@ import { z } from 'zod';
 import type { Diagnostic } from '../base/diagnostics.ts';
 import type { HeaderChange, PathRewrite, Redirect, RetryPolicy, RouteMatch } from '../route/model.ts';
 import { headerOperationsSchema } from './header-changes.ts';
-import { defaultBackoffMs } from './http-route.ts';
+import { defaultBackoffMs, plainRule } from './http-route.ts';
 import { type ConfigObject, diagnose, type Parsed, type Path, parseContent, perObject } from './object.ts';
 import { durationSchema, listOf, portSchema } from './values.ts';
 import { readVirtualMatch, virtualMatchSchema } from './virtual-match.ts';
@@ -154,15 +154,6 @@ function readRule(
     retry: retryOf(rule.retries ?? undefined),
   };
 }
-
-const plainRule = {
-  requestHeaders: undefined,
-  responseHeaders: undefined,
-  rewritePath: undefined,
-  rewriteHost: undefined,
-  timeoutMs: undefined,
-  retry: undefined,
-} as const;
 
 /** No match block matches everything; one that cannot be read matches nothing. */
 function readMatches(
