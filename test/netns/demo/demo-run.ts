@@ -1,11 +1,11 @@
 /** Runs of the demo as a user starts it, from outside any lab: as root and as an ordinary user when we are root. */
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import t, { type Test } from 'tap';
 import { findUnshare } from '../../../src/lab/unshare.ts';
 import { eventually, within } from '../../support/eventually.ts';
+import { hostState } from '../../support/host-state.ts';
 
 export const demoScript = path.resolve(import.meta.dirname, '../../../bin/demo.ts');
 const ordinaryUser = 12345;
@@ -103,39 +103,7 @@ export function failedChecks(output: string): readonly string[] {
   return [...told.matchAll(/^ {2}✗ (.*)$/gm)].map(([, name = '']) => name);
 }
 
-/** All processes that inherited the run's token. */
-export function processesOf({ token }: DemoRun): number[] {
-  return readdirSync('/proc')
-    .filter((name) => /^\d+$/.test(name))
-    .filter((pid) => environmentOf(pid).includes(token))
-    .map(Number);
-}
-
-function environmentOf(pid: string): string {
-  try {
-    return readFileSync(`/proc/${pid}/environ`, 'utf8');
-  } catch {
-    return ''; // It has ended, or is somebody else's.
-  }
-}
-
-/** What a demo could have changed on the host. Counters and times are left out. */
-export function hostState(): Record<string, string> {
-  const commands = {
-    links: ['ip', '-o', 'link'],
-    addresses: ['ip', '-o', 'address'],
-    rules: ['ip', 'rule'],
-    routes: ['ip', 'route', 'show', 'table', 'all'],
-    namespaces: ['ip', 'netns'],
-    iptables: ['iptables-save'],
-    sets: ['ipset', 'list'],
-    mounts: ['cat', '/proc/self/mounts'],
-    labs: ['find', '/dev/shm', '-maxdepth', '1', '-name', 'lab-*'],
-  };
-  return Object.fromEntries(
-    Object.entries(commands).map(([name, [command = '', ...args]]) => {
-      const { stdout } = spawnSync(command, args, { encoding: 'utf8' });
-      return [name, (stdout ?? '').replace(/^#.*$|\[\d+:\d+\]|_lft \d+sec/gm, '')];
-    }),
-  );
+/** What a demo could have changed on the host. */
+export function demoHostState(): Record<string, string> {
+  return hostState({ labs: ['find', '/dev/shm', '-maxdepth', '1', '-name', 'lab-*'] });
 }

@@ -3,14 +3,14 @@ import { spawn } from 'node:child_process';
 import { text } from 'node:stream/consumers';
 import t, { type Test } from 'tap';
 import { eventually, within } from '../../support/eventually.ts';
+import { processesOf } from '../../support/host-state.ts';
 import {
   asUser,
   canMakeNamespaces,
   type DemoOptions,
   type DemoRun,
+  demoHostState,
   firstUser,
-  hostState,
-  processesOf,
   secondUser,
   startDemo,
   type User,
@@ -77,22 +77,22 @@ if (await canMakeNamespaces()) {
 }
 
 async function checkEnding(t: Test, { options, after, end, expected }: Ending): Promise<void> {
-  const before = hostState();
+  const before = demoHostState();
   const run = startDemo(t, [], options);
   await untilSaid(run, after);
-  t.ok(processesOf(run).length > 2, 'the mesh has processes');
+  t.ok(processesOf(run.token).length > 2, 'the mesh has processes');
   end(run);
   const ended = await within('the end', run.ended, 10_000);
   t.match(ended, expected);
   t.not(ended.code, 0, 'the end is no success');
-  await eventually('no process of the demo', () => processesOf(run).length === 0);
-  t.same(hostState(), before);
+  await eventually('no process of the demo', () => processesOf(run.token).length === 0);
+  t.same(demoHostState(), before);
   t.notMatch(run.output(), /\bat .*\.ts:\d+/, 'no stack is shown');
 }
 
 /** The demo prints shell functions to paste and commands that use them. */
 async function lookInto(t: Test, user: User): Promise<void> {
-  const before = hostState();
+  const before = demoHostState();
   const run = startDemo(t, ['--keep'], { user });
   await untilSaid(run, '# a shell in that pod');
   const functions = run.output().match(/^ {2}(lab|on)\(\) .*$/gm) ?? [];
@@ -106,8 +106,8 @@ async function lookInto(t: Test, user: User): Promise<void> {
   );
   interrupt(run);
   t.match(await within('the end', run.ended, 10_000), { code: 130 });
-  await eventually('no process of the demo', () => processesOf(run).length === 0);
-  t.same(hostState(), before);
+  await eventually('no process of the demo', () => processesOf(run.token).length === 0);
+  t.same(demoHostState(), before);
 }
 
 async function inShell(t: Test, user: User, script: string): Promise<string> {

@@ -2,16 +2,21 @@
  * Nothing of a lab is left behind, however its run ends, and the host's network namespace is the same before and after.
  * Runs outside; each case is a lab of its own in a child process. As root, every case is run as an ordinary user too.
  */
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { readdirSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import t, { type Test } from 'tap';
 import { findUnshare } from '../../../src/lab/unshare.ts';
 import { eventually, within } from '../../support/eventually.ts';
+import { hostState, processesOf } from '../../support/host-state.ts';
 
 const program = path.join(import.meta.dirname, 'lab-program.ts');
 const ordinaryUser = 12345;
+/** What a lab could have changed beside the network's own objects. */
+const forwarding = {
+  forwarding: ['cat', '/proc/sys/net/ipv4/ip_forward', '/proc/sys/net/ipv4/conf/all/rp_filter'],
+};
 
 interface Run {
   readonly child: ChildProcess;
@@ -53,7 +58,7 @@ else {
 }
 
 async function check(t: Test, item: Case, uid: number | undefined): Promise<void> {
-  const before = hostState();
+  const before = hostState(forwarding);
   const run = start(item, uid);
   t.teardown(() => run.child.kill('SIGKILL'));
   await eventually('the lab stands', () => run.output().includes('ready\n'), 20_000);
@@ -63,7 +68,7 @@ async function check(t: Test, item: Case, uid: number | undefined): Promise<void
   t.match(end, item.expected);
   if (item.mode !== 'end') t.not(end.code, 0, 'the end is no success');
   await eventually('no process of the lab', () => processesOf(run.token).length === 0);
-  t.same(hostState(), before);
+  t.same(hostState(forwarding), before);
   t.notMatch(run.output(), 'interrupted', 'Ctrl-C reaches the supervisor only');
   t.notMatch(run.output(), 'interrupt 2', 'and once');
 }
@@ -105,41 +110,4 @@ function killInner({ token }: Run): void {
   const inner = processesOf(token).find((pid) => /^NSpid:.*\t1$/m.test(readFileSync(`/proc/${pid}/status`, 'utf8')));
   if (inner === undefined) throw new Error('no inner program');
   process.kill(inner, 'SIGKILL');
-}
-
-/** All processes that inherited the run's token. */
-function processesOf(token: string): number[] {
-  return readdirSync('/proc')
-    .filter((name) => /^\d+$/.test(name))
-    .filter((pid) => environmentOf(pid).includes(token))
-    .map(Number);
-}
-
-function environmentOf(pid: string): string {
-  try {
-    return readFileSync(`/proc/${pid}/environ`, 'utf8');
-  } catch {
-    return ''; // It has ended, or is somebody else's.
-  }
-}
-
-/** What a lab could have changed on the host. Counters and times are left out. */
-function hostState(): Record<string, string> {
-  const commands = {
-    links: ['ip', '-o', 'link'],
-    addresses: ['ip', '-o', 'address'],
-    rules: ['ip', 'rule'],
-    routes: ['ip', 'route', 'show', 'table', 'all'],
-    namespaces: ['ip', 'netns'],
-    iptables: ['iptables-save'],
-    sets: ['ipset', 'list'],
-    mounts: ['cat', '/proc/self/mounts'],
-    forwarding: ['cat', '/proc/sys/net/ipv4/ip_forward', '/proc/sys/net/ipv4/conf/all/rp_filter'],
-  };
-  return Object.fromEntries(
-    Object.entries(commands).map(([name, [command = '', ...args]]) => {
-      const { stdout } = spawnSync(command, args, { encoding: 'utf8' });
-      return [name, (stdout ?? '').replace(/^#.*$|\[\d+:\d+\]|_lft \d+sec/gm, '')];
-    }),
-  );
 }
