@@ -33,6 +33,10 @@ export interface LabMeshOptions {
   readonly clock?: Clock;
   /** Environment of proxies by program name (`ztunnel-node-a`, a waypoint's pod), or `*` for all. */
   readonly environment?: Readonly<Record<string, Readonly<Record<string, string>>>>;
+  /** Proxies by program name that are not started: somebody else's stand in their places, or nobody. */
+  readonly withoutProxies?: ReadonlySet<string>;
+  /** Programs whose standard output goes to /dev/null rather than through this process. */
+  readonly unheard?: ReadonlySet<string>;
   readonly onLine?: (name: string, line: string) => void;
   readonly onUnexpectedExit?: (process: LabProcess) => void;
   /** What is being done now, for people who wait. */
@@ -70,9 +74,10 @@ export async function startLabMesh(options: LabMeshOptions): Promise<LabMesh> {
     progress('starting the control plane');
     await mesh.startControl();
     progress('starting ztunnels and waypoints');
+    const started = (name: string) => options.withoutProxies?.has(name) !== true;
     await Promise.all([
-      ...plan.topology.nodes.map((node) => mesh.startZtunnel(node.name)),
-      ...plan.waypoints.map((place) => mesh.startWaypoint(place)),
+      ...plan.topology.nodes.filter((node) => started(ztunnelName(node))).map((node) => mesh.startZtunnel(node.name)),
+      ...plan.waypoints.filter(({ pod }) => started(pod)).map((place) => mesh.startWaypoint(place)),
     ]);
     return mesh;
   } catch (error) {
@@ -181,13 +186,13 @@ export class LabMesh {
     return this.access.waitFor(name, matches, this.#clock, since);
   }
 
-  /** Polls the program's own readiness. Throws `LAB_NOT_READY` at its end or the deadline, with what it last said. */
-  async untilReady(program: LabProcess): Promise<void> {
+  /** Polls the program's own readiness at its admin socket. Throws `LAB_NOT_READY` at its end or the deadline, with what it last said. */
+  async untilReady(program: LabProcess, target = '/healthz/ready'): Promise<void> {
     const deadline = this.#clock.nowMs() + readyDeadlineMs;
     let last = 'no answer yet';
     while (program.running && this.#clock.nowMs() < deadline) {
       try {
-        const { status, body } = await this.ask(program.name, '/healthz/ready');
+        const { status, body } = await this.ask(program.name, target);
         if (status === 200) return;
         last = body.trim();
       } catch (error) {
@@ -215,9 +220,11 @@ export class LabMesh {
 
   #spawn(place: string, name: string, script: string, argv: readonly string[], environment: Record<string, string>) {
     const given = { ...this.#options.environment?.['*'], ...this.#options.environment?.[name] };
+    const command = [process.execPath, '--disable-sigusr1', path.join(bin, `${script}${suffix}`), ...argv] as const;
+    const unheard = this.#options.unheard?.has(name) === true;
     const program = this.lab.spawn(place, {
       name,
-      argv: [process.execPath, '--disable-sigusr1', path.join(bin, `${script}${suffix}`), ...argv],
+      argv: unheard ? ['sh', '-c', 'exec "$@" >/dev/null', 'sh', ...command] : command,
       env: { ...environment, ...given },
     });
     this.#programs.set(name, program);
