@@ -1,6 +1,7 @@
 /** The listening side for plain TCP: captured connections, each waiting for one verb. */
 import type { Socket } from 'node:net';
 import type { SocketAddress } from '../base/address.ts';
+import { Cancellation } from '../base/cancellation.ts';
 import { AmbitError, errorText } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import { DuplexEnd } from '../net/duplex-end.ts';
@@ -12,12 +13,12 @@ import type { CapturedConnection, Join, JoinObserver, TunnelRequest } from './se
 
 /** How a captured connection reaches its upstream. */
 export interface Openers {
-  tunnel(request: TunnelRequest, signal: AbortSignal): Promise<UpstreamOutcome>;
+  tunnel(request: TunnelRequest, cancellation: Cancellation): Promise<UpstreamOutcome>;
   dial(
     destination: SocketAddress,
     socket: SocketProfile,
     preface: Uint8Array | undefined,
-    signal: AbortSignal,
+    cancellation: Cancellation,
   ): Promise<UpstreamOutcome>;
 }
 
@@ -56,7 +57,7 @@ class Captured implements CapturedConnection {
   readonly local: SocketAddress;
   readonly originalDestination: SocketAddress;
   readonly #downstream: Downstream;
-  readonly #gone = new AbortController();
+  readonly #gone = new Cancellation();
   readonly #openers: Openers;
   readonly #logger: Logger;
   #join: RunningJoin | undefined;
@@ -75,26 +76,26 @@ class Captured implements CapturedConnection {
     this.originalDestination = original;
     this.#openers = openers;
     this.#logger = logger;
-    socket.once('close', () => this.#gone.abort());
+    socket.once('close', () => this.#gone.cancel());
     const end = new DuplexEnd(socket, 'downstream');
     this.#downstream = {
       end,
-      gone: this.#gone.signal,
+      gone: this.#gone,
       accept: () => !socket.destroyed,
       reject: () => end.reset(),
     };
   }
 
   get gone(): boolean {
-    return this.#gone.signal.aborted;
+    return this.#gone.cancelled;
   }
 
   tunnel(request: TunnelRequest, observer: JoinObserver): Join {
-    return this.#run(observer, (signal) => this.#openers.tunnel(request, signal));
+    return this.#run(observer, (cancellation) => this.#openers.tunnel(request, cancellation));
   }
 
   dial(destination: SocketAddress, socket: SocketProfile, observer: JoinObserver, preface?: Uint8Array): Join {
-    return this.#run(observer, (signal) => this.#openers.dial(destination, socket, preface, signal));
+    return this.#run(observer, (cancellation) => this.#openers.dial(destination, socket, preface, cancellation));
   }
 
   refuse(): void {
@@ -109,7 +110,7 @@ class Captured implements CapturedConnection {
     else this.#join.stop(new AmbitError('the handler failed', { code: 'HBONE_HANDLER', origin: 'local' }));
   }
 
-  #run(observer: JoinObserver, open: (signal: AbortSignal) => Promise<UpstreamOutcome>): Join {
+  #run(observer: JoinObserver, open: (cancellation: Cancellation) => Promise<UpstreamOutcome>): Join {
     if (this.#join !== undefined || this.#refused) throw new TypeError('a captured connection takes one verb');
     this.#join = new RunningJoin(this.#downstream, observer, this.#logger);
     this.#join.run(open);

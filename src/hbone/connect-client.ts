@@ -3,6 +3,7 @@
  * Only status 200 opens a tunnel.
  */
 import type { ClientHttp2Stream } from 'node:http2';
+import type { Cancellation } from '../base/cancellation.ts';
 import type { Clock } from '../base/clock.ts';
 import { AmbitError } from '../base/errors.ts';
 import type { RelayOptions } from './options.ts';
@@ -21,12 +22,12 @@ export async function openTunnel(
   request: TunnelRequest,
   clock: Clock,
   options: RelayOptions,
-  signal: AbortSignal | undefined,
+  cancellation: Cancellation | undefined,
 ): Promise<TunnelOutcome> {
   for (let retries = options.unsentRetries; ; retries--) {
-    const outcome = await tryOnce(pool, request, clock, options, signal);
+    const outcome = await tryOnce(pool, request, clock, options, cancellation);
     const again = outcome.kind === 'failed' && outcome.error.code === 'HBONE_NOT_PROCESSED';
-    if (!again || retries <= 0 || signal?.aborted) return outcome;
+    if (!again || retries <= 0 || cancellation?.cancelled) return outcome;
   }
 }
 
@@ -35,7 +36,7 @@ async function tryOnce(
   request: TunnelRequest,
   clock: Clock,
   options: RelayOptions,
-  signal: AbortSignal | undefined,
+  cancellation: Cancellation | undefined,
 ): Promise<TunnelOutcome> {
   const headers = [':method', 'CONNECT', ':authority', request.authority, ...request.headers.flat()];
   let end: TunnelEnd | undefined;
@@ -45,9 +46,9 @@ async function tryOnce(
     headers,
     (stream) => {
       end = new TunnelEnd(stream, 'upstream');
-      answer = answerOf(stream, end, clock, options.connectAnswerTimeoutMs, signal);
+      answer = answerOf(stream, end, clock, options.connectAnswerTimeoutMs, cancellation);
     },
-    signal,
+    cancellation,
   );
   if (outcome.kind === 'failed') return outcome;
   if (end === undefined || answer === undefined) throw new Error('a stream came without its listeners');
@@ -70,12 +71,12 @@ function answerOf(
   end: TunnelEnd,
   clock: Clock,
   timeoutMs: number,
-  signal: AbortSignal | undefined,
+  cancellation: Cancellation | undefined,
 ): Promise<Answer> {
   return new Promise((resolve) => {
     const settle = (answer: Answer) => {
       timer.cancel();
-      signal?.removeEventListener('abort', onAbort);
+      cancellation?.off(onCancel);
       stream.off('close', onClose);
       stream.off('response', onResponse);
       resolve(answer);
@@ -88,7 +89,7 @@ function answerOf(
       fail(code, message);
       end.cancel();
     };
-    const onAbort = () => giveUp('HBONE_ABANDONED', 'the client left before the CONNECT was answered');
+    const onCancel = () => giveUp('HBONE_ABANDONED', 'the client left before the CONNECT was answered');
     const onClose = () => {
       if (wasNotProcessed(stream)) fail('HBONE_NOT_PROCESSED', 'the peer did not process the CONNECT');
       else fail('HBONE_STREAM_RESET', `the CONNECT was reset before its answer (HTTP/2 code ${stream.rstCode})`);
@@ -101,7 +102,7 @@ function answerOf(
     );
     stream.on('close', onClose);
     stream.on('response', onResponse as never);
-    signal?.addEventListener('abort', onAbort);
+    cancellation?.on(onCancel);
   });
 }
 

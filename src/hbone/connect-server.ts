@@ -6,6 +6,7 @@
  */
 import type { IncomingHttpHeaders, ServerHttp2Stream, ServerStreamResponseOptions } from 'node:http2';
 import type { SocketAddress } from '../base/address.ts';
+import { Cancellation } from '../base/cancellation.ts';
 import { AmbitError, errorText } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import type { SpiffeId } from '../base/spiffe.ts';
@@ -40,17 +41,17 @@ export function serveStream(
     respond(stream, 400, [], true);
     return;
   }
-  const gone = new AbortController();
-  stream.once('close', () => gone.abort());
+  const gone = new Cancellation();
+  stream.once('close', () => gone.cancel());
   const request: ConnectRequest = {
     ...facts,
     authority,
     header: (name) => firstValue(raw, name),
-    signal: gone.signal,
+    gone,
   };
   void decide(request, options.onConnect, logger).then((verdict) => {
     try {
-      carryOut(verdict, stream, end, gone.signal, openers, logger);
+      carryOut(verdict, stream, end, gone, openers, logger);
     } catch (error) {
       logger.error('a CONNECT verdict failed', { authority, error: errorText(error) });
       end.cancel();
@@ -75,7 +76,7 @@ function carryOut(
   verdict: ConnectVerdict,
   stream: ServerHttp2Stream,
   end: TunnelEnd,
-  gone: AbortSignal,
+  gone: Cancellation,
   openers: Openers,
   logger: Logger,
 ): void {
@@ -98,12 +99,12 @@ function carryOut(
       return;
     }
     case 'dial':
-      runJoin(verdict, stream, end, gone, logger).run((signal) =>
-        openers.dial(verdict.destination, verdict.socket, verdict.preface, signal),
+      runJoin(verdict, stream, end, gone, logger).run((cancellation) =>
+        openers.dial(verdict.destination, verdict.socket, verdict.preface, cancellation),
       );
       return;
     case 'tunnel':
-      runJoin(verdict, stream, end, gone, logger).run((signal) => openers.tunnel(verdict.request, signal));
+      runJoin(verdict, stream, end, gone, logger).run((cancellation) => openers.tunnel(verdict.request, cancellation));
       return;
   }
 }
@@ -116,7 +117,7 @@ function runJoin(
   },
   stream: ServerHttp2Stream,
   end: TunnelEnd,
-  gone: AbortSignal,
+  gone: Cancellation,
   logger: Logger,
 ): RunningJoin {
   const downstream: Downstream = {

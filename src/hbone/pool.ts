@@ -17,6 +17,7 @@ import {
 import type { TLSSocket } from 'node:tls';
 import { Agent, type PromiseListeners } from 'http2-wrapper';
 import { formatSocketAddress, type SocketAddress } from '../base/address.ts';
+import type { Cancellation } from '../base/cancellation.ts';
 import type { Clock } from '../base/clock.ts';
 import { AmbitError, errorText } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
@@ -95,13 +96,13 @@ export class SessionPool {
 
   /**
    * A stream with `headers` sent. Never rejects. `owns` is called in the same tick in which the stream came to be, to put
-   * its listeners in place. `signal` gives up waiting for a session.
+   * its listeners in place. `cancellation` gives up waiting for a session.
    */
   request(
     target: TunnelTarget,
     headers: readonly string[],
     owns: (stream: ClientHttp2Stream) => void,
-    signal: AbortSignal | undefined,
+    cancellation: Cancellation | undefined,
   ): Promise<StreamOutcome> {
     const { clock, options } = this.#dependencies;
     return new Promise((resolve) => {
@@ -109,20 +110,20 @@ export class SessionPool {
       const settle = (outcome: StreamOutcome) => {
         settled = true;
         timer.cancel();
-        signal?.removeEventListener('abort', onAbort);
+        cancellation?.off(onCancel);
         resolve(outcome);
       };
       const fail = (error: AmbitError) => {
         if (!settled) settle({ kind: 'failed', error });
       };
-      const onAbort = () => fail(abandoned(target));
+      const onCancel = () => fail(abandoned(target));
       const waitMs = target.socket.connectTimeoutMs + 2 * options.handshakeTimeoutMs + 1000;
       const timer = clock.after(waitMs, () => fail(poolTimeout(target, waitMs)));
-      if (this.#closed || signal?.aborted) {
+      if (this.#closed || cancellation?.cancelled) {
         fail(abandoned(target));
         return;
       }
-      signal?.addEventListener('abort', onAbort);
+      cancellation?.on(onCancel);
       const listener = {
         // The Agent counts a session's streams as they are requested in here, so this must stay synchronous.
         resolve: (value: unknown) => {

@@ -4,6 +4,7 @@
  */
 import type { Server, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import type { Cancellation } from '../base/cancellation.ts';
 import type { Clock } from '../base/clock.ts';
 import { errorText } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
@@ -59,8 +60,9 @@ class NodeRelay implements Relay {
     this.#pool = new SessionPool({ secrets, logger: this.#logger, clock, options: this.#options });
     this.#onAcceptError = (error) => this.#logger.warn('accepting a connection failed', { error: errorText(error) });
     this.#openers = {
-      tunnel: (request, signal) => openTunnel(this.#pool, request, clock, this.#options, signal),
-      dial: (destination, socket, preface, signal) => openPlain(destination, socket, preface, clock, signal),
+      tunnel: (request, cancellation) => openTunnel(this.#pool, request, clock, this.#options, cancellation),
+      dial: (destination, socket, preface, cancellation) =>
+        openPlain(destination, socket, preface, clock, cancellation),
     };
   }
 
@@ -97,8 +99,8 @@ class NodeRelay implements Relay {
     });
   }
 
-  async open(request: TunnelRequest, signal?: AbortSignal): Promise<OpenOutcome> {
-    const outcome = await openTunnel(this.#pool, request, this.#clock, this.#options, signal);
+  async open(request: TunnelRequest, cancellation?: Cancellation): Promise<OpenOutcome> {
+    const outcome = await openTunnel(this.#pool, request, this.#clock, this.#options, cancellation);
     if (outcome.kind === 'failed') return outcome;
     const { headers, ...established } = outcome.established;
     if (outcome.kind === 'refused') return { kind: 'refused', status: outcome.status, headers, established };

@@ -3,6 +3,7 @@
  * exactly once. The same for captured connections and for CONNECT streams.
  */
 import type { SocketAddress } from '../base/address.ts';
+import { Cancellation } from '../base/cancellation.ts';
 import type { Clock } from '../base/clock.ts';
 import type { AmbitError } from '../base/errors.ts';
 import { errorText } from '../base/errors.ts';
@@ -16,8 +17,8 @@ import type { ByteCounts, End, Established, Join, JoinObserver } from './seam.ts
 
 export interface Downstream {
   readonly end: ByteEnd;
-  /** Aborted when the client has gone; only listened to until the join. */
-  readonly gone: AbortSignal;
+  /** The client has gone; only listened to until the join. */
+  readonly gone: Cancellation;
   /** The upstream stands. False: the client has gone meanwhile. */
   accept(): boolean;
   /** It does not; `status` for those that answer with one. Nothing follows. */
@@ -34,7 +35,7 @@ export class RunningJoin implements Join {
   readonly #downstream: Downstream;
   readonly #observer: JoinObserver;
   readonly #logger: Logger;
-  readonly #giveUp = new AbortController();
+  readonly #giveUp = new Cancellation();
   #running: { stop(error: AmbitError): void } | undefined;
   #established: Established | undefined;
   #over = false;
@@ -45,20 +46,20 @@ export class RunningJoin implements Join {
     this.#logger = logger;
   }
 
-  /** `open` never rejects and gives up when its signal aborts. */
-  run(open: (signal: AbortSignal) => Promise<UpstreamOutcome>): void {
+  /** `open` never rejects and gives up when it is cancelled. */
+  run(open: (cancellation: Cancellation) => Promise<UpstreamOutcome>): void {
     const { gone } = this.#downstream;
     const onGone = () => {
-      this.#giveUp.abort();
+      this.#giveUp.cancel();
       this.#finish('reset', 'downstream', undefined, undefined);
     };
-    if (gone.aborted) {
+    if (gone.cancelled) {
       onGone();
       return;
     }
-    gone.addEventListener('abort', onGone, { once: true });
-    void open(this.#giveUp.signal).then((outcome) => {
-      gone.removeEventListener('abort', onGone);
+    gone.on(onGone);
+    void open(this.#giveUp).then((outcome) => {
+      gone.off(onGone);
       this.#opened(outcome);
     });
   }
@@ -69,7 +70,7 @@ export class RunningJoin implements Join {
       this.#running.stop(error);
       return;
     }
-    this.#giveUp.abort();
+    this.#giveUp.cancel();
     this.#downstream.end.reset();
     this.#finish('stopped', 'local', undefined, error);
   }
@@ -124,9 +125,9 @@ export async function openPlain(
   profile: SocketProfile,
   preface: Uint8Array | undefined,
   clock: Clock,
-  signal: AbortSignal,
+  cancellation: Cancellation,
 ): Promise<UpstreamOutcome> {
-  const dialed = await dial(destination, profile, clock, signal);
+  const dialed = await dial(destination, profile, clock, cancellation);
   if (dialed.kind === 'failed') return dialed;
   const { socket } = dialed;
   const local = socketAddresses(socket)?.local ?? { ip: profile.source ?? '0.0.0.0', port: 0 };

@@ -12,6 +12,7 @@
  */
 import type { Duplex } from 'node:stream';
 import type { SocketAddress } from '../base/address.ts';
+import type { Cancellation } from '../base/cancellation.ts';
 import type { AmbitError } from '../base/errors.ts';
 import type { SpiffeId } from '../base/spiffe.ts';
 import type { Secret } from '../identity/secret.ts';
@@ -110,8 +111,8 @@ export interface ConnectRequest {
   readonly authority: string;
   /** First value of a header, name in lower case. */
   header(name: string): string | undefined;
-  /** Aborted when the client left before the verdict. */
-  readonly signal: AbortSignal;
+  /** The client left. */
+  readonly gone: Cancellation;
 }
 
 export type ConnectVerdict =
@@ -187,7 +188,7 @@ export interface Relay {
   /** Accepts HBONE. */
   serve(listen: ListenSpec, options: ServeOptions): Promise<RunningListener>;
   /** A tunnel as a byte stream, for those who parse it; rules of the stream as for verdict `bytes`. Never rejects. */
-  open(request: TunnelRequest, signal?: AbortSignal): Promise<OpenOutcome>;
+  open(request: TunnelRequest, cancellation?: Cancellation): Promise<OpenOutcome>;
   /** No new stream goes over a session to this address (it changed hands, or its workload left). Live streams go on. */
   forgetPeer(peerIp: string): void;
   /** Same for sessions of an identity. */

@@ -7,6 +7,7 @@
  */
 import { connect, createServer, type Server, Socket } from 'node:net';
 import { canonicalIp, formatSocketAddress, ipFamily, type SocketAddress } from '../base/address.ts';
+import type { Cancellation } from '../base/cancellation.ts';
 import type { Clock } from '../base/clock.ts';
 import { AmbitError, errorCode, errorText } from '../base/errors.ts';
 import { nativeSockets } from './native-sockets.ts';
@@ -22,16 +23,16 @@ export type DialOutcome =
 
 /**
  * Connects within the profile's deadline. Never rejects. The socket is the caller's, paused, and has an 'error' listener
- * that ignores: add your own. `signal` gives up.
+ * that ignores: add your own. `cancellation` gives up.
  */
 export function dial(
   destination: SocketAddress,
   profile: SocketProfile,
   clock: Clock,
-  signal?: AbortSignal,
+  cancellation?: Cancellation,
 ): Promise<DialOutcome> {
   return new Promise((resolve) => {
-    if (signal?.aborted) {
+    if (cancellation?.cancelled) {
       resolve({ kind: 'failed', error: abandoned(destination) });
       return;
     }
@@ -47,7 +48,7 @@ export function dial(
     }
     const settle = (outcome: DialOutcome) => {
       timer.cancel();
-      signal?.removeEventListener('abort', onAbort);
+      cancellation?.off(onCancel);
       socket.off('connect', onConnect);
       socket.on('error', () => {});
       socket.off('error', onError);
@@ -56,13 +57,13 @@ export function dial(
     };
     const onConnect = () => settle({ kind: 'connected', socket });
     const onError = (error: Error) => settle({ kind: 'failed', error: refused(destination, error) });
-    const onAbort = () => settle({ kind: 'failed', error: abandoned(destination) });
+    const onCancel = () => settle({ kind: 'failed', error: abandoned(destination) });
     const timer = clock.after(profile.connectTimeoutMs, () =>
       settle({ kind: 'failed', error: timedOut(destination, profile) }),
     );
     socket.on('connect', onConnect);
     socket.on('error', onError);
-    signal?.addEventListener('abort', onAbort);
+    cancellation?.on(onCancel);
   });
 }
 

@@ -11,8 +11,9 @@ const durationBuckets = [0.5, 1, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000,
 const sizeBuckets = [1, 5, 10, 50, 100, 500, 1000, 5000, 10000, 50000, 100000, 500000, 1000000];
 
 export function createTrafficMetrics(registry: MetricsRegistry): TrafficMetrics {
+  const known = new WeakMap<TrafficLabels, ConnectionCells>();
   return {
-    connection: (labels) => new CountedConnection(registry, labels),
+    connection: (labels) => known.getOrInsertComputed(labels, () => new ConnectionCells(registry, labels)),
     request(labels, request, durationMs, requestBytes, responseBytes) {
       const all = requestLabels(labels, request);
       registry.counter('istio_requests_total', 'Requests a waypoint has answered.', all).value++;
@@ -25,23 +26,26 @@ export function createTrafficMetrics(registry: MetricsRegistry): TrafficMetrics 
   };
 }
 
-class CountedConnection implements ConnectionMetrics {
+class ConnectionCells implements ConnectionMetrics {
   readonly #registry: MetricsRegistry;
   readonly #labels: TrafficLabels;
+  readonly #opened: Counter;
   readonly #received: Counter;
   readonly #sent: Counter;
+  readonly #closed = new Map<ResponseFlag, Counter>();
+  readonly #failed = new Map<ResponseFlag, Counter>();
 
   constructor(registry: MetricsRegistry, labels: TrafficLabels) {
     this.#registry = registry;
     this.#labels = labels;
     const open = tcpLabels(labels, '-');
+    this.#opened = registry.counter('istio_tcp_connections_opened_total', 'Connections opened.', open);
     this.#received = registry.counter('istio_tcp_received_bytes_total', 'Bytes from client to server.', open);
     this.#sent = registry.counter('istio_tcp_sent_bytes_total', 'Bytes from server to client.', open);
   }
 
   opened(): void {
-    const help = 'Connections opened.';
-    this.#registry.counter('istio_tcp_connections_opened_total', help, tcpLabels(this.#labels, '-')).value++;
+    this.#opened.value++;
   }
 
   transferred(received: number, sent: number): void {
@@ -50,10 +54,13 @@ class CountedConnection implements ConnectionMetrics {
   }
 
   closed(flag: ResponseFlag): void {
-    const labels = tcpLabels(this.#labels, flag);
-    this.#registry.counter('istio_tcp_connections_closed_total', 'Connections closed.', labels).value++;
+    this.#cell(this.#closed, flag, 'istio_tcp_connections_closed_total', 'Connections closed.').value++;
     if (flag === '-') return;
-    this.#registry.counter('istio_tcp_connections_failed_total', 'Connections that failed.', labels).value++;
+    this.#cell(this.#failed, flag, 'istio_tcp_connections_failed_total', 'Connections that failed.').value++;
+  }
+
+  #cell(cells: Map<ResponseFlag, Counter>, flag: ResponseFlag, name: string, help: string): Counter {
+    return cells.getOrInsertComputed(flag, () => this.#registry.counter(name, help, tcpLabels(this.#labels, flag)));
   }
 }
 

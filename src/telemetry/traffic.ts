@@ -14,6 +14,7 @@ export interface ConnectionMetrics {
 }
 
 export interface TrafficMetrics {
+  /** Labels that are the same object are looked up once: keep them where connections repeat. */
   connection(labels: TrafficLabels): ConnectionMetrics;
   /** One finished request at a waypoint. Sizes in bytes, without headers. */
   request(

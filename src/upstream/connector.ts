@@ -1,6 +1,7 @@
 /** Byte streams to endpoints: through a tunnel by the relay, or plain TCP. Failures are values. */
 import type { Duplex } from 'node:stream';
 import type { SocketAddress } from '../base/address.ts';
+import type { Cancellation } from '../base/cancellation.ts';
 import type { Clock } from '../base/clock.ts';
 import { AmbitError } from '../base/errors.ts';
 import type { Relay } from '../hbone/seam.ts';
@@ -20,24 +21,24 @@ export type ConnectOutcome =
 
 export interface Connector {
   /** Never rejects. */
-  connect(endpoint: UpstreamEndpoint, signal?: AbortSignal): Promise<ConnectOutcome>;
+  connect(endpoint: UpstreamEndpoint, cancellation?: Cancellation): Promise<ConnectOutcome>;
 }
 
 export function createConnector(relay: Relay, clock: Clock): Connector {
   return {
-    connect: (endpoint, signal) =>
+    connect: (endpoint, cancellation) =>
       endpoint.transport.kind === 'tunnel'
-        ? openTunnel(relay, endpoint.transport.request, signal)
-        : dialPlain(endpoint.address, endpoint.transport.socket, clock, signal),
+        ? openTunnel(relay, endpoint.transport.request, cancellation)
+        : dialPlain(endpoint.address, endpoint.transport.socket, clock, cancellation),
   };
 }
 
 async function openTunnel(
   relay: Relay,
   request: Parameters<Relay['open']>[0],
-  signal: AbortSignal | undefined,
+  cancellation: Cancellation | undefined,
 ): Promise<ConnectOutcome> {
-  const outcome = await relay.open(request, signal);
+  const outcome = await relay.open(request, cancellation);
   if (outcome.kind === 'open') {
     const { stream, established } = outcome;
     stream.on('error', ignore);
@@ -57,9 +58,9 @@ async function dialPlain(
   address: SocketAddress,
   profile: Parameters<typeof dial>[1],
   clock: Clock,
-  signal: AbortSignal | undefined,
+  cancellation: Cancellation | undefined,
 ): Promise<ConnectOutcome> {
-  const outcome = await dial(address, profile, clock, signal);
+  const outcome = await dial(address, profile, clock, cancellation);
   if (outcome.kind === 'failed') return outcome;
   const { socket } = outcome;
   socket.on('error', ignore);

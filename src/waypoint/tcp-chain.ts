@@ -3,6 +3,7 @@
  * denied or undeliverable connection is reset, also when policies that deny it come later. Other endpoints are tried while none has answered; nothing was sent yet.
  */
 import type { Duplex } from 'node:stream';
+import { Cancellation } from '../base/cancellation.ts';
 import { AmbitError } from '../base/errors.ts';
 import { DuplexEnd } from '../net/duplex-end.ts';
 import { join } from '../net/join.ts';
@@ -18,10 +19,10 @@ const maxTries = 3;
 
 /** Takes ownership of the stream. Resolves when the connection is over. Never rejects. */
 export async function serveTcpChain(services: WaypointServices, tunnel: Tunnel, stream: Duplex): Promise<void> {
-  const gone = new AbortController();
-  stream.once('close', () => gone.abort());
+  const gone = new Cancellation();
+  stream.once('close', () => gone.cancel());
   const startedMs = services.clock.nowMs();
-  const reached = await reach(services, tunnel, gone.signal);
+  const reached = await reach(services, tunnel, gone);
   const { service, port } = reached;
   const metrics = services.traffic.connection(trafficLabels(tunnel, service, reached.endpoint));
   metrics.opened();
@@ -84,7 +85,7 @@ type Reached =
       readonly error: AmbitError;
     });
 
-async function reach(services: WaypointServices, tunnel: Tunnel, signal: AbortSignal): Promise<Reached> {
+async function reach(services: WaypointServices, tunnel: Tunnel, gone: Cancellation): Promise<Reached> {
   const model = services.model();
   const facts = connectionFacts(tunnel, undefined);
   const { destination } = tunnel;
@@ -118,15 +119,15 @@ async function reach(services: WaypointServices, tunnel: Tunnel, signal: AbortSi
     const { verdict, audited: more } = authorizePod(services, endpoint, model, facts);
     audited.push(...more);
     if (verdict.kind === 'deny') return refused('RBAC', verdict.reason, deniedError(verdict.reason));
-    const outcome = await services.connector.connect(endpoint, signal);
+    const outcome = await services.connector.connect(endpoint, gone);
     if (outcome.kind === 'connected') {
       const { connected } = outcome;
-      if (!signal.aborted) return { kind: 'connected', service, port, endpoint, audited, connected };
+      if (!gone.cancelled) return { kind: 'connected', service, port, endpoint, audited, connected };
       connected.stream.destroy();
       return refused('DC', 'downstream_remote_disconnect', unreachable('the client has left'));
     }
     tried.add(endpoint.workload.uid);
-    if (tried.size >= maxTries || signal.aborted || destination.kind === 'workload') {
+    if (tried.size >= maxTries || gone.cancelled || destination.kind === 'workload') {
       return refused('UF', 'upstream_connect_failure', outcome.error);
     }
   }

@@ -7,30 +7,11 @@
 import { formatSocketAddress, type SocketAddress } from '../base/address.ts';
 import type { Clock } from '../base/clock.ts';
 import { errorText, type ResponseFlag } from '../base/errors.ts';
-import { parseSpiffeId, type SpiffeId } from '../base/spiffe.ts';
 import type { ByteCounts, End, Established, Join, JoinObserver } from '../hbone/seam.ts';
-import type { Service, Workload } from '../mesh/model.ts';
+import type { Workload } from '../mesh/model.ts';
 import type { AccessLog, AccessLogFields, ConnectionMetrics, TrafficMetrics } from '../telemetry/traffic.ts';
-import { unknownWorkload, type WorkloadLabels } from '../telemetry/traffic-labels.ts';
-
-export interface HopParty {
-  readonly address: SocketAddress;
-  readonly workload: Workload | undefined;
-  /** Proven, or required of the peer, by mTLS; undefined in clear. */
-  readonly identity: SpiffeId | undefined;
-}
-
-export interface HopFacts {
-  readonly direction: 'inbound' | 'outbound';
-  readonly source: HopParty;
-  /** `address`: what is dialled (outbound) or was reached (inbound). */
-  readonly destination: HopParty;
-  /** CONNECT authority. */
-  readonly authority: string | undefined;
-  readonly service: Service | undefined;
-  /** The article's closing words; undefined: not written. */
-  readonly hop: string | undefined;
-}
+import type { HopFacts } from './hop-facts.ts';
+import { hopLabels, namespaceOf } from './hop-labels.ts';
 
 export interface HopDependencies {
   readonly traffic: TrafficMetrics;
@@ -158,39 +139,6 @@ export function logDenied(
   ]);
 }
 
-function hopLabels(facts: HopFacts) {
-  const { direction, source, destination, service } = facts;
-  const { workload } = destination;
-  return {
-    reporter: direction === 'outbound' ? ('source' as const) : ('destination' as const),
-    source: workloadLabels(source.workload, source.identity),
-    // A destination's principal is known from the mesh, also in clear; a source's must be proven.
-    destination: workloadLabels(workload, destination.identity ?? workload?.identity),
-    destinationService: service?.hostname ?? 'unknown',
-    destinationServiceName: service?.name ?? 'unknown',
-    destinationServiceNamespace: service?.namespace ?? 'unknown',
-    connectionSecurityPolicy: source.identity === undefined ? ('unknown' as const) : ('mutual_tls' as const),
-  };
-}
-
-function workloadLabels(workload: Workload | undefined, principal: SpiffeId | undefined): WorkloadLabels {
-  if (workload === undefined) {
-    return { ...unknownWorkload, principal: principal ?? 'unknown', namespace: namespaceOf(principal) ?? 'unknown' };
-  }
-  return {
-    workload: workload.workloadName || 'unknown',
-    canonicalService: workload.canonicalName || 'unknown',
-    canonicalRevision: workload.canonicalRevision || 'unknown',
-    namespace: workload.namespace,
-    principal: principal ?? 'unknown',
-    app: workload.canonicalName || 'unknown',
-    version: workload.canonicalRevision || 'unknown',
-    cluster: workload.clusterId || 'unknown',
-    region: workload.locality?.region || 'unknown',
-    zone: workload.locality?.zone || 'unknown',
-  };
-}
-
 /** A reset that was passed on is no failure of ours. */
 function endError(end: End): string | undefined {
   switch (end.kind) {
@@ -207,8 +155,4 @@ function endError(end: End): string | undefined {
 
 function displayName(workload: Workload | undefined): string | undefined {
   return workload === undefined ? undefined : workload.name || workload.canonicalName;
-}
-
-function namespaceOf(identity: SpiffeId | undefined): string | undefined {
-  return identity === undefined ? undefined : parseSpiffeId(identity)?.namespace;
 }

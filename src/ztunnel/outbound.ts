@@ -6,7 +6,8 @@ import { errorText } from '../base/errors.ts';
 import type { CapturedConnection, Join, RunningListener } from '../hbone/seam.ts';
 import type { Workload } from '../mesh/model.ts';
 import { listenSpec, outboundContext, type Place, type ZtunnelServices } from './context.ts';
-import { Hop, type HopParty, logDenied } from './hop.ts';
+import { Hop, logDenied } from './hop.ts';
+import type { HopParty } from './hop-facts.ts';
 import { deliverLocally } from './local-delivery.ts';
 import { decideOutbound, type OutboundDecision } from './outbound-decision.ts';
 

@@ -14,6 +14,7 @@ import { connect, createServer as createTcpServer, type Socket } from 'node:net'
 import type { Duplex } from 'node:stream';
 import type { Test } from 'tap';
 import type { SocketAddress } from '../../src/base/address.ts';
+import { Cancellation } from '../../src/base/cancellation.ts';
 import type { ConnectRequest, ConnectVerdict, OpenOutcome } from '../../src/hbone/seam.ts';
 import { plainSocket } from '../../src/net/socket-spec.ts';
 import { eventually, within } from './eventually.ts';
@@ -147,7 +148,7 @@ export async function sessionCompliance(t: Test, make: MakeRelay): Promise<void>
     const client = await world.connect();
     const request = await eventually('asked', () => requests[0]);
     client.resetAndDestroy();
-    await eventually('aborted', () => request.signal.aborted);
+    await eventually('gone', () => request.gone.cancelled);
     decide?.({
       kind: 'dial',
       destination: world.app,
@@ -246,10 +247,10 @@ export async function sessionCompliance(t: Test, make: MakeRelay): Promise<void>
       t.match(await within(name, opening), { kind: 'failed', error: { code } }, name);
     }
     await eventually('cancelled', () => answerless.openStreams === 0);
-    const leaving = new AbortController();
-    const opening = world.client.open(world.request({ peer: answerless.address }), leaving.signal);
+    const leaving = new Cancellation();
+    const opening = world.client.open(world.request({ peer: answerless.address }), leaving);
     await eventually('asked', () => answerless.streams === 2);
-    leaving.abort();
+    leaving.cancel();
     t.match(await within('abort', opening), { kind: 'failed', error: { code: 'HBONE_ABANDONED' } });
     await eventually('cancelled', () => answerless.openStreams === 0);
   });

@@ -2,6 +2,7 @@
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 import t from 'tap';
+import { Cancellation } from '../../../src/base/cancellation.ts';
 import { systemClock } from '../../../src/base/clock.ts';
 import { dial, listen, listeningAddress, socketAddresses } from '../../../src/net/socket-factory.ts';
 import { plainSocket } from '../../../src/net/socket-spec.ts';
@@ -51,7 +52,9 @@ t.test('a refusal, an abort and a bad source are failed outcomes', async (t) => 
   await once(server, 'close');
   const closed = { ip: '127.0.0.1', port };
   t.match(await dial(closed, plainSocket, systemClock), { kind: 'failed', error: { code: 'NET_CONNECT_REFUSED' } });
-  t.match(await dial(closed, plainSocket, systemClock, AbortSignal.abort()), {
+  const cancelled = new Cancellation();
+  cancelled.cancel();
+  t.match(await dial(closed, plainSocket, systemClock, cancelled), {
     kind: 'failed',
     error: { code: 'NET_CONNECT_ABANDONED' },
   });

@@ -1,0 +1,23 @@
+/** What is known of one hop of one connection when it begins. */
+import type { SocketAddress } from '../base/address.ts';
+import type { SpiffeId } from '../base/spiffe.ts';
+import type { Service, Workload } from '../mesh/model.ts';
+
+export interface HopParty {
+  readonly address: SocketAddress;
+  readonly workload: Workload | undefined;
+  /** Proven, or required of the peer, by mTLS; undefined in clear. */
+  readonly identity: SpiffeId | undefined;
+}
+
+export interface HopFacts {
+  readonly direction: 'inbound' | 'outbound';
+  readonly source: HopParty;
+  /** `address`: what is dialled (outbound) or was reached (inbound). */
+  readonly destination: HopParty;
+  /** CONNECT authority. */
+  readonly authority: string | undefined;
+  readonly service: Service | undefined;
+  /** The article's closing words; undefined: not written. */
+  readonly hop: string | undefined;
+}
