@@ -17,11 +17,25 @@ import { startOrigin } from './origin.ts';
 import { authorityOf, writeCertificate } from './systems/certificate.ts';
 import type { Definition, StartContext } from './systems/definition.ts';
 import { envoyPair } from './systems/envoy-pair.ts';
+import { envoyWaypoint } from './systems/envoy-waypoint.ts';
+import { haproxyL7, haproxyPair } from './systems/haproxy.ts';
+import { nginxL7 } from './systems/nginx.ts';
 import { namespaceObject, type Places, placesOf, textOf } from './systems/objects.ts';
 import { findPeer, type PeerName, type PeerSearch } from './systems/programs.ts';
+import { waypoint, waypoint100 } from './systems/waypoint.ts';
 import { none, ztunnelPair } from './systems/ztunnel-pair.ts';
 
-const definitions: readonly Definition[] = [none, ztunnelPair, envoyPair];
+const definitions: readonly Definition[] = [
+  none,
+  ztunnelPair,
+  envoyPair,
+  haproxyPair,
+  waypoint,
+  waypoint100,
+  envoyWaypoint,
+  haproxyL7,
+  nginxL7,
+];
 
 /** Every key that `--only` knows. */
 export const systemKeys: readonly string[] = definitions.map(({ key }) => key);

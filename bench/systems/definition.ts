@@ -12,17 +12,17 @@ export interface Definition extends Pick<System, 'key' | 'name' | 'layer' | 'our
   /** Programs of the mesh that it cannot be without. */
   readonly uses: { readonly ztunnels: boolean; readonly waypoint?: 'ours' | 'peer' };
   /** Its part of the mesh. */
-  objects(places: Places): readonly KubernetesObject[];
+  readonly objects: (places: Places) => readonly KubernetesObject[];
   /** Resolves when its proxies serve; the lab stops them. The origin runs already. */
-  start(context: StartContext): Promise<Started>;
+  readonly start: (context: StartContext) => Promise<Started>;
 }
 
 export interface StartContext {
   readonly mesh: LabMesh;
   readonly places: Places;
-  peer(name: PeerName): PeerProgram;
+  readonly peer: (name: PeerName) => PeerProgram;
   /** A certificate of the mesh's authority for a pod's service account. */
-  certificateOf(serviceAccount: string): Promise<CertificateFiles>;
+  readonly certificateOf: (serviceAccount: string) => Promise<CertificateFiles>;
 }
 
 /** What is known of a system once it runs. */
