@@ -1,96 +1,135 @@
 /**
- * `npm run bench`: what the mesh costs on this machine, against no proxy in the same lab, in turns, same load. Figures of
- * one run compare with each other only. `--seconds N` per measurement (3), `--repeats N` (3), `--json`.
+ * `npm run bench`: Ambit and what one would otherwise run, side by side in one lab, in turns, under the same loads. It
+ * tells on stderr what it does and on stdout what it found; see `usage` in arguments.ts.
+ *
+ * I1: everything measured is inside the lab; this process leaves nothing behind, however it ends (lab/enter.ts).
  */
+import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import process from 'node:process';
-import { parseArgs } from 'node:util';
-import { startLabMesh } from '../src/app/lab-mesh.ts';
+import { systemClock } from '../src/base/clock.ts';
 import { errorText } from '../src/base/errors.ts';
 import { silentLogger } from '../src/base/logger.ts';
-import { legacyPreset } from '../src/config/preset.ts';
-import { enterLab } from '../src/lab/enter.ts';
-import { type Load, runLoad } from './load.ts';
-import { originPort, startOrigin } from './origin.ts';
-import { type Measurement, printTable } from './table.ts';
-import { usageOf } from './usage.ts';
+import { enterLab, isInsideLab } from '../src/lab/enter.ts';
+import { type Choice, type RunOptions, readCommand, usage } from './arguments.ts';
+import { problemsOf } from './check.ts';
+import { loads } from './loads/loads.ts';
+import { measure, systemsFor } from './measure.ts';
+import type { Load } from './model.ts';
+import { chartFileName, chartsOf } from './report/charts.ts';
+import { describeMachine } from './report/machine.ts';
+import { markdownReport } from './report/markdown.ts';
+import { createProgress } from './report/progress.ts';
+import type { RunRecord } from './report/record.ts';
+import { terminalReport } from './report/terminal.ts';
+import { judge } from './targets.ts';
+import { findAccounting, readUsage, resetPeaks } from './usage.ts';
+import { openWorld, preparePeers, systemKeys } from './world.ts';
 
-interface System {
-  readonly name: string;
-  readonly client: string;
-  readonly vip: string;
-  /** Programs whose work counts. */
-  readonly proxies: readonly string[];
+const choice: Choice = {
+  systems: systemKeys,
+  loads: loads.map(({ key }) => key),
+  quickSystems: ['none', 'ztunnel-pair', 'envoy-pair', 'waypoint', 'envoy-waypoint'],
+  quickLoads: loads.filter(({ quick }) => quick === true).map(({ key }) => key),
+};
+
+async function main(argv: readonly string[]): Promise<number> {
+  const [word, ...rest] = argv;
+  if (word === 'micro') return (await import('./micro/run.ts')).main(rest);
+  if (word === 'growth') return (await import('./growth/run.ts')).main(rest);
+  const command = readCommand(argv, choice);
+  switch (command.kind) {
+    case 'wrong':
+      process.stderr.write(`bench: ${command.message}\n${usage}`);
+      return 2;
+    case 'help':
+      process.stdout.write(usage);
+      return 0;
+    case 'list':
+      process.stdout.write(listing());
+      return 0;
+    case 'run':
+      return runBench(command.options);
+  }
 }
 
-const ztunnels = ['ztunnel-node-a', 'ztunnel-node-b'];
-const systems: readonly System[] = [
-  { name: 'no proxy', client: 'bare-client', vip: '10.96.0.4', proxies: [] },
-  { name: 'ztunnel pair', client: 'client', vip: '10.96.0.5', proxies: ztunnels },
-  { name: 'ztunnels and waypoint', client: 'client', vip: '10.96.0.6', proxies: [...ztunnels, 'l7-waypoint'] },
-];
+function listing(): string {
+  const width = Math.max(...loads.map(({ key }) => key.length));
+  return [
+    'systems',
+    ...systemKeys.map((key) => `  ${key}`),
+    'loads',
+    ...loads.map(({ key, name, quick }) => `  ${key.padEnd(width)}  ${name}${quick === true ? ' (quick)' : ''}`),
+    '',
+  ].join('\n');
+}
 
-const loads: readonly (readonly [name: string, load: Omit<Load, 'seconds'>])[] = [
-  ['32 connections, kept alive', { connections: 32, keepAlive: true }],
-  ['1 connection, kept alive', { connections: 1, keepAlive: true }],
-  ['8 at a time, a new connection each', { connections: 8, keepAlive: false }],
-];
-
-async function main(): Promise<number> {
-  const { values } = parseArgs({
-    options: {
-      seconds: { type: 'string', default: '3' },
-      repeats: { type: 'string', default: '3' },
-      json: { type: 'boolean', default: false },
-    },
-  });
-  const [seconds, repeats] = [Number(values.seconds), Number(values.repeats)];
-  if (!(seconds >= 1 && seconds <= 60 && repeats >= 1 && repeats <= 20)) {
-    process.stderr.write('bench: --seconds is from 1 to 60, --repeats from 1 to 20\n');
-    return 2;
-  }
+async function runBench(options: RunOptions): Promise<number> {
+  if (!isInsideLab()) await preparePeers(options.only);
   const entry = await enterLab();
   if (entry.kind === 'unavailable') {
     process.stderr.write(`bench: no network namespaces here: ${entry.cause}\n       ${entry.remedy}\n`);
     return 1;
   }
-  const measurements = await measureAll(seconds, repeats);
-  if (values.json) process.stdout.write(`${JSON.stringify(measurements, undefined, 2)}\n`);
-  else printTable(measurements, process.stdout);
-  return measurements.some((measurement) => measurement.errors > 0) ? 1 : 0;
+  const record = await takeRun(options);
+  process.stdout.write(terminalReport(record));
+  writeFiles(record, options);
+  if (!options.check) return record.failures.length === 0 ? 0 : 1;
+  const problems = problemsOf(record);
+  for (const problem of problems) process.stderr.write(`bench: ${problem}\n`);
+  return problems.length === 0 ? 0 : 1;
 }
 
-async function measureAll(seconds: number, repeats: number): Promise<readonly Measurement[]> {
-  const mesh = await startLabMesh({
-    preset: legacyPreset,
-    folder: path.join(import.meta.dirname, 'mesh'),
+async function takeRun(options: RunOptions): Promise<RunRecord> {
+  const date = new Date(systemClock.wallMs()).toISOString();
+  const { only, seconds, repeats, quick } = options;
+  const progress = createProgress(process.stderr, systemClock);
+  const world = await openWorld({
     logger: silentLogger,
-    environment: { '*': { RUST_LOG: 'info,access=off' } },
+    onProgress: (text) => progress.say(text),
+    ...(only === undefined ? {} : { only }),
   });
-  for (const pod of ['plain', 'l4', 'l7']) await startOrigin(mesh.lab, pod);
-  const measurements: Measurement[] = [];
-  for (const [loadName, load] of loads) {
-    for (let repeat = 0; repeat <= repeats; repeat++) {
-      for (const system of systems) {
-        process.stderr.write(`… ${loadName}: ${system.name}${repeat === 0 ? ' (warm-up)' : ''}\n`);
-        const usage = () => system.proxies.map((name) => usageOf(mesh.program(name).pid ?? 0));
-        const before = usage();
-        const url = `http://${system.vip}:${originPort}/`;
-        const result = await runLoad(mesh.lab, system.client, url, { ...load, seconds });
-        const after = usage();
-        if (repeat === 0) continue;
-        const cpuSeconds = after.reduce((sum, each, i) => sum + each.cpuSeconds - (before[i]?.cpuSeconds ?? 0), 0);
-        const rssBytes = Math.max(0, ...after.map((each) => each.rssBytes));
-        measurements.push({ load: loadName, system: system.name, ...result, cpuSeconds, rssBytes });
-      }
-    }
+  try {
+    const { lab, systems, missing } = world;
+    for (const { name, reason } of missing) process.stderr.write(`bench: ${name} is missing: ${reason}\n`);
+    const chosen = loads.filter((load) => options.load?.has(load.key) ?? true);
+    const plan = { systems, loads: chosen, seconds, repeats };
+    const surroundings = { lab, clock: systemClock, readUsage, resetPeaks, progress: progress.turn };
+    const measured = await measure(plan, loads, surroundings);
+    return {
+      date,
+      machine: describeMachine(),
+      accounting: findAccounting(),
+      ...{ seconds, repeats, quick },
+      systems: systems.map(({ key, name, layer, ours, settings }) => ({ key, name, layer, ours, settings })),
+      missing,
+      loads: chosen.filter((load) => systemsFor(load, systems).length > 0).map(loadRecord),
+      ...measured,
+      verdicts: judge(measured, systems),
+    };
+  } finally {
+    progress.end();
+    await world.close();
   }
-  await mesh.close();
-  return measurements;
+}
+
+function loadRecord({ key, name, unit, fixedRate }: Load): RunRecord['loads'][number] {
+  return { key, name, unit, ...(fixedRate === true ? { fixedRate } : {}) };
+}
+
+function writeFiles(record: RunRecord, { json, markdown, svg }: RunOptions): void {
+  if (json !== undefined) writeFileSync(json, `${JSON.stringify(record, undefined, 2)}\n`);
+  if (svg !== undefined) {
+    for (const { fileName, svg: text } of chartsOf(record)) writeFileSync(path.join(svg, fileName), text);
+  }
+  if (markdown === undefined) return;
+  const chartOf = (load: string) =>
+    svg === undefined ? undefined : path.relative(path.dirname(markdown), path.join(svg, chartFileName(load)));
+  writeFileSync(markdown, markdownReport(record, chartOf));
 }
 
 try {
-  process.exitCode = await main();
+  process.exitCode = await main(process.argv.slice(2));
 } catch (error) {
   process.stderr.write(`bench: ${errorText(error)}\n`);
   process.exitCode = 1;

@@ -1,0 +1,26 @@
+/**
+ * What a run fails for under `--check`: anything that went wrong, and targets missed by far. By how far is generous on
+ * purpose: a quick run is short, machines are shared, and only a fault in the code should ever fail here.
+ */
+import type { RunRecord } from './report/record.ts';
+import { troublesOf } from './report/troubles.ts';
+import type { Target } from './targets.ts';
+
+/** Multiples of a target's limit. Waiting depends most on who else uses the machine, memory least. */
+export const margins = { cpu: 2, latency: 4, memory: 1.5 } as const;
+
+/** One line each; none when the run passes. */
+export function problemsOf(record: RunRecord): string[] {
+  const missed = record.verdicts.flatMap(({ target, value }) => {
+    const margin = marginOf(target);
+    if (value === undefined || value.median <= target.limit * margin) return [];
+    const times = (value.median / target.limit).toFixed(1);
+    return [`${target.system}, ${target.name}: ${times} times its target, ${margin} are allowed`];
+  });
+  return [...troublesOf(record), ...missed];
+}
+
+function marginOf(target: Target): number {
+  if (target.kind === 'memory') return margins.memory;
+  return target.figure === 'cpuPerUnit' ? margins.cpu : margins.latency;
+}

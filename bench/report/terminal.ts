@@ -1,0 +1,50 @@
+/** A run for people at a terminal: aligned columns, at most 120 wide. */
+import type { RunRecord } from './record.ts';
+import { loadBlocks, type Table, targetTable } from './tables.ts';
+import { troublesOf } from './troubles.ts';
+
+const width = 120;
+
+/** Ends with a line feed. */
+export function terminalReport(record: RunRecord): string {
+  const { machine, accounting } = record;
+  const lines = [
+    ...wrap(
+      `${record.date.slice(0, 10)}, commit ${machine.commit}, ${machine.cores} cores (${machine.cpu}), ` +
+        `Linux ${machine.kernel}, Node ${machine.node}`,
+    ),
+    `${record.repeats} repeats of ${record.seconds} s: median [least–most]; CPU by ${accounting.cpu}; ` +
+      `peaks ${accounting.peak}`,
+    ...record.systems.flatMap(({ name, settings }) => wrap(`${name}: ${settings}`)),
+    ...record.missing.flatMap(({ name, reason }) => wrap(`${name} is missing: ${reason}`)),
+  ];
+  for (const { title, tables } of loadBlocks(record)) {
+    lines.push('', title, ...tables.flatMap((table, index) => (index === 0 ? layOut(table) : ['', ...layOut(table)])));
+  }
+  if (record.verdicts.length > 0) lines.push('', 'Targets', ...layOut(targetTable(record)));
+  const troubles = troublesOf(record);
+  if (troubles.length > 0) lines.push('', 'What went wrong', ...troubles.flatMap((line) => wrap(`  ${line}`)));
+  return `${lines.join('\n')}\n`;
+}
+
+/** At spaces; what follows is indented. */
+function wrap(text: string): string[] {
+  const lines: string[] = [];
+  for (const word of text.split(' ')) {
+    const last = lines.at(-1);
+    if (last !== undefined && last.length + 1 + word.length <= width) lines[lines.length - 1] = `${last} ${word}`;
+    else lines.push(lines.length === 0 ? word : `    ${word}`);
+  }
+  return lines;
+}
+
+/** Every line of the table, each column as wide as its widest cell. */
+function layOut({ head, rows }: Table): string[] {
+  const widths = head.map((name, column) => Math.max(name.length, ...rows.map((row) => row[column]?.length ?? 0)));
+  return [head, ...rows].map((row) => {
+    const cells = row.map((cell, column) =>
+      column === 0 ? cell.padEnd(widths[column] ?? 0) : cell.padStart(widths[column] ?? 0),
+    );
+    return `  ${cells.join('  ').trimEnd()}`;
+  });
+}
