@@ -28,6 +28,7 @@ export class MeshStore implements MeshView {
   readonly #policies = new Map<PolicyKey, L4Policy>();
   readonly #addresses = new AddressIndex();
   readonly #byName = new GroupedIndex<Workload>();
+  readonly #byHostname = new GroupedIndex<Workload>();
   readonly #byNode = new GroupedIndex<Workload>();
   readonly #endpoints = new GroupedIndex<Workload>();
   readonly #scopedPolicies = new GroupedIndex<L4Policy>();
@@ -74,6 +75,10 @@ export class MeshStore implements MeshView {
 
   workloadByName(namespace: string, name: string, serviceAccount: string, node: string): Workload | undefined {
     return this.#byName.list(nameKey(namespace, name, serviceAccount, node))[0];
+  }
+
+  workloadByHostname(name: string): Workload | undefined {
+    return this.#byHostname.list(name)[0];
   }
 
   serviceByAddress(network: string, ip: string, fromNamespace: string): Service | undefined {
@@ -153,6 +158,7 @@ export class MeshStore implements MeshView {
     this.#workloads.set(uid, workload);
     this.#addresses.addWorkload(workload);
     this.#byName.set(nameKeyOf(workload), uid, workload);
+    if (workload.hostname !== '') this.#byHostname.set(hostKey(workload), uid, workload);
     this.#byNode.set(workload.node, uid, workload);
     for (const key of workload.services.keys()) this.#endpoints.set(key, uid, workload);
     return true;
@@ -169,6 +175,7 @@ export class MeshStore implements MeshView {
   #unindexWorkload(old: Workload, next: Workload | undefined): void {
     this.#addresses.removeWorkload(old);
     if (next === undefined || nameKeyOf(next) !== nameKeyOf(old)) this.#byName.delete(nameKeyOf(old), old.uid);
+    if (next === undefined || hostKey(next) !== hostKey(old)) this.#byHostname.delete(hostKey(old), old.uid);
     if (next?.node !== old.node) this.#byNode.delete(old.node, old.uid);
     for (const key of old.services.keys()) if (next?.services.has(key) !== true) this.#endpoints.delete(key, old.uid);
   }
@@ -214,6 +221,10 @@ function nameKey(namespace: string, name: string, serviceAccount: string, node: 
 
 function nameKeyOf(workload: Workload): string {
   return nameKey(workload.namespace, workload.name, workload.serviceAccount, workload.node);
+}
+
+function hostKey({ namespace, hostname }: Workload): string {
+  return `${namespace}/${hostname}`;
 }
 
 function scopeGroup(policy: L4Policy): string {

@@ -10,6 +10,8 @@ export interface MeshView {
   workloadByAddress(network: string, ip: string): Workload | undefined;
   /** The workload of this node with this name, as istio-cni names a pod. */
   workloadByName(namespace: string, name: string, serviceAccount: string, node: string): Workload | undefined;
+  /** A workload that says by what name it is known: `namespace/hostname`. */
+  workloadByHostname(name: string): Workload | undefined;
   /** VIP, then CIDR, seen from a namespace: own namespace, then canonical, then any that is visible. */
   serviceByAddress(network: string, ip: string, fromNamespace: string): Service | undefined;
   service(key: ServiceKey): Service | undefined;

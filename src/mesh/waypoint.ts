@@ -6,8 +6,9 @@
 import { ipFamily } from '../base/address.ts';
 import type { Random } from '../base/random.ts';
 import type { SpiffeId } from '../base/spiffe.ts';
+import type { NoEndpointReason, ReachableEndpoint } from './endpoint-query.ts';
 import type { GatewayAddress, Service, ServiceKey, Workload } from './model.ts';
-import { type NoEndpointReason, type ReachableEndpoint, selectEndpoint } from './select-endpoint.ts';
+import { selectEndpoint } from './select-endpoint.ts';
 import type { MeshView } from './view.ts';
 
 export interface GatewayQuery {
@@ -56,10 +57,19 @@ export function waypointIdentities(mesh: MeshView, gateway: GatewayAddress): rea
     const workload = gatewayWorkload(mesh, gateway);
     return workload === undefined ? [] : [workload.identity];
   }
-  const identities = new Set(service.subjectAltNames);
-  for (const workload of mesh.endpoints(service.key)) identities.add(workload.identity);
-  return [...identities];
+  const endpoints = mesh.endpoints(service.key);
+  const known = identitiesByService.get(service);
+  if (known?.endpoints === endpoints) return known.identities;
+  const identities = [...new Set([...service.subjectAltNames, ...endpoints.map(({ identity }) => identity)])];
+  identitiesByService.set(service, { endpoints, identities });
+  return identities;
 }
+
+/** Collected once for a service record and its list of endpoints: connections ask again and again. */
+const identitiesByService = new WeakMap<
+  Service,
+  { readonly endpoints: readonly Workload[]; readonly identities: readonly SpiffeId[] }
+>();
 
 /**
  * The name of a gateway for chains, dumps and logs: its first identity, else the service or address it is known by. A
@@ -96,12 +106,5 @@ function gatewayService(mesh: MeshView, gateway: GatewayAddress): Service | unde
 /** By address, or by the hostname of a workload that is known by name only. */
 function gatewayWorkload(mesh: MeshView, gateway: GatewayAddress): Workload | undefined {
   if (gateway.kind === 'address') return mesh.workloadByAddress(gateway.network, gateway.ip);
-  const slash = gateway.service.indexOf('/');
-  const namespace = gateway.service.slice(0, slash);
-  const hostname = gateway.service.slice(slash + 1);
-  if (hostname === '') return undefined;
-  for (const workload of mesh.workloads()) {
-    if (workload.hostname === hostname && workload.namespace === namespace) return workload;
-  }
-  return undefined;
+  return mesh.workloadByHostname(gateway.service);
 }

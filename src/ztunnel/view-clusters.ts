@@ -1,7 +1,7 @@
 /** Clusters and endpoints of the views (figures 6 and 7): what a filter chain leads to, and by which identities. */
 import { formatSocketAddress } from '../base/address.ts';
 import type { GatewayAddress, Service, Workload } from '../mesh/model.ts';
-import { chooseAddress } from '../mesh/select-endpoint.ts';
+import { chooseAddress } from '../mesh/usable-endpoint.ts';
 import type { MeshView } from '../mesh/view.ts';
 import type { ZtunnelServices } from './context.ts';
 import type { Match } from './matcher.ts';

@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import t from 'tap';
+import type { EndpointQuery, EndpointSelection } from '../../../src/mesh/endpoint-query.ts';
 import type { LoadBalancing, Locality, Workload } from '../../../src/mesh/model.ts';
-import { type EndpointQuery, type EndpointSelection, selectEndpoint } from '../../../src/mesh/select-endpoint.ts';
+import { selectEndpoint } from '../../../src/mesh/select-endpoint.ts';
 import { makePort, makeService, makeWorkload } from '../../support/mesh-records.ts';
 
 const service = makeService();
