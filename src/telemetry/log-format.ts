@@ -8,11 +8,17 @@ export type LogFormat = 'plain' | 'json';
 export type FieldValue = string | number | boolean | undefined;
 export type Fields = readonly (readonly [key: string, value: FieldValue])[];
 
+/** Many lines come in one millisecond. */
+let lastTime = { wallMs: Number.NaN, text: '' };
+
 /** `2026-01-05T10:20:30.123456Z`: the wall clock gives milliseconds, the form wants microseconds. */
 export function formatTime(wallMs: number): string {
+  if (wallMs === lastTime.wallMs) return lastTime.text;
   const whole = Math.floor(wallMs);
   const micros = Math.floor((wallMs - whole) * 1000);
-  return `${new Date(whole).toISOString().slice(0, -1)}${String(micros).padStart(3, '0')}Z`;
+  const text = `${new Date(whole).toISOString().slice(0, -1)}${String(micros).padStart(3, '0')}Z`;
+  lastTime = { wallMs, text };
+  return text;
 }
 
 export function plainLine(time: string, level: string, topic: string, message: string, fields: Fields): string {
@@ -27,16 +33,35 @@ export function plainLine(time: string, level: string, topic: string, message: s
 }
 
 export function jsonLine(time: string, level: string, topic: string, message: string, fields: Fields): string {
-  const line: Record<string, FieldValue> = { level, time, scope: topic, message };
-  for (const [key, value] of fields) if (value !== undefined) line[key] = value;
-  return `${escapeControls(JSON.stringify(line))}\n`;
+  let line = `{"level":${quoted(level)},"time":${quoted(time)},"scope":${quoted(topic)},"message":${quoted(message)}`;
+  for (const [key, value] of fields) {
+    if (value === undefined) continue;
+    line += keys.get(key) ?? keyText(key);
+    line += typeof value === 'string' ? quoted(value) : JSON.stringify(value);
+  }
+  return `${line}}\n`;
+}
+
+/** Names of fields as they stand in a line of JSON. They come from code, so there are few. */
+const keys = new Map<string, string>();
+const keptKeys = 1000;
+
+function keyText(key: string): string {
+  const text = `,${quoted(key)}:`;
+  if (keys.size < keptKeys) keys.set(key, text);
+  return text;
 }
 
 /** Numbers, booleans and socket addresses stand bare; everything else is quoted. */
 function plainValue(value: Exclude<FieldValue, undefined>): string {
   if (typeof value !== 'string') return String(value);
-  if (/^(\d{1,3}(\.\d{1,3}){3}|\[[0-9a-f:.]+\])(:\d{1,5})?$/.test(value)) return value;
-  return escapeControls(JSON.stringify(value));
+  const bare = /^[[\d]/.test(value) && /^(\d{1,3}(\.\d{1,3}){3}|\[[0-9a-f:.]+\])(:\d{1,5})?$/.test(value);
+  return bare ? value : quoted(value);
+}
+
+/** As a JSON string. Nearly all texts hold nothing that must be escaped. */
+function quoted(text: string): string {
+  return /^[ !#-[\]-~]*$/.test(text) ? `"${text}"` : escapeControls(JSON.stringify(text));
 }
 
 /** C0 and C1 controls, DEL, and Unicode's own line ends. */

@@ -3,7 +3,7 @@
  * through pino's destination. Lines in memory are bounded by that destination; `flush` writes what is left at the end.
  */
 import { destination } from 'pino';
-import type { Clock } from '../base/clock.ts';
+import { type Clock, systemClock, type Timer } from '../base/clock.ts';
 import type { LogFields, Logger, LogLevel } from '../base/logger.ts';
 import { type LogLevels, rankOf, type Threshold } from './levels.ts';
 import { type Fields, formatTime, jsonLine, type LogFormat, plainLine } from './log-format.ts';
@@ -25,17 +25,33 @@ export interface LogOptions {
   readonly sink: LogSink;
 }
 
-/** A buffered descriptor (1 or 2). Buffers at most 16 MiB; beyond that the oldest lines give way and are lost. */
-export function openLogOutput(fd: number): LogOutput {
+/** Lines are written together: a write costs more than many lines. Somebody who watches does not see the delay. */
+const gatherMs = 10;
+const gatherLength = 16 * 1024;
+
+/** A buffered descriptor (1 or 2). Buffers at most 16 MiB; what comes beyond that is lost. */
+export function openLogOutput(fd: number, clock: Clock = systemClock): LogOutput {
   const stream = destination({ dest: fd, sync: false, maxLength: 16 * 1024 * 1024 });
   // The reader of a pipe may leave before us; logging must not end the process then.
   stream.on('error', () => {});
+  let gathered = '';
+  let timer: Timer | undefined;
+  const release = () => {
+    timer?.cancel();
+    timer = undefined;
+    const text = gathered;
+    gathered = '';
+    if (text !== '') stream.write(text);
+  };
   return {
     write: (line) => {
-      stream.write(line);
+      gathered += line;
+      if (gathered.length >= gatherLength) release();
+      else timer ??= clock.after(gatherMs, release);
     },
     flush: () => {
       try {
+        release();
         stream.flushSync();
       } catch {
         // Nothing was ever opened, or its reader has left: there is nobody to tell.

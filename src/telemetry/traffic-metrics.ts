@@ -3,27 +3,72 @@
  * bytes received flow client → server for both reporters; opened and byte counters carry flag `-`, closed the final one.
  */
 import type { ResponseFlag } from '../base/errors.ts';
-import type { Counter, Labels, MetricsRegistry } from '../base/metrics.ts';
+import type { Counter, Histogram, Labels, MetricsRegistry } from '../base/metrics.ts';
 import type { ConnectionMetrics, TrafficMetrics } from './traffic.ts';
 import type { RequestLabels, TrafficLabels, WorkloadLabels } from './traffic-labels.ts';
 
 const durationBuckets = [0.5, 1, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 30000, 60000, 300000, 600000];
 const sizeBuckets = [1, 5, 10, 50, 100, 500, 1000, 5000, 10000, 50000, 100000, 500000, 1000000];
 
+/** Classes of requests whose cells are kept per label set; more are looked up each time. */
+const keptClasses = 32;
+
 export function createTrafficMetrics(registry: MetricsRegistry): TrafficMetrics {
-  const known = new WeakMap<TrafficLabels, ConnectionCells>();
+  const connections = new WeakMap<TrafficLabels, ConnectionCells>();
+  const requests = new WeakMap<TrafficLabels, RequestCells[]>();
   return {
-    connection: (labels) => known.getOrInsertComputed(labels, () => new ConnectionCells(registry, labels)),
+    connection: (labels) => connections.getOrInsertComputed(labels, () => new ConnectionCells(registry, labels)),
     request(labels, request, durationMs, requestBytes, responseBytes) {
-      const all = requestLabels(labels, request);
-      registry.counter('istio_requests_total', 'Requests a waypoint has answered.', all).value++;
-      const observe = (name: string, help: string, buckets: readonly number[], value: number) =>
-        registry.histogram(name, help, buckets, all).observe(value);
-      observe('istio_request_duration_milliseconds', 'Duration of requests.', durationBuckets, durationMs);
-      observe('istio_request_bytes', 'Bytes of request bodies.', sizeBuckets, requestBytes);
-      observe('istio_response_bytes', 'Bytes of response bodies.', sizeBuckets, responseBytes);
+      const known = requests.getOrInsertComputed(labels, noCells);
+      let cells = known.find((each) => each.isOf(request));
+      if (cells === undefined) {
+        cells = new RequestCells(registry, labels, request);
+        if (known.length < keptClasses) known.push(cells);
+      }
+      cells.add(durationMs, requestBytes, responseBytes);
     },
   };
+}
+
+function noCells(): RequestCells[] {
+  return [];
+}
+
+/** Of one label set and one class of requests: protocol, status and flags. */
+class RequestCells {
+  readonly #class: RequestLabels;
+  readonly #requests: Counter;
+  readonly #durations: Histogram;
+  readonly #requestBytes: Histogram;
+  readonly #responseBytes: Histogram;
+
+  constructor(registry: MetricsRegistry, labels: TrafficLabels, request: RequestLabels) {
+    const all = requestLabels(labels, request);
+    this.#class = request;
+    this.#requests = registry.counter('istio_requests_total', 'Requests a waypoint has answered.', all);
+    const histogram = (name: string, help: string, buckets: readonly number[]) =>
+      registry.histogram(name, help, buckets, all);
+    this.#durations = histogram('istio_request_duration_milliseconds', 'Duration of requests.', durationBuckets);
+    this.#requestBytes = histogram('istio_request_bytes', 'Bytes of request bodies.', sizeBuckets);
+    this.#responseBytes = histogram('istio_response_bytes', 'Bytes of response bodies.', sizeBuckets);
+  }
+
+  isOf({ requestProtocol, responseCode, responseFlags, grpcStatus }: RequestLabels): boolean {
+    const own = this.#class;
+    return (
+      own.responseCode === responseCode &&
+      own.requestProtocol === requestProtocol &&
+      own.responseFlags === responseFlags &&
+      own.grpcStatus === grpcStatus
+    );
+  }
+
+  add(durationMs: number, requestBytes: number, responseBytes: number): void {
+    this.#requests.value++;
+    this.#durations.observe(durationMs);
+    this.#requestBytes.observe(requestBytes);
+    this.#responseBytes.observe(responseBytes);
+  }
 }
 
 class ConnectionCells implements ConnectionMetrics {

@@ -16,7 +16,7 @@ export interface ConnectionMetrics {
 export interface TrafficMetrics {
   /** Labels that are the same object are looked up once: keep them where connections repeat. */
   connection(labels: TrafficLabels): ConnectionMetrics;
-  /** One finished request at a waypoint. Sizes in bytes, without headers. */
+  /** One finished request at a waypoint; labels as for `connection`. Sizes in bytes, without headers. */
   request(
     labels: TrafficLabels,
     request: RequestLabels,

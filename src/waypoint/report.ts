@@ -3,13 +3,12 @@
  * article's world one request leaves three lines, from the pod stage inwards out: pod, VIP, CONNECT (R42).
  */
 import { formatSocketAddress, type SocketAddress } from '../base/address.ts';
-import type { SpiffeId } from '../base/spiffe.ts';
-import type { Service, Workload } from '../mesh/model.ts';
+import type { Service } from '../mesh/model.ts';
 import type { AccessLogFields } from '../telemetry/traffic.ts';
-import { type TrafficLabels, unknownWorkload, type WorkloadLabels } from '../telemetry/traffic-labels.ts';
 import type { UpstreamEndpoint } from '../upstream/endpoint.ts';
 import type { Tunnel, WaypointServices } from './context.ts';
 import { isOwn } from './gateway.ts';
+import { trafficLabels } from './labels.ts';
 
 export interface Finished {
   readonly protocol: 'http' | 'grpc' | 'tcp';
@@ -40,22 +39,6 @@ export interface Finished {
   readonly failure: string | undefined;
   /** Matching AUDIT and dry-run policies. */
   readonly audited: readonly string[];
-}
-
-export function trafficLabels(
-  tunnel: Tunnel,
-  service: Service | undefined,
-  endpoint: UpstreamEndpoint | undefined,
-): TrafficLabels {
-  return {
-    reporter: 'waypoint',
-    source: workloadLabels(tunnel.clientWorkload, tunnel.clientIdentity),
-    destination: workloadLabels(endpoint?.workload, endpoint?.workload.identity),
-    destinationService: service?.hostname ?? 'unknown',
-    destinationServiceName: service?.name ?? 'unknown',
-    destinationServiceNamespace: service?.namespace ?? 'unknown',
-    connectionSecurityPolicy: 'mutual_tls',
-  };
 }
 
 export function reportRequest(services: WaypointServices, tunnel: Tunnel, finished: Finished): void {
@@ -173,20 +156,4 @@ function connectCluster(services: WaypointServices, tunnel: Tunnel): string {
     return names.serviceEntry(destination.address.port, destination.service.hostname).cluster;
   const { ip, port } = destination.address;
   return names.pod(port, ip)?.entry ?? names.serviceEntry(port, ip).cluster;
-}
-
-function workloadLabels(workload: Workload | undefined, principal: SpiffeId | undefined): WorkloadLabels {
-  if (workload === undefined) return { ...unknownWorkload, principal: principal ?? 'unknown' };
-  return {
-    workload: workload.workloadName || 'unknown',
-    canonicalService: workload.canonicalName || 'unknown',
-    canonicalRevision: workload.canonicalRevision || 'latest',
-    namespace: workload.namespace,
-    principal: principal ?? 'unknown',
-    app: workload.canonicalName || 'unknown',
-    version: workload.canonicalRevision || 'unknown',
-    cluster: workload.clusterId || 'unknown',
-    region: workload.locality?.region || 'unknown',
-    zone: workload.locality?.zone || 'unknown',
-  };
 }

@@ -13,7 +13,8 @@ import type { UpstreamEndpoint } from '../upstream/endpoint.ts';
 import { authorizePod, authorizeService, connectionFacts } from './authorize.ts';
 import type { Tunnel, WaypointServices } from './context.ts';
 import { chooseEndpoint, type EndpointChoice, endpointAt } from './endpoints.ts';
-import { trafficLabels, writeLines } from './report.ts';
+import { trafficLabels } from './labels.ts';
+import { writeLines } from './report.ts';
 
 const maxTries = 3;
 

@@ -1,8 +1,12 @@
+import { openSync, readFileSync } from 'node:fs';
+import path from 'node:path';
 import t from 'tap';
 import { systemClock } from '../../../src/base/clock.ts';
 import { createAccessLog } from '../../../src/telemetry/access-log.ts';
 import { LogLevels } from '../../../src/telemetry/levels.ts';
-import { createLogger, type LogOptions } from '../../../src/telemetry/log.ts';
+import { createLogger, type LogOptions, openLogOutput } from '../../../src/telemetry/log.ts';
+import { eventually } from '../../support/eventually.ts';
+import { FakeClock } from '../../support/fake-clock.ts';
 
 function recording(format: 'plain' | 'json' = 'plain') {
   const lines: string[] = [];
@@ -86,3 +90,36 @@ t.test('an access line is info when it went well and error when it did not', asy
     ],
   );
 });
+
+t.test('lines that come together are written together, soon, and all at the end', async (t) => {
+  const file = path.join(t.testdir(), 'log');
+  const clock = new FakeClock();
+  const output = openLogOutput(openSync(file, 'a'), clock);
+  const written = () => readFileSync(file, 'utf8');
+  output.write('one\n');
+  output.write('two\n');
+  clock.advance(9);
+  t.equal(written(), '');
+  clock.advance(1);
+  await eventually('the lines to be written', () => written() === 'one\ntwo\n');
+  output.write('three\n');
+  output.flush();
+  t.equal(written(), 'one\ntwo\nthree\n');
+});
+
+t.test('much to say does not wait', async (t) => {
+  const file = path.join(t.testdir(), 'log');
+  const output = openLogOutput(openSync(file, 'a'), new FakeClock());
+  const line = `${'x'.repeat(1023)}\n`;
+  for (let i = 0; i < 16; i++) output.write(line);
+  await eventually('the lines to be written', () => readFileSync(file, 'utf8') === line.repeat(16));
+});
+
+t.test(
+  'values that JSON knows no text for, and keys that must be escaped, leave a line that can be read',
+  async (t) => {
+    const { lines, options } = recording('json');
+    createLogger(options).info('odd', { 'a"b': 'é', n: Number.NaN, yes: true });
+    t.match(JSON.parse(lines[0] ?? ''), { 'a"b': 'é', n: null, yes: true });
+  },
+);

@@ -75,6 +75,18 @@ t.test('a request counts once, with its code, flags and sizes', async (t) => {
   t.match(body, /istio_response_bytes_sum\{.*\} 19\n/);
 });
 
+t.test('requests of one label set are counted by their class, however many classes there are', async (t) => {
+  const registry = new CellRegistry();
+  const metrics = createTrafficMetrics(registry);
+  for (let i = 0; i < 100; i++) {
+    const [responseCode, grpcStatus] = [200 + (i % 50), i % 2 === 0 ? undefined : '0'];
+    metrics.request(labels, { requestProtocol: 'http', responseCode, responseFlags: '-', grpcStatus }, 1, 2, 3);
+  }
+  const { body } = await registry.render(false);
+  const counts = [...body.matchAll(/^istio_requests_total\{.*\} (\d+)$/gm)].map(([, count]) => count);
+  t.same(counts, Array(50).fill('2'));
+});
+
 t.test('process metrics are there, without those that walk every socket', async (t) => {
   const registry = new CellRegistry();
   registry.addProcessMetrics();
