@@ -67,6 +67,8 @@ export interface LoadResult {
   readonly latency?: Latency;
   /** Wrong answers, refused and broken connections. */
   readonly errors: number;
+  /** The errors by name, as the load's program says it. Absent when there are none. */
+  readonly causes?: Readonly<Record<string, number>>;
 }
 
 export interface Turn {
