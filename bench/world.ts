@@ -12,12 +12,14 @@ import type { Logger } from '../src/base/logger.ts';
 import { modernPreset, type Preset } from '../src/config/preset.ts';
 import type { Lab } from '../src/lab/lab.ts';
 import { ztunnelName } from '../src/lab/topology.ts';
+import { widenSourcePorts } from './loads/source-ports.ts';
 import type { MissingSystem, System } from './model.ts';
 import { startOrigin } from './origin.ts';
 import { authorityOf, writeCertificate } from './systems/certificate.ts';
 import type { Definition, StartContext } from './systems/definition.ts';
 import { envoyPair } from './systems/envoy-pair.ts';
 import { envoyWaypoint } from './systems/envoy-waypoint.ts';
+import { waypointPort } from './systems/gateway-objects.ts';
 import { haproxyL7, haproxyPair } from './systems/haproxy.ts';
 import { nginxL7 } from './systems/nginx.ts';
 import { namespaceObject, type Places, placesOf, textOf } from './systems/objects.ts';
@@ -61,6 +63,8 @@ export interface World {
   close(): Promise<void>;
 }
 
+const waypointEnvironment = { RUST_LOG: 'info', LOG_FORMAT: 'plain', AMBIT_WAYPOINT_PORTS: String(waypointPort) };
+
 interface Chosen {
   readonly definition: Definition;
   readonly places: Places;
@@ -88,6 +92,10 @@ export async function openWorld(options: WorldOptions): Promise<World> {
   const chosen = wanted.filter(({ definition }) => missing.every(({ key }) => key !== definition.key));
   const mesh = await startMesh(chosen, preset, logger, onProgress);
   try {
+    const { topology } = mesh.lab;
+    for (const { name } of [...topology.pods, ...topology.nodes.map((node) => ({ name: ztunnelName(node) }))]) {
+      await widenSourcePorts(mesh.lab.namespace(name));
+    }
     const context = await contextOf(mesh, peers);
     const systems: System[] = [];
     for (const { definition, places } of chosen) {
@@ -137,7 +145,7 @@ async function startMesh(
       onProgress,
       environment: {
         '*': { RUST_LOG: 'info,access=off' },
-        ...Object.fromEntries(ours.map((pod) => [pod, { RUST_LOG: 'info', LOG_FORMAT: 'plain' }])),
+        ...Object.fromEntries(ours.map((pod) => [pod, waypointEnvironment])),
       },
       withoutProxies: new Set([
         ...proxyOf('peer'),

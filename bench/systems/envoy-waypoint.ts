@@ -20,7 +20,7 @@ import {
   upstreamHttp,
 } from './envoy-config.ts';
 import { startEnvoy } from './envoy-process.ts';
-import { allowedMethods, gatewayObjects } from './gateway-objects.ts';
+import { allowedMethods, gatewayObjects, waypointPort } from './gateway-objects.ts';
 
 const internalName = 'main_internal';
 const peerPrincipal = 'io.istio.peer_principal';
@@ -49,7 +49,7 @@ export const envoyWaypoint: Definition = {
 };
 
 async function configOf(context: StartContext): Promise<EnvoyConfig> {
-  const { mesh, places, certificateOf } = context;
+  const { places, certificateOf } = context;
   const { proxy, server } = places;
   const terminate = {
     filters: [tunnelManager('connect_terminate', [tunnelHost('*', internalName)], [keepFacts])],
@@ -63,7 +63,7 @@ async function configOf(context: StartContext): Promise<EnvoyConfig> {
   };
   const listener = {
     name: 'connect_terminate',
-    address: socketAddress('0.0.0.0', mesh.preset.waypointPort),
+    address: socketAddress('0.0.0.0', waypointPort),
     filter_chains: [terminate],
   };
   return {

@@ -7,6 +7,8 @@ import { spiffeOf } from './certificate.ts';
 import { barePodObject, type KubernetesObject, type Places, podObject, serviceObject } from './objects.ts';
 
 export const allowedMethods = ['GET', 'POST'] as const;
+/** Where waypoints listen, under either preset: the Gateway says so. */
+export const waypointPort = 15008;
 const gatewayApi = 'gateway.networking.k8s.io';
 
 /** The client is captured, the server is not: the waypoint goes on in plain. */
@@ -30,7 +32,7 @@ function gatewayObject(name: string): KubernetesObject {
     apiVersion: `${gatewayApi}/v1`,
     kind: 'Gateway',
     metadata: { name, namespace: 'default' },
-    spec: { gatewayClassName: 'istio-waypoint', listeners: [{ name: 'mesh', port: 15008, protocol: 'HBONE' }] },
+    spec: { gatewayClassName: 'istio-waypoint', listeners: [{ name: 'mesh', port: waypointPort, protocol: 'HBONE' }] },
   };
 }
 
@@ -42,7 +44,7 @@ function gatewayServiceObject({ proxy, proxyVip }: Places): KubernetesObject {
     spec: {
       clusterIP: proxyVip,
       selector: { [`${gatewayApi}/gateway-name`]: proxy.name },
-      ports: [{ name: 'mesh', port: 15008, appProtocol: 'hbone' }],
+      ports: [{ name: 'mesh', port: waypointPort, appProtocol: 'hbone' }],
     },
   };
 }

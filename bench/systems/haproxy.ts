@@ -11,7 +11,7 @@ import type { PeerProgram } from './programs.ts';
 
 const loopback = '127.0.0.1';
 /** TCP has no authority to say where to: each port has a tunnel port of its own. */
-const tunnelPort = (port: number) => port + 10_000;
+const tunnelPort = (port: number) => port + 1000;
 const cipher = 'TLS_AES_256_GCM_SHA384';
 
 export const haproxyPair: Definition = {

@@ -10,7 +10,7 @@ export const nginxL7: Definition = {
   name: 'nginx, plain',
   layer: 'l7',
   ours: false,
-  serves: ['http'],
+  serves: ['http', 'h2c'],
   needs: ['nginx'],
   uses: { ztunnels: false },
   objects: ({ client, proxy, server }) => [client, proxy, server].map((place) => barePodObject(place)),
@@ -28,7 +28,7 @@ export const nginxL7: Definition = {
     await process.waitForPort(ports.http);
     return {
       host: proxy.ip,
-      settings: `nginx ${version}, one worker, no TLS on either side, connections to the origin kept alive, logs off`,
+      settings: `nginx ${version}, one worker, no TLS on either side, connections to the origin kept alive and HTTP/1.1 throughout, logs off`,
       proxies: () => [{ name: process.name, pid: process.pid ?? 0 }],
     };
   },
@@ -53,6 +53,7 @@ http {
   }
   server {
     listen ${ports.http} backlog=4096;
+    listen ${ports.h2c} http2 backlog=4096;
     location / {
       proxy_pass http://origin;
       proxy_http_version 1.1;

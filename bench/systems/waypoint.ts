@@ -1,7 +1,7 @@
 /** Ambit's waypoint: a tunnel from the client's ztunnel in, routes and policies applied, plain HTTP to the server's pod out. */
 import type { Definition } from './definition.ts';
 import { gatewayObjects } from './gateway-objects.ts';
-import { ambitVersion } from './ztunnel-pair.ts';
+import { ambitTls, ambitVersion } from './ztunnel-pair.ts';
 
 export const waypoint = waypointOf('waypoint', 'Ambit waypoint', 1);
 
@@ -9,6 +9,7 @@ export const waypoint = waypointOf('waypoint', 'Ambit waypoint', 1);
 export const waypoint100 = waypointOf('waypoint-100', 'Ambit waypoint, 100 routes and policies', 100);
 
 function waypointOf(key: string, name: string, count: number): Definition {
+  const much = count === 1 ? 'one HTTPRoute and AuthorizationPolicy' : `${count} HTTPRoutes and AuthorizationPolicies`;
   return {
     key,
     name,
@@ -20,7 +21,7 @@ function waypointOf(key: string, name: string, count: number): Definition {
     objects: (places) => gatewayObjects(places, count),
     start: async ({ mesh, places }) => ({
       host: places.vip,
-      settings: `${ambitVersion}, one thread, TLS 1.3 AES-256-GCM, P-256 certificates, behind the client’s ztunnel, which is not counted; ${count} HTTPRoute and ${count} AuthorizationPolicy (principal and method), metrics on, access log on (to /dev/null)`,
+      settings: `${ambitVersion}, one thread, ${ambitTls}, behind the client’s ztunnel, which is not counted; ${much} (principal and method), metrics on, access log on (to /dev/null)`,
       proxies: () => {
         const { name: program, pid = 0 } = mesh.program(places.proxy.name);
         return [{ name: program, pid }];

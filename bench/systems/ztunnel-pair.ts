@@ -32,7 +32,7 @@ export const ztunnelPair: Definition = {
   objects: (places) => [podObject(places.client), podObject(places.server), serviceObject(places)],
   start: async ({ mesh, places }) => ({
     host: places.vip,
-    settings: `${ambitVersion}, ${mesh.preset.capture === 'node' ? 'TPROXY on the node' : 'capture in the pods'}, HBONE, one thread each, TLS 1.3 AES-256-GCM, P-256 certificates, metrics on, access log off`,
+    settings: `${ambitVersion}, ${mesh.preset.capture === 'node' ? 'TPROXY on the node' : 'capture in the pods'}, HBONE, one thread each, ${ambitTls}, metrics on, access log off`,
     proxies: () =>
       ['node-a', 'node-b'].map((node) => {
         const { name, pid = 0 } = mesh.program(ztunnelName({ name: node }));
@@ -41,4 +41,6 @@ export const ztunnelPair: Definition = {
   }),
 };
 
+/** Node's own choice of key exchange; a tunnel is kept for many connections. */
+export const ambitTls = 'TLS 1.3 AES-256-GCM, P-256 certificates, X25519MLKEM768';
 export const ambitVersion = `Ambit ${version} on Node ${process.versions.node}`;
