@@ -48,10 +48,13 @@ export function columnsOf(unit: Load['unit']): readonly Column[] {
   ];
 }
 
-/** `1.32 [1.25–1.41]`; a spread that does not show is left out. */
+/** `1.32 [1.25–1.41]`, `33.3 [22.2–44.4] k`; a spread that does not show is left out. */
 export function spreadText({ median, min, max }: Spread, text: (value: number) => string): string {
-  const [low, high] = [text(min), text(max)];
-  return low === high ? text(median) : `${text(median)} [${low}–${high}]`;
+  const parts = [median, min, max].map((value) => text(value).split(' '));
+  const [[middle, sign] = [], [low, lowSign] = [], [high, highSign] = []] = parts;
+  if (low === high && lowSign === highSign) return text(median);
+  if (sign === lowSign && sign === highSign) return `${middle} [${low}–${high}]${sign === undefined ? '' : ` ${sign}`}`;
+  return `${text(median)} [${text(min)}–${text(max)}]`;
 }
 
 export function ratioText(ratio: Spread): string {

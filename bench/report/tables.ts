@@ -101,10 +101,15 @@ function ratioTable(
   systems: readonly SystemRecord[],
   columns: readonly Column[],
 ): Table {
-  const shown = columns.filter(({ figure }) => compared.has(figure));
+  // At a rate that was set, rates say nothing, and two rates make no pair.
+  const paced = load.fixedRate === true;
+  const shown = columns.filter(({ figure }) => compared.has(figure) && !(paced && figure === 'perSecond'));
+  const peers = peersOf(system, systems).filter(
+    ({ layer }) => !paced || record.rates[layer] === record.rates[system.layer],
+  );
   return {
     head: [`${system.name} :`, ...shown.map(({ ratioHead }) => ratioHead)],
-    rows: peersOf(system, systems).map((peer) => [
+    rows: peers.map((peer) => [
       peer.name,
       ...shown.map(({ figure }) => {
         const ratio = ratioOf(record, load.key, system.key, peer.key, figure);

@@ -38,13 +38,13 @@ function wrap(text: string): string[] {
   return lines;
 }
 
-/** Every line of the table, each column as wide as its widest cell. */
+/** Each column as wide as its widest cell; names in the first one are cut when there is no room for them. */
 function layOut({ head, rows }: Table): string[] {
   const widths = head.map((name, column) => Math.max(name.length, ...rows.map((row) => row[column]?.length ?? 0)));
-  return [head, ...rows].map((row) => {
-    const cells = row.map((cell, column) =>
-      column === 0 ? cell.padEnd(widths[column] ?? 0) : cell.padStart(widths[column] ?? 0),
-    );
-    return `  ${cells.join('  ').trimEnd()}`;
+  const [names = 0, ...others] = widths;
+  const room = Math.min(names, width - others.reduce((sum, each) => sum + 2 + each, 2));
+  return [head, ...rows].map(([name = '', ...cells]) => {
+    const shown = name.length > room ? `${name.slice(0, room - 1)}…` : name.padEnd(room);
+    return ['', shown, ...cells.map((cell, column) => cell.padStart(others[column] ?? 0))].join('  ').trimEnd();
   });
 }
