@@ -23,9 +23,16 @@ export interface Cidr {
   readonly text: string;
 }
 
+const mappedPrefix = '::ffff:';
+
 /** Canonical form of an IP literal, or undefined when it is none. Zone ids are not accepted. */
 export function canonicalIp(text: string): string | undefined {
   if (isIPv4(text)) return text;
+  // What a dual-stack listener says of an IPv4 peer, at each accept.
+  if (text.startsWith(mappedPrefix)) {
+    const mapped = text.slice(mappedPrefix.length);
+    if (isIPv4(mapped)) return mapped;
+  }
   if (text.includes('%') || !isIPv6(text)) return undefined;
   const bytes = ipv6Bytes(text);
   return bytesToIp(bytes);

@@ -13,8 +13,7 @@ import { AmbitError, errorCode, errorText } from '../base/errors.ts';
 import { nativeSockets } from './native-sockets.ts';
 import type { ListenSpec, SocketProfile } from './socket-spec.ts';
 
-const keepAliveSec = 180;
-const keepAliveProbes = 9;
+const keepAlive = { idleSec: 180, intervalSec: 180, count: 9 };
 const backlog = 1024;
 
 export type DialOutcome =
@@ -50,7 +49,7 @@ export function dial(
       timer.cancel();
       cancellation?.off(onCancel);
       socket.off('connect', onConnect);
-      socket.on('error', () => {});
+      socket.on('error', ignore);
       socket.off('error', onError);
       if (outcome.kind === 'failed') socket.destroy();
       resolve(outcome);
@@ -76,22 +75,15 @@ export async function listen(
   onSocket: (socket: Socket) => void,
   onAcceptError: (error: Error) => void = () => {},
 ): Promise<Server> {
-  const server = createServer(
-    {
-      allowHalfOpen: true,
-      noDelay: true,
-      keepAlive: true,
-      keepAliveInitialDelay: keepAliveSec * 1000,
-    },
-    (socket) => {
-      socket.setKeepAlive(true, keepAliveSec * 1000, keepAliveSec * 1000, keepAliveProbes);
-      socket.on('error', () => {});
-      onSocket(socket);
-    },
-  );
+  const special = spec.transparent || spec.mark !== undefined || spec.namespace !== undefined;
+  const server = createServer({ allowHalfOpen: true, noDelay: !special }, (socket) => {
+    // Linux gives an accepted socket the options of its listener, which ours have.
+    if (!special) socket.setKeepAlive(true, keepAlive.idleSec * 1000, keepAlive.intervalSec * 1000, keepAlive.count);
+    socket.on('error', ignore);
+    onSocket(socket);
+  });
   const where = formatSocketAddress(spec);
   try {
-    const special = spec.transparent || spec.mark !== undefined || spec.namespace !== undefined;
     const fd = special ? listeningDescriptor(spec) : undefined;
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject);
@@ -138,7 +130,7 @@ function isPlain(profile: SocketProfile): boolean {
 
 function plainSocketTo(destination: SocketAddress): Socket {
   const socket = connect({ host: destination.ip, port: destination.port, allowHalfOpen: true, noDelay: true });
-  socket.setKeepAlive(true, keepAliveSec * 1000, keepAliveSec * 1000, keepAliveProbes);
+  socket.setKeepAlive(true, keepAlive.idleSec * 1000, keepAlive.intervalSec * 1000, keepAlive.count);
   return socket;
 }
 
@@ -151,7 +143,7 @@ function specialSocketTo(destination: SocketAddress, profile: SocketProfile): So
     bindAddressNoPort: profile.source !== undefined,
     mark: profile.mark,
     noDelay: true,
-    keepAlive: { idleSec: keepAliveSec, intervalSec: keepAliveSec, count: keepAliveProbes },
+    keepAlive,
   });
   return adopt(fd, () => {
     if (profile.source !== undefined) native.bind(fd, profile.source, 0);
@@ -171,6 +163,8 @@ function listeningDescriptor(spec: ListenSpec): number {
     v6Only: ipFamily(spec.ip) === 6 ? false : undefined,
     transparent: spec.transparent,
     mark: spec.mark,
+    noDelay: true,
+    keepAlive,
   });
   return adopt(fd, () => {
     native.bind(fd, spec.ip, spec.port);
@@ -178,6 +172,8 @@ function listeningDescriptor(spec: ListenSpec): number {
     return fd;
   });
 }
+
+function ignore(): void {}
 
 /** Closes the descriptor when the rest of its making fails. */
 function adopt<T>(fd: number, make: () => T): T {

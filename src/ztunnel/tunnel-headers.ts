@@ -27,8 +27,14 @@ export function tunnelHeaders(facts: TunnelHeaderFacts, preset: Preset, random: 
   return headers;
 }
 
-/** Members in ztunnel's order; those without a value are left out. */
+const baggageOf = new WeakMap<Workload, string>();
+
+/** Members in ztunnel's order; those without a value are left out. Made once for each record of a workload. */
 export function baggage(workload: Workload): string {
+  return baggageOf.getOrInsertComputed(workload, makeBaggage);
+}
+
+function makeBaggage(workload: Workload): string {
   const members: readonly (readonly [string, string | undefined])[] = [
     ['k8s.cluster.name', workload.clusterId],
     ['k8s.namespace.name', workload.namespace],

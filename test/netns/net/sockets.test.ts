@@ -1,7 +1,7 @@
 /** Sockets that need privileges, in a namespace of the test's own: REDIRECT, foreign sources, marks, other namespaces. */
 import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { connect } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import { getMark, getTransparent, namespaceIdentity } from 'node-tproxy-native';
 import t from 'tap';
 import type { SocketAddress } from '../../../src/base/address.ts';
@@ -69,6 +69,23 @@ await inOwnNamespace(import.meta.url, () => {
     const [bytes] = await within('bytes', once(outcome.socket, 'data'));
     t.equal(String(bytes), 'from afar');
     t.same(peers, [foreign]);
+  });
+
+  t.test('dialled and accepted sockets are kept alive, also where the kernel hands the options on', async (t) => {
+    for (const mark of [undefined, 0x403]) {
+      const accepted = Promise.withResolvers<Socket>();
+      const server = await listen({ ...onLoopback, mark }, accepted.resolve);
+      t.teardown(() => server.close());
+      const outcome = await dial(listeningAddress(server), { ...plainSocket, mark }, systemClock);
+      if (outcome.kind !== 'connected') throw outcome.error;
+      const ends = [outcome.socket, await within('accept', accepted.promise)];
+      for (const socket of ends) t.teardown(() => socket.destroy());
+      for (const { localPort } of ends) {
+        const filter = ['-tnoH', 'state', 'established', 'sport', '=', `:${localPort}`];
+        const { stdout: sockets } = spawnSync('ss', filter, { encoding: 'utf8' });
+        t.match(sockets, /timer:\(keepalive,2min(59|5\d)/, `of port ${localPort} with mark ${mark}: ${sockets}`);
+      }
+    }
   });
 
   t.test('listens and dials in another namespace while staying in this one', async (t) => {
