@@ -3,7 +3,7 @@
  * as they say, policies are in force, and what a machine lacks is named with the line that installs it.
  */
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
+import { readFileSync, readlinkSync } from 'node:fs';
 import process from 'node:process';
 import { connect as secure, type TLSSocket } from 'node:tls';
 import t, { type Test } from 'tap';
@@ -71,11 +71,26 @@ if (await insideLab()) {
         t.equal(await within(`${key} to refuse`, end), 'ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED', key);
       }
     });
-    await t.test('Envoy’s waypoint writes its access log', async (t) => {
+    await t.test('waypoints write access logs, to nowhere', async (t) => {
+      for (const { proxies } of named(world, 'waypoint', 'waypoint-100')) {
+        const [{ name, pid } = { name: '', pid: 0 }] = proxies();
+        t.match((await world.mesh.ask(name, '/logging')).body, /^info$/m, `${name} logs all scopes`);
+        t.equal(readlinkSync(`/proc/${pid}/fd/1`), '/dev/null');
+      }
       for (const { proxies } of named(world, 'envoy-waypoint')) {
         const stats = await envoyStats(world.mesh, proxies()[0]?.name ?? '', /^filesystem\.write_buffered$/);
         t.ok((stats.get('filesystem.write_buffered') ?? 0) > 0);
       }
+    });
+    await t.test('a hundred routes and policies are in force, the load’s own the last of them', async (t) => {
+      const { body } = await world.mesh.ask('waypoint-100-proxy', '/config_dump?view=listeners');
+      const listeners = JSON.parse(body) as { name: string; routes: { match: string }[]; policies: string[] }[];
+      const { routes = [], policies = [] } = listeners.find(({ name }) => name === 'main_internal') ?? {};
+      const paths = routes.filter(({ match }) => match.startsWith('path '));
+      t.equal(paths.length, 100);
+      t.equal(paths.at(-1)?.match, 'path path-prefix /');
+      t.equal(policies.length, 100);
+      t.equal(policies.at(-1), 'allow default/waypoint-100-server-099');
     });
   });
 
