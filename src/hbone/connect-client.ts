@@ -41,20 +41,20 @@ async function tryOnce(
   const headers = [':method', 'CONNECT', ':authority', request.authority, ...request.headers.flat()];
   let end: TunnelEnd | undefined;
   let answer: Promise<Answer> | undefined;
-  const outcome = await pool.request(
-    request.target,
-    headers,
-    (stream) => {
-      end = new TunnelEnd(stream, 'upstream');
-      answer = answerOf(stream, end, clock, options.connectAnswerTimeoutMs, cancellation);
-    },
-    cancellation,
-  );
-  if (outcome.kind === 'failed') return outcome;
+  const owns = (stream: ClientHttp2Stream) => {
+    end = new TunnelEnd(stream, 'upstream');
+    answer = answerOf(stream, end, clock, options.connectAnswerTimeoutMs, cancellation);
+  };
+  let facts = cancellation?.cancelled ? undefined : pool.requestNow(request.target, headers, owns);
+  if (facts === undefined) {
+    const outcome = await pool.request(request.target, headers, owns, cancellation);
+    if (outcome.kind === 'failed') return outcome;
+    facts = outcome.facts;
+  }
   if (end === undefined || answer === undefined) throw new Error('a stream came without its listeners');
   const answered = await answer;
   if (answered.kind === 'failed') return answered;
-  const { local, peer, peerIdentity } = outcome.facts;
+  const { local, peer, peerIdentity } = facts;
   const established = { local, peer, peerIdentity, headers: answered.headers };
   if (answered.status === 200) return { kind: 'open', end, established };
   // By END_STREAM: a reset for every refusal would look like an attack to the peer.

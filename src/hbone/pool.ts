@@ -57,10 +57,13 @@ const { kGracefullyClosing, kCurrentStreamCount } = Agent as unknown as {
   readonly kCurrentStreamCount: symbol;
 };
 
+/** See `tunnel-end.ts` for the trailers. */
+const streamOptions = { waitForTrailers: true, endStream: false } as const;
+
 const factsOfSocket = Symbol('session facts');
 
 interface PooledSocket extends TLSSocket {
-  [factsOfSocket]: SessionFacts & { readonly settled: () => void };
+  [factsOfSocket]: SessionFacts & { readonly key: string; readonly settled: () => void };
 }
 
 /** The Agent passes these through from `getSession` to `normalizeOptions` and `createConnection`. */
@@ -73,6 +76,7 @@ export class SessionPool {
   readonly #agent: MeshAgent;
   readonly #dependencies: PoolDependencies;
   readonly #sessions = new Map<ClientHttp2Session, SessionFacts>();
+  readonly #byKey = new Map<string, Set<ClientHttp2Session>>();
   readonly #unsubscribe: () => void;
   #closed = false;
 
@@ -94,8 +98,28 @@ export class SessionPool {
     return streams;
   }
 
+  /** A stream on a session that stands, without a wait; undefined: there is none with room. */
+  requestNow(
+    target: TunnelTarget,
+    headers: readonly string[],
+    owns: (stream: ClientHttp2Stream) => void,
+  ): SessionFacts | undefined {
+    const session = this.#fullestWithRoom(poolKey(target));
+    if (session === undefined) return undefined;
+    let stream: ClientHttp2Stream;
+    try {
+      // The Agent put its own `request` on the session, which counts the stream as those that waited.
+      stream = session.request(headers, streamOptions);
+    } catch {
+      // `request` will say why, or find another session.
+      return undefined;
+    }
+    owns(stream);
+    return this.#sessions.get(session);
+  }
+
   /**
-   * A stream with `headers` sent. Never rejects. `owns` is called in the same tick in which the stream came to be, to put
+   * A stream with `headers` sent, once a session stands. Never rejects. `owns` is called in the same tick in which the stream came to be, to put
    * its listeners in place. `cancellation` gives up waiting for a session.
    */
   request(
@@ -132,7 +156,7 @@ export class SessionPool {
           const facts = this.#sessions.get(session);
           try {
             if (facts === undefined) throw new Error('the session has just ended');
-            const stream = session.request(headers, { waitForTrailers: true, endStream: false });
+            const stream = session.request(headers, streamOptions);
             owns(stream);
             settle({ kind: 'stream', stream, facts });
           } catch (error) {
@@ -150,6 +174,20 @@ export class SessionPool {
       };
       void this.#agent.getSession(origin, targetOptions, [listener] as unknown as PromiseListeners).catch(() => {});
     });
+  }
+
+  /** As the Agent chooses: few sessions, so that those left over can go. */
+  #fullestWithRoom(key: string): ClientHttp2Session | undefined {
+    let fullest: ClientHttp2Session | undefined;
+    let most = -1;
+    for (const session of this.#byKey.get(key) ?? []) {
+      const streams = streamCount(session);
+      if (streams <= most || session.closed || session.destroyed || Reflect.get(session, kGracefullyClosing)) continue;
+      if (streams >= (session.remoteSettings.maxConcurrentStreams ?? 0)) continue;
+      fullest = session;
+      most = streams;
+    }
+    return fullest;
   }
 
   forgetPeer(ip: string): void {
@@ -173,6 +211,7 @@ export class SessionPool {
     const { [factsOfSocket]: facts } = session.socket as unknown as PooledSocket;
     facts.settled();
     this.#sessions.set(session, facts);
+    const alike = this.#byKey.getOrInsertComputed(facts.key, () => new Set()).add(session);
     session.setLocalWindowSize(options.connectionWindowBytes);
     limitStreams(session, options.maxStreamsPerClientSession);
     session.on('error', (error) => {
@@ -191,6 +230,8 @@ export class SessionPool {
     session.once('close', () => {
       stopWatching();
       this.#sessions.delete(session);
+      alike.delete(session);
+      if (alike.size === 0) this.#byKey.delete(facts.key);
     });
   }
 }
@@ -216,7 +257,7 @@ class MeshAgent extends Agent {
   }
 
   override async createConnection(origin: URL, options: SecureClientSessionOptions): Promise<TLSSocket> {
-    const { target } = options as TargetOptions;
+    const { target, poolKey: key } = options as TargetOptions;
     const { clock, options: limits } = this.#dependencies;
     const secret = await this.#secretOf(target.sourceIdentity);
     const dialed = await dial(target.peer, target.socket, clock);
@@ -232,6 +273,7 @@ class MeshAgent extends Agent {
     const settings = clock.after(limits.handshakeTimeoutMs, () => socket.destroy());
     socket.once('close', () => settings.cancel());
     const facts: PooledSocket[typeof factsOfSocket] = {
+      key,
       local: addresses?.local ?? { ip: '0.0.0.0', port: 0 },
       peer: target.peer,
       sourceIdentity: target.sourceIdentity,
@@ -275,7 +317,9 @@ export function poolKey(target: TunnelTarget): string {
     socket.mark ?? '',
     socket.namespace?.key ?? '',
     formatSocketAddress(peer),
-    [...target.expectedIdentities].sort().join(','),
+    target.expectedIdentities.length === 1
+      ? target.expectedIdentities[0]
+      : target.expectedIdentities.toSorted().join(','),
   ].join('|');
 }
 
@@ -295,11 +339,19 @@ function retire(session: ClientHttp2Session): void {
  */
 function limitStreams(session: ClientHttp2Session, most: number): void {
   const prototype = Object.getPrototypeOf(session) as ClientHttp2Session;
+  const read = () => Reflect.get(prototype, 'remoteSettings', session) as ClientHttp2Session['remoteSettings'];
+  let real: ClientHttp2Session['remoteSettings'] | undefined;
+  let shown: ClientHttp2Session['remoteSettings'];
   Object.defineProperty(session, 'remoteSettings', {
+    // Asked several times for each stream; Node keeps one object for as long as the settings stay.
     get: () => {
-      const settings = Reflect.get(prototype, 'remoteSettings', session) as ClientHttp2Session['remoteSettings'];
-      const allowed = settings.maxConcurrentStreams ?? most;
-      return { ...settings, maxConcurrentStreams: Math.max(1, Math.min(most, allowed)) };
+      const settings = read();
+      if (settings !== real) {
+        const allowed = settings.maxConcurrentStreams ?? most;
+        shown = { ...settings, maxConcurrentStreams: Math.max(1, Math.min(most, allowed)) };
+        real = settings;
+      }
+      return shown;
     },
   });
 }
