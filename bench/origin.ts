@@ -35,6 +35,8 @@ function configuration(folder: string): string {
   const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'];
   return `
 daemon off;
+# It gives its folders to a user; where the lab was entered as an ordinary user there is none but root.
+user root root;
 master_process off;
 pid ${folder}/pid;
 worker_rlimit_nofile 65536;

@@ -19,7 +19,7 @@ export async function buildTcpload(folder = outputFolder): Promise<string> {
   const files = readdirSync(sourceFolder)
     .sort()
     .map((name) => path.join(sourceFolder, name));
-  const hash = createHash('sha256').update(JSON.stringify([version, flags, process.arch]));
+  const hash = createHash('sha256').update(JSON.stringify([compiler, version, flags, process.arch]));
   for (const file of files) hash.update(`\0${file}\0`).update(readFileSync(file));
   const output = path.join(folder, `tcpload-${hash.digest('hex').slice(0, 16)}`);
   if (existsSync(output)) return output;

@@ -31,22 +31,26 @@ export function readH2load(outcome: CommandOutcome, log: string): LoadResult {
   const text = outcome.stdout;
   const perSecond = numbers(/^finished in \S+, ([\d.]+) req\/s/m, text);
   const counts = numbers(/(\d+) succeeded, (\d+) failed, (\d+) errored, (\d+) timeout/, text);
-  const slowest = numbers(/^req\/s\s+:\s+([\d.]+)/m, text);
-  if (!outcome.ok || perSecond === undefined || counts === undefined || slowest === undefined)
-    throw unreadable('h2load', outcome);
+  const connections = numbers(/(\d+) total client\(s\)/, text);
+  const each = numbers(/^req\/s\s+:\s+([\d.]+)\s+[\d.]+\s+([\d.]+)/m, text);
+  if (!outcome.ok || !perSecond || !counts || !connections || !each) throw unreadable('h2load', outcome);
   const [units = 0, failed = 0, errored = 0, timeout = 0] = counts;
+  const [slowest = 0, mean = 0] = each;
+  const [rate = 0] = perSecond;
   const latency = readLog(log);
   return {
     units,
     // What it says counts failed requests, too.
-    perSecond: units + failed === 0 ? 0 : ((perSecond[0] ?? 0) * units) / (units + failed),
+    perSecond: units + failed === 0 ? 0 : (rate * units) / (units + failed),
     ...(latency === undefined ? {} : { latency }),
-    // Of a connection that was refused or carried nothing it says no more than a rate of zero.
+    // Of a connection that is refused or breaks off it says nothing. But the rate of each is over the time it lasted:
+    // zero when it carried nothing, and together above the rate of the run when some ended before it.
     ...withErrors({
       status: failed - errored - timeout,
       errored,
       timeout,
-      'connection without an answer': slowest[0] === 0 ? 1 : 0,
+      'connection without an answer': slowest === 0 ? 1 : 0,
+      'connection that broke off': mean * (connections[0] ?? 0) > rate * 1.05 ? 1 : 0,
     }),
   };
 }
