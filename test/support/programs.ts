@@ -18,6 +18,8 @@ const packages = {
   curl: 'curl',
   nginx: 'nginx-light',
   h2load: 'nghttp2-client',
+  iperf3: 'iperf3',
+  wrk: 'wrk',
   python3: 'python3-venv',
 } as const;
 

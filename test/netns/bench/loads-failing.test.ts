@@ -5,12 +5,11 @@ import t, { type Test } from 'tap';
 import { type PortName, ports } from '../../../bench/model.ts';
 import { createLab, type Lab } from '../../../src/lab/lab.ts';
 import { listenIn } from '../../../src/lab/sockets.ts';
-import { insideLab } from '../lab/inside.ts';
-import { plainTopology, plainTurn, ratePerSecond, smallLoad, smallLoads } from './loads-lab.ts';
+import { canRunLoads, plainTopology, plainTurn, ratePerSecond, smallLoad, smallLoads } from './loads-lab.ts';
 
 t.setTimeout(120_000);
 
-if (await insideLab()) {
+if (await canRunLoads()) {
   const lab = await createLab({ topology: plainTopology(), apps: false });
   t.teardown(() => lab.close());
   const run = (key: string) => smallLoad(key).run(plainTurn(lab, 'failing'));

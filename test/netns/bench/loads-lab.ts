@@ -1,10 +1,21 @@
 /** A lab without proxies for tests of the bench's loads: a client, an origin, and a pod for origins that fail. */
+import t from 'tap';
 import { idle, loads } from '../../../bench/loads/loads.ts';
 import { type Load, type PortName, ports, type Turn } from '../../../bench/model.ts';
 import type { Lab } from '../../../src/lab/lab.ts';
 import type { LabNode, LabPod, Topology } from '../../../src/lab/topology.ts';
+import { missing } from '../../support/programs.ts';
+import { insideLab } from '../lab/inside.ts';
 
 const addresses = { client: '10.244.1.4', origin: '10.244.2.4', failing: '10.244.2.5' } as const;
+
+/** True inside a lab and with all programs; else registers a skipped test that says what is missing. */
+export async function canRunLoads(): Promise<boolean> {
+  const lacking = missing('nginx', 'wrk', 'h2load', 'iperf3');
+  if (lacking === false) return insideLab();
+  t.test('the programs of the loads', { skip: lacking }, async () => {});
+  return false;
+}
 
 export const idleConnections = 500;
 export const ratePerSecond = 1000;

@@ -3,12 +3,11 @@ import t from 'tap';
 import type { LoadResult } from '../../../bench/model.ts';
 import { startOrigin } from '../../../bench/origin.ts';
 import { createLab } from '../../../src/lab/lab.ts';
-import { insideLab } from '../lab/inside.ts';
-import { idleConnections, plainTopology, plainTurn, ratePerSecond, smallLoads } from './loads-lab.ts';
+import { canRunLoads, idleConnections, plainTopology, plainTurn, ratePerSecond, smallLoads } from './loads-lab.ts';
 
 t.setTimeout(120_000);
 
-if (await insideLab()) {
+if (await canRunLoads()) {
   const lab = await createLab({ topology: plainTopology(), apps: false });
   t.teardown(() => lab.close());
   await startOrigin(lab, 'origin');
