@@ -32,8 +32,8 @@ export interface Choice {
 }
 
 export const usage = `usage: npm run bench [-- OPTION ...]       Ambit and its peers, in turns, under the same loads
-       npm run bench -- micro [--help]     the hot decisions, one by one
-       npm run bench -- growth [--help]    cost against the number of workloads, policies, connections
+       npm run bench -- micro [OPTION …]   the hot decisions, one by one
+       npm run bench -- growth [OPTION …]  cost against the number of workloads, policies, connections
   --quick             few loads and systems, briefly: under 3 minutes
   --only SYSTEM,…     these systems          --load LOAD,…       these loads
   --seconds N         of each turn (3)       --repeats N         turns that count (5)

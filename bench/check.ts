@@ -3,6 +3,7 @@
  * purpose: a quick run is short, machines are shared, and only a fault in the code should ever fail here.
  */
 import type { RunRecord } from './report/record.ts';
+import { amountText, valueText } from './report/tables.ts';
 import { troublesOf } from './report/troubles.ts';
 import type { Target } from './targets.ts';
 
@@ -11,11 +12,13 @@ export const margins = { cpu: 2, latency: 4, memory: 1.5 } as const;
 
 /** One line each; none when the run passes. */
 export function problemsOf(record: RunRecord): string[] {
-  const missed = record.verdicts.flatMap(({ target, value }) => {
-    const margin = marginOf(target);
-    if (value === undefined || value.median <= target.limit * margin) return [];
-    const times = (value.median / target.limit).toFixed(1);
-    return [`${target.system}, ${target.name}: ${times} times its target, ${margin} are allowed`];
+  const missed = record.verdicts.flatMap((verdict) => {
+    const { target, value } = verdict;
+    const most = target.limit * marginOf(target);
+    if (value === undefined || value.median <= most) return [];
+    const against = target.kind === 'ratio' ? ` of ${target.peer}` : '';
+    const limits = `target ${amountText(verdict, target.limit)}, allowed ${amountText(verdict, most)}`;
+    return [`${target.system}, ${target.name}: ${valueText(verdict)}${against} (${limits})`];
   });
   return [...troublesOf(record), ...missed];
 }

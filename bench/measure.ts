@@ -47,9 +47,9 @@ export interface Surroundings {
   readonly lab: Lab;
   readonly clock: Clock;
   /** Throws when a program is gone. */
-  readUsage(proxies: readonly Program[]): readonly Usage[];
-  resetPeaks(proxies: readonly Program[]): void;
-  progress(step: Step): void;
+  readonly readUsage: (proxies: readonly Program[]) => readonly Usage[];
+  readonly resetPeaks: (proxies: readonly Program[]) => void;
+  readonly progress: (step: Step) => void;
 }
 
 interface Job {
@@ -69,7 +69,7 @@ class TurnOverdue extends Error {}
 
 /** `known` are all loads there are, planned or not. Rejects when a turn outlasts its limit. */
 export async function measure(plan: Plan, known: readonly Load[], surroundings: Surroundings): Promise<Measured> {
-  const idle = plan.systems.map(({ key, proxies }) => ({ system: key, usage: surroundings.readUsage(proxies()) }));
+  const idle = plan.systems.map((system) => ({ system: system.key, usage: surroundings.readUsage(system.proxies()) }));
   const jobs = jobsOf(plan, known);
   const all: Measurement[] = [];
   const failures: Failure[] = [];

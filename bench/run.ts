@@ -86,7 +86,7 @@ async function takeRun(options: RunOptions): Promise<RunRecord> {
   const progress = createProgress(process.stderr, systemClock);
   const world = await openWorld({
     logger: silentLogger,
-    onProgress: (text) => progress.say(text),
+    onProgress: progress.say,
     ...(only === undefined ? {} : { only }),
   });
   try {

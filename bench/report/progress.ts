@@ -4,10 +4,10 @@ import type { Step } from '../measure.ts';
 
 export interface Progress {
   /** Before and between turns. */
-  say(text: string): void;
-  turn(step: Step): void;
+  readonly say: (text: string) => void;
+  readonly turn: (step: Step) => void;
   /** Takes the changing line away. */
-  end(): void;
+  readonly end: () => void;
 }
 
 export interface ProgressOutput {

@@ -57,7 +57,7 @@ export function targetTable(record: RunRecord): Table {
       const against = target.kind === 'ratio' ? ` of ${nameOf(target.peer)}` : '';
       return [
         `${nameOf(target.system)}: ${target.name}`,
-        `${limitText(verdict)}${against}`,
+        `${amountText(verdict, target.limit)}${against}`,
         valueText(verdict),
         verdict.kind,
       ];
@@ -119,12 +119,13 @@ function ratioTable(
   };
 }
 
-function limitText({ target }: Verdict): string {
-  if (target.kind === 'ratio') return target.limit.toFixed(2);
-  return target.when === 'per idle connection' ? `${kibibytes(target.limit)} KiB` : `${megabytes(target.limit)} MB`;
+/** Of a ratio or of bytes, as the target has it. */
+export function amountText({ target }: Verdict, amount: number): string {
+  if (target.kind === 'ratio') return amount.toFixed(2);
+  return target.when === 'per idle connection' ? `${kibibytes(amount)} KiB` : `${megabytes(amount)} MB`;
 }
 
-function valueText({ target, value }: Verdict): string {
+export function valueText({ target, value }: Verdict): string {
   if (value === undefined) return '';
   if (target.kind === 'ratio') return ratioText(value);
   return target.when === 'per idle connection'

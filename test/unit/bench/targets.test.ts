@@ -59,7 +59,7 @@ t.test('a check fails for targets missed by far, and for nothing less', async (t
   };
   t.same(problems(1.3 * margins.cpu - 0.01), []);
   t.match(problems(1.3 * margins.cpu + 0.01), [
-    /^ztunnel-pair, CPU per request: \d.\d times its target, \d.* allowed$/,
+    /^ztunnel-pair, CPU per request: \d.* of envoy-pair \(target 1.30, allowed \d/,
   ]);
   t.same(problems(1, 170e6 * margins.memory), []);
   t.match(problems(1, 170e6 * margins.memory + 1), [/memory under load/]);
