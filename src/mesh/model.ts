@@ -121,6 +121,16 @@ export interface L4Policy {
   readonly rules: readonly (readonly (readonly PolicyMatch[])[])[];
 }
 
+/**
+ * The policies in force for a workload: global, its namespace's, and those it names; in this order, without repetition.
+ * One object for all workloads to which the same apply, and the same one after a change: its lists are replaced then.
+ */
+export interface PoliciesInForce {
+  readonly policies: readonly L4Policy[];
+  /** Named but unknown. */
+  readonly missing: readonly PolicyKey[];
+}
+
 /** A change of the mesh as plain data: what xDS, a folder or a test hands to the store. */
 export interface MeshChange {
   readonly workloads: readonly Workload[];

@@ -10,17 +10,9 @@ import { AddressIndex } from './address-index.ts';
 import { emptyMeshChange, isEmptyChange } from './diff.ts';
 import { recordsEqual } from './equal.ts';
 import { GroupedIndex } from './grouped-index.ts';
-import type { L4Policy, MeshChange, PolicyKey, Service, ServiceKey, Workload } from './model.ts';
+import type { L4Policy, MeshChange, PoliciesInForce, PolicyKey, Service, ServiceKey, Workload } from './model.ts';
+import { PolicyGroups } from './policy-groups.ts';
 import type { MeshView } from './view.ts';
-
-interface AppliedPolicies {
-  readonly generation: number;
-  readonly policies: readonly L4Policy[];
-  readonly missing: readonly PolicyKey[];
-}
-
-/** Group of the policies of every namespace. No namespace has this name. */
-const everyNamespace = '';
 
 export class MeshStore implements MeshView {
   readonly #workloads = new Map<string, Workload>();
@@ -31,9 +23,7 @@ export class MeshStore implements MeshView {
   readonly #byHostname = new GroupedIndex<Workload>();
   readonly #byNode = new GroupedIndex<Workload>();
   readonly #endpoints = new GroupedIndex<Workload>();
-  readonly #scopedPolicies = new GroupedIndex<L4Policy>();
-  #policyGeneration = 0;
-  #applied = new WeakMap<Workload, AppliedPolicies>();
+  readonly #policyGroups = new PolicyGroups(this.#policies);
   readonly #listeners = new Set<(change: MeshChange) => void>();
   #complete = false;
 
@@ -97,22 +87,8 @@ export class MeshStore implements MeshView {
     return this.#policies.get(key);
   }
 
-  policiesFor(workload: Workload): { readonly policies: readonly L4Policy[]; readonly missing: readonly PolicyKey[] } {
-    const kept = this.#applied.get(workload);
-    if (kept !== undefined && kept.generation === this.#policyGeneration) return kept;
-    const policies = new Set([
-      ...this.#scopedPolicies.list(everyNamespace),
-      ...this.#scopedPolicies.list(workload.namespace),
-    ]);
-    const missing: PolicyKey[] = [];
-    for (const key of workload.authorizationPolicies) {
-      const policy = this.#policies.get(key);
-      if (policy === undefined) missing.push(key);
-      else policies.add(policy);
-    }
-    const applied = { generation: this.#policyGeneration, policies: [...policies], missing };
-    this.#applied.set(workload, applied);
-    return applied;
+  policiesFor(workload: Workload): PoliciesInForce {
+    return this.#policyGroups.inForce(workload);
   }
 
   workloads(): Iterable<Workload> {
@@ -197,21 +173,19 @@ export class MeshStore implements MeshView {
   }
 
   #putPolicy(policy: L4Policy): boolean {
-    const old = this.#policies.get(policy.key);
-    if (recordsEqual(old, policy)) return false;
-    if (old !== undefined) this.#removePolicy(policy.key);
-    this.#policyGeneration++;
+    if (recordsEqual(this.#policies.get(policy.key), policy)) return false;
+    this.#removePolicy(policy.key);
     this.#policies.set(policy.key, policy);
-    if (policy.scope !== 'workload') this.#scopedPolicies.set(scopeGroup(policy), policy.key, policy);
+    this.#policyGroups.added(policy);
     return true;
   }
 
   #removePolicy(key: PolicyKey): boolean {
     const old = this.#policies.get(key);
     if (old === undefined) return false;
-    this.#policyGeneration++;
-    if (old.scope !== 'workload') this.#scopedPolicies.delete(scopeGroup(old), key);
-    return this.#policies.delete(key);
+    this.#policies.delete(key);
+    this.#policyGroups.removed(old);
+    return true;
   }
 }
 
@@ -225,8 +199,4 @@ function nameKeyOf(workload: Workload): string {
 
 function hostKey({ namespace, hostname }: Workload): string {
   return `${namespace}/${hostname}`;
-}
-
-function scopeGroup(policy: L4Policy): string {
-  return policy.scope === 'global' ? everyNamespace : policy.namespace;
 }

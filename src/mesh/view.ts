@@ -2,7 +2,7 @@
  * What the data path may ask of the mesh. `store.ts` answers from indexes; nothing here is worse than logarithmic.
  * Answers are the records of the moment: a change between two calls is possible only between two turns of the loop.
  */
-import type { L4Policy, MeshChange, PolicyKey, Service, ServiceKey, Workload } from './model.ts';
+import type { L4Policy, MeshChange, PoliciesInForce, PolicyKey, Service, ServiceKey, Workload } from './model.ts';
 
 export interface MeshView {
   workload(uid: string): Workload | undefined;
@@ -18,8 +18,7 @@ export interface MeshView {
   /** Workloads that name the service as theirs, in stable order. Unhealthy ones too: choosing is not the view's job. */
   endpoints(key: ServiceKey): readonly Workload[];
   policy(key: PolicyKey): L4Policy | undefined;
-  /** Policies in force for a workload: global, its namespace's, and those it names. `missing`: named but unknown. */
-  policiesFor(workload: Workload): { readonly policies: readonly L4Policy[]; readonly missing: readonly PolicyKey[] };
+  policiesFor(workload: Workload): PoliciesInForce;
   workloads(): Iterable<Workload>;
   services(): Iterable<Service>;
   policies(): Iterable<L4Policy>;

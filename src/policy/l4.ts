@@ -4,31 +4,18 @@
  * places (istiod-observed.md): a DENY that lost its conditions on the way still denies, and a policy that is named but
  * never arrived denies.
  */
-import { type Cidr, cidrContains, ipToBytes } from '../base/address.ts';
-import { type Identity, parseSpiffeId } from '../base/spiffe.ts';
-import type { L4Policy, PolicyKey, PolicyMatch, StringMatch } from '../mesh/model.ts';
-
-export interface L4Connection {
-  /** The peer's verified SPIFFE id; undefined for plaintext. */
-  readonly peer: string | undefined;
-  /** Canonical. */
-  readonly sourceIp: string;
-  /** Of the application's socket, not of the tunnel. */
-  readonly destinationIp: string;
-  readonly destinationPort: number;
-}
+import { type Cidr, cidrContains } from '../base/address.ts';
+import type { Identity } from '../base/spiffe.ts';
+import type { L4Policy, PoliciesInForce, PolicyKey, PolicyMatch, StringMatch } from '../mesh/model.ts';
+import { l4Index } from './l4-index.ts';
+import { describePeer, type L4Connection, type L4Peer } from './l4-peer.ts';
+import { type IndexedRule, isEmptyMatch } from './rule-index.ts';
 
 export interface L4Options {
   /** What a policy means that is named but unknown. `skip` only while it may still be under way. */
   readonly unknownPolicy: 'deny' | 'skip';
   /** What a match without any condition means in a DENY. `ignore` is ztunnel's reading, which fails open. */
   readonly emptyDenyMatch: 'match' | 'ignore';
-}
-
-/** Policies in force, as `MeshView.policiesFor` answers. */
-export interface L4Policies {
-  readonly policies: readonly L4Policy[];
-  readonly missing: readonly PolicyKey[];
 }
 
 /** What a dry-run policy would have done. */
@@ -60,30 +47,23 @@ export type L4Verdict =
 export const failClosed: L4Options = { unknownPolicy: 'deny', emptyDenyMatch: 'match' };
 
 /** Unknown policy, then DENY, then ALLOW; with no ALLOW policy in force everything not denied is allowed. */
-export function evaluateL4(connection: L4Connection, inForce: L4Policies, options: L4Options): L4Verdict {
+export function evaluateL4(connection: L4Connection, inForce: PoliciesInForce, options: L4Options): L4Verdict {
   const peer = describePeer(connection);
   const dryRun: DryRunNote[] = [];
   const missing = inForce.missing[0];
   if (missing !== undefined && options.unknownPolicy === 'deny') {
     return { kind: 'deny', reason: 'unknown-policy', policy: missing, rule: undefined, emptyMatch: false, dryRun };
   }
-  for (const policy of inForce.policies) {
-    if (policy.action !== 'deny') continue;
-    const hit = matchingRule(policy, peer, options.emptyDenyMatch === 'match');
-    if (hit === undefined) continue;
-    if (policy.dryRun) dryRun.push({ policy: policy.key, rule: hit.rule, action: 'deny' });
-    else return { kind: 'deny', reason: 'denied-by-policy', policy: policy.key, ...hit, dryRun };
+  const { deny, allow, restricts } = l4Index(inForce);
+  const emptyCounts = options.emptyDenyMatch === 'match';
+  const denied = decidingRule(deny.candidates(peer), peer, emptyCounts, dryRun);
+  if (denied !== undefined) return { kind: 'deny', reason: 'denied-by-policy', ...denied, dryRun };
+  const allowed = decidingRule(allow.candidates(peer), peer, false, dryRun);
+  if (allowed !== undefined) {
+    const { policy, rule } = allowed;
+    return { kind: 'allow', reason: 'allowed-by-policy', policy, rule, dryRun };
   }
-  let anyAllow = false;
-  for (const policy of inForce.policies) {
-    if (policy.action !== 'allow') continue;
-    if (!policy.dryRun) anyAllow = true;
-    const hit = matchingRule(policy, peer, false);
-    if (hit === undefined) continue;
-    if (policy.dryRun) dryRun.push({ policy: policy.key, rule: hit.rule, action: 'allow' });
-    else return { kind: 'allow', reason: 'allowed-by-policy', policy: policy.key, rule: hit.rule, dryRun };
-  }
-  if (!anyAllow) return { kind: 'allow', reason: 'no-allow-policies', policy: undefined, rule: undefined, dryRun };
+  if (!restricts) return { kind: 'allow', reason: 'no-allow-policies', policy: undefined, rule: undefined, dryRun };
   return { kind: 'deny', reason: 'not-allowed', policy: undefined, rule: undefined, emptyMatch: false, dryRun };
 }
 
@@ -99,71 +79,55 @@ export function l4DenialText(verdict: Extract<L4Verdict, { kind: 'deny' }>): str
   }
 }
 
-interface Peer {
-  readonly identity: Identity | undefined;
-  /** The id without its scheme. */
-  readonly principal: string | undefined;
-  readonly sourceIp: Uint8Array;
-  readonly destinationIp: Uint8Array;
-  readonly destinationPort: number;
-}
-
-function describePeer(connection: L4Connection): Peer {
-  const { peer, sourceIp, destinationIp, destinationPort } = connection;
-  return {
-    identity: peer === undefined ? undefined : parseSpiffeId(peer),
-    principal: peer?.startsWith('spiffe://') === true ? peer.slice('spiffe://'.length) : peer,
-    sourceIp: ipToBytes(sourceIp),
-    destinationIp: ipToBytes(destinationIp),
-    destinationPort,
-  };
-}
-
 interface RuleHit {
+  readonly policy: PolicyKey;
   readonly rule: number;
   readonly emptyMatch: boolean;
 }
 
-function matchingRule(policy: L4Policy, peer: Peer, emptyCounts: boolean): RuleHit | undefined {
-  for (const [rule, clauses] of policy.rules.entries()) {
-    let emptyMatch = false;
-    const holds = clauses.every((matches) => {
-      if (matches.length === 0 || matches.some((match) => !isEmpty(match) && matchHolds(match, peer))) return true;
-      const byEmpty = emptyCounts && matches.some(isEmpty);
-      emptyMatch ||= byEmpty;
-      return byEmpty;
-    });
-    if (holds) return { rule, emptyMatch };
+/** The first that holds and counts. Those of dry-run policies before it are noted, one a policy. */
+function decidingRule(
+  candidates: readonly IndexedRule[],
+  peer: L4Peer,
+  emptyCounts: boolean,
+  dryRun: DryRunNote[],
+): RuleHit | undefined {
+  let noted: L4Policy | undefined;
+  for (const { of, rule, clauses } of candidates) {
+    const { policy } = of;
+    if (policy === noted) continue;
+    const holds = ruleHolds(clauses, peer, emptyCounts);
+    if (holds === 'no') continue;
+    if (!policy.dryRun) return { policy: policy.key, rule, emptyMatch: holds === 'by-empty-match' };
+    dryRun.push({ policy: policy.key, rule, action: policy.action });
+    noted = policy;
   }
   return undefined;
 }
 
-function isEmpty(match: PolicyMatch): boolean {
-  return (
-    match.namespaces.length === 0 &&
-    match.notNamespaces.length === 0 &&
-    match.principals.length === 0 &&
-    match.notPrincipals.length === 0 &&
-    match.serviceAccounts.length === 0 &&
-    match.notServiceAccounts.length === 0 &&
-    match.sourceIps.length === 0 &&
-    match.notSourceIps.length === 0 &&
-    match.destinationIps.length === 0 &&
-    match.notDestinationIps.length === 0 &&
-    match.destinationPorts.length === 0 &&
-    match.notDestinationPorts.length === 0
-  );
+function ruleHolds(
+  clauses: IndexedRule['clauses'],
+  peer: L4Peer,
+  emptyCounts: boolean,
+): 'yes' | 'by-empty-match' | 'no' {
+  let byEmpty = false;
+  for (const matches of clauses) {
+    if (matches.length === 0 || matches.some((match) => !isEmptyMatch(match) && matchHolds(match, peer))) continue;
+    if (!emptyCounts || !matches.some(isEmptyMatch)) return 'no';
+    byEmpty = true;
+  }
+  return byEmpty ? 'by-empty-match' : 'yes';
 }
 
-function matchHolds(match: PolicyMatch, peer: Peer): boolean {
+function matchHolds(match: PolicyMatch, peer: L4Peer): boolean {
   return (
     textHolds(match.namespaces, match.notNamespaces, peer.identity?.namespace) &&
     textHolds(match.principals, match.notPrincipals, peer.principal) &&
     accountHolds(match, peer.identity) &&
     ipHolds(match.sourceIps, match.notSourceIps, peer.sourceIp) &&
     ipHolds(match.destinationIps, match.notDestinationIps, peer.destinationIp) &&
-    (match.destinationPorts.length === 0 || match.destinationPorts.includes(peer.destinationPort)) &&
-    !match.notDestinationPorts.includes(peer.destinationPort)
+    (match.destinationPorts.length === 0 || match.destinationPorts.includes(peer.connection.destinationPort)) &&
+    !match.notDestinationPorts.includes(peer.connection.destinationPort)
   );
 }
 

@@ -10,7 +10,8 @@ import type { Preset } from '../config/preset.ts';
 import type { PolicyKey, Workload } from '../mesh/model.ts';
 import type { MeshView } from '../mesh/view.ts';
 import { waypointIdentities } from '../mesh/waypoint.ts';
-import { evaluateL4, type L4Connection, l4DenialText } from '../policy/l4.ts';
+import { evaluateL4, l4DenialText } from '../policy/l4.ts';
+import type { L4Connection } from '../policy/l4-peer.ts';
 import type { ZtunnelSettings } from './settings.ts';
 
 export interface AuthorizationContext {

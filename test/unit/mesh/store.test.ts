@@ -175,3 +175,18 @@ t.test('completeness is told once', async (t) => {
   t.equal(store.complete, true);
   t.equal(heard, 1);
 });
+
+t.test('workloads to which the same policies apply share one answer, which lives on through changes', async (t) => {
+  const here = makePolicy({ name: 'here', scope: 'namespace' });
+  const one = makeWorkload({ name: 'one' });
+  const store = storeOf({ workloads: [one], policies: [here] });
+  const answer = store.policiesFor(one);
+  t.equal(store.policiesFor(makeWorkload({ name: 'two' })), answer);
+  t.not(store.policiesFor(makeWorkload({ name: 'three', authorizationPolicies: ['default/late'] })), answer);
+  const { policies } = answer;
+  store.apply(makeChange({ policies: [makePolicy({ name: 'far', namespace: 'other', scope: 'namespace' })] }));
+  t.equal(store.policiesFor(one).policies, policies, 'what does not concern them changes nothing');
+  store.apply(makeChange({ removedPolicies: [here.key] }));
+  t.equal(store.policiesFor(one), answer);
+  t.same(answer.policies, []);
+});

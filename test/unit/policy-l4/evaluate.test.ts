@@ -1,7 +1,8 @@
 import t from 'tap';
 import { parseCidr } from '../../../src/base/address.ts';
 import type { L4Policy, PolicyMatch } from '../../../src/mesh/model.ts';
-import { evaluateL4, failClosed, type L4Connection, type L4Options, l4DenialText } from '../../../src/policy/l4.ts';
+import { evaluateL4, failClosed, type L4Options, l4DenialText } from '../../../src/policy/l4.ts';
+import type { L4Connection } from '../../../src/policy/l4-peer.ts';
 import { makeMatch, makePolicy } from '../../support/mesh-records.ts';
 
 const sleep: L4Connection = {

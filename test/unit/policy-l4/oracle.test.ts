@@ -4,7 +4,8 @@ import t from 'tap';
 import { type Cidr, parseCidr } from '../../../src/base/address.ts';
 import { parseSpiffeId } from '../../../src/base/spiffe.ts';
 import type { L4Policy, PolicyMatch, StringMatch } from '../../../src/mesh/model.ts';
-import { evaluateL4, type L4Connection, type L4Options } from '../../../src/policy/l4.ts';
+import { evaluateL4, type L4Options, type L4Verdict } from '../../../src/policy/l4.ts';
+import type { L4Connection } from '../../../src/policy/l4-peer.ts';
 import { makeMatch, makePolicy } from '../../support/mesh-records.ts';
 
 const texts = ['a', 'b', 'td/ns/a/sa/x', 'td/ns/b/sa/y', 'td', '/sa/x'];
@@ -60,30 +61,57 @@ const options: fc.Arbitrary<L4Options> = fc.record({
   emptyDenyMatch: fc.constantFrom('match', 'ignore'),
 });
 
-t.test('the verdict is the oracle’s for any policies, peer and options', async (t) => {
+t.test('the verdict, and what it names, is the oracle’s for any policies, peer and options', async (t) => {
   fc.assert(
     fc.property(connections, policies, few(fc.constant('default/late')), options, (connection, list, missing, how) => {
       const verdict = evaluateL4(connection, { policies: list, missing }, how);
-      return (verdict.kind === 'allow') === oracle(connection, list, missing, how);
+      return summary(verdict) === oracle(connection, list, missing, how);
     }),
     { numRuns: 3000 },
   );
   t.pass();
 });
 
-function oracle(c: L4Connection, list: readonly L4Policy[], missing: readonly string[], how: L4Options): boolean {
-  const live = list.filter((policy) => !policy.dryRun);
-  const denies = live.filter((policy) => policy.action === 'deny');
-  const allows = live.filter((policy) => policy.action === 'allow');
-  if (missing.length > 0 && how.unknownPolicy === 'deny') return false;
-  if (denies.some((policy) => policyMatches(policy, c, how.emptyDenyMatch === 'match'))) return false;
-  return allows.length === 0 || allows.some((policy) => policyMatches(policy, c, false));
+t.test('policies that come, go and change places are decided on as if they had always been so', async (t) => {
+  const lists = policies.chain((pool) => fc.array(fc.shuffledSubarray(pool), { minLength: 2, maxLength: 5 }));
+  fc.assert(
+    fc.property(lists, connections, options, (steps, connection, how) => {
+      const inForce = { policies: [] as readonly L4Policy[], missing: [] };
+      return steps.every((list) => {
+        inForce.policies = list;
+        const kept = evaluateL4(connection, inForce, how);
+        return summary(kept) === summary(evaluateL4(connection, { ...inForce }, how));
+      });
+    }),
+    { numRuns: 1000 },
+  );
+  t.pass();
+});
+
+function summary({ kind, policy, rule, dryRun }: L4Verdict): string {
+  return JSON.stringify([kind, policy, rule, dryRun.map((note) => [note.policy, note.rule])]);
 }
 
-function policyMatches(policy: L4Policy, c: L4Connection, emptyMeans: boolean): boolean {
-  return policy.rules.some((clauses) =>
-    clauses.every((clause) => clause.length === 0 || clause.some((match) => oneMatches(match, c, emptyMeans))),
-  );
+/** Every rule in order, as if there were no index. */
+function oracle(c: L4Connection, list: readonly L4Policy[], missing: readonly string[], how: L4Options): string {
+  if (missing.length > 0 && how.unknownPolicy === 'deny') return JSON.stringify(['deny', missing[0], undefined, []]);
+  const notes: unknown[] = [];
+  for (const action of ['deny', 'allow'] as const) {
+    const emptyMeans = action === 'deny' && how.emptyDenyMatch === 'match';
+    for (const policy of list) {
+      if (policy.action !== action) continue;
+      const rule = policy.rules.findIndex((clauses) => ruleMatches(clauses, c, emptyMeans));
+      if (rule < 0) continue;
+      if (!policy.dryRun) return JSON.stringify([action, policy.key, rule, notes]);
+      notes.push([policy.key, rule]);
+    }
+  }
+  const restricted = list.some((policy) => policy.action === 'allow' && !policy.dryRun);
+  return JSON.stringify([restricted ? 'deny' : 'allow', undefined, undefined, notes]);
+}
+
+function ruleMatches(clauses: L4Policy['rules'][number], c: L4Connection, emptyMeans: boolean): boolean {
+  return clauses.every((clause) => clause.length === 0 || clause.some((match) => oneMatches(match, c, emptyMeans)));
 }
 
 function oneMatches(match: PolicyMatch, c: L4Connection, emptyMeans: boolean): boolean {
