@@ -28,6 +28,9 @@ export const thorough: MeasureOptions = { batchMs: 5, batches: 15 };
 /** Enough to tell one law of growth from another. */
 export const brief: MeasureOptions = { batchMs: 1, batches: 7 };
 
+/** Whichever is reached first. */
+const warmUp = { calls: 1000, ms: 100 };
+
 /** What all operations answered together. Exported so that it is used. */
 export const kept = { sum: 0 };
 
@@ -45,12 +48,10 @@ export function measure(operation: Operation, { batchMs, batches }: MeasureOptio
     kept.sum += sum;
     return { ns, bytes };
   };
-  // Also the warm-up. Long twice in a row: a first call that builds something makes no batch long enough.
+  // First calls build what later ones find.
+  for (let ns = 0; next < warmUp.calls && ns < warmUp.ms * 1e6; ) ns += batch(1).ns;
   let calls = 1;
-  for (let long = 0; long < 2; ) {
-    if (batch(calls).ns >= batchMs * 1e6) long++;
-    else [long, calls] = [0, calls * 2];
-  }
+  while (batch(calls).ns < batchMs * 1e6) calls *= 2;
   const taken = Array.from({ length: batches }, () => batch(calls));
   const times = taken.map(({ ns }) => ns / calls);
   const nsPerCall = quantile(times, 0.5);
