@@ -3,8 +3,9 @@
  * `npm test -- unit`, `npm test -- test/unit/base/address.test.ts`. In CI a skipped test is a failure (design §8).
  */
 import { spawn } from 'node:child_process';
-import { existsSync, globSync, mkdtempSync, rmSync } from 'node:fs';
+import { chmodSync, existsSync, globSync, mkdtempSync, rmSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
+import { enableCompileCache } from 'node:module';
 import { availableParallelism, tmpdir } from 'node:os';
 import path from 'node:path';
 
@@ -15,7 +16,7 @@ interface Counts {
 }
 
 const root = path.resolve(import.meta.dirname, '..');
-const tiers = ['static', 'unit', 'integration', 'netns', 'interop'];
+const tiers = ['static', 'unit', 'integration', 'netns', 'interop', 'bench'];
 const bin = (name: string) => path.join(root, 'node_modules/.bin', name);
 const checks: readonly (readonly [name: string, command: string, ...args: string[]])[] = [
   ['types', bin('tsc'), '--noEmit', '-p', '.'],
@@ -25,6 +26,12 @@ const checks: readonly (readonly [name: string, command: string, ...args: string
 
 const scratch = mkdtempSync(path.join(tmpdir(), 'ambit-test-'));
 process.on('exit', () => rmSync(scratch, { recursive: true, force: true }));
+// What one program has compiled is not compiled by the next: a proxy starts in half the time. Each user has a folder of
+// their own in it, ours made while nobody else can get there.
+const compiled = path.join(scratch, 'compiled');
+enableCompileCache(compiled);
+chmodSync(compiled, 0o1777);
+chmodSync(scratch, 0o711);
 // Ctrl-C reaches the tests by itself: what they still say is waited for, but no further tier is begun.
 let interrupted = false;
 process.on('SIGINT', () => {
@@ -78,7 +85,9 @@ async function runTap(tier: string, files: readonly string[]): Promise<void> {
   const code = await run(bin('tap'), [
     'run',
     `--jobs=${jobs}`,
-    `--node-arg=--import=${path.join(root, 'test/end-with-parent.mjs')}`,
+    ...['end-with-parent', 'plain-children'].map(
+      (name) => `--node-arg=--import=${path.join(root, 'test', `${name}.mjs`)}`,
+    ),
     // On a terminal what goes on; elsewhere nothing, and what failed is told below.
     `--reporter=${process.stdout.isTTY === true ? 'terse' : 'silent'}`,
     `--output-file=${output}`,
@@ -126,7 +135,8 @@ function run(command: string, args: readonly string[]): Promise<number> {
   return new Promise((resolve, reject) => {
     // The kernel ends it with us.
     const argv = ['--pdeathsig', 'KILL', command, ...args];
-    const child = spawn('setpriv', argv, { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] });
+    const env = { ...process.env, NODE_COMPILE_CACHE: compiled };
+    const child = spawn('setpriv', argv, { cwd: root, env, stdio: ['ignore', 'inherit', 'inherit'] });
     child.on('error', reject);
     child.on('exit', (code) => resolve(code ?? 1));
   });

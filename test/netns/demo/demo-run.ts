@@ -11,9 +11,6 @@ export const demoScript = path.resolve(import.meta.dirname, '../../../bin/demo.t
 const ordinaryUser = 12345;
 const runDeadlineMs = 60_000;
 
-/** Tap has every child process load its hooks, which slow it down and write where an ordinary user may not. */
-export const withoutTap = ['env', '--unset=NODE_OPTIONS'] as const;
-
 /** Whose demo it is; `uid` undefined: ours. */
 export interface User {
   readonly name: string;
@@ -58,7 +55,7 @@ export function startDemo(t: Pick<Test, 'teardown'>, args: readonly string[], op
   const token = randomUUID();
   const node = [process.execPath, '--disable-sigusr1', demoScript, ...args];
   const argv = below.length === 0 ? node : [...below, node.join(' ')];
-  const [command, ...rest] = [...withoutTap, ...asUser(user, argv)];
+  const [command = '', ...rest] = asUser(user, argv);
   const child = spawn(command, rest, {
     detached: true,
     stdio: ['ignore', 'pipe', 'pipe'],

@@ -2,7 +2,7 @@
 import { spawn } from 'node:child_process';
 import { text } from 'node:stream/consumers';
 import t from 'tap';
-import { canMakeNamespaces, demoScript, failedChecks, runDemo, users, withoutTap } from './demo-run.ts';
+import { canMakeNamespaces, demoScript, failedChecks, runDemo, users } from './demo-run.ts';
 
 /** Something of each figure that only this preset says. */
 const figures = {
@@ -31,9 +31,9 @@ if (await canMakeNamespaces()) {
   t.test('without namespaces it ends with 1, says why and how to mend it; loopback works', async (t) => {
     const demo = `"$0" "$1"`;
     const child = spawn(
-      'env',
+      'unshare',
       [
-        ...[...withoutTap.slice(1), 'unshare', '--user', '--map-root-user', '--net', 'sh', '-c'],
+        ...['--user', '--map-root-user', '--net', 'sh', '-c'],
         `ip link set lo up; echo 0 >/proc/sys/user/max_user_namespaces; echo 0 >/proc/sys/user/max_net_namespaces
          ${demo}; echo "ended with $?"; ${demo} --loopback; echo "ended with $?"`,
         process.execPath,

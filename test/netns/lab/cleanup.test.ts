@@ -80,12 +80,10 @@ function start(item: Case, uid: number | undefined): Run {
   const argv = item.npm === true ? ['npm', 'exec', '--offline', '-c', node.join(' ')] : node;
   const as = ['setpriv', `--reuid=${uid}`, `--regid=${uid}`, '--clear-groups', ...argv];
   const [command = '', ...args] = uid === undefined ? argv : as;
-  // Tap has every child process load its hooks, which write where the ordinary user may not.
-  const { NODE_OPTIONS: _, ...environment } = process.env;
   const child = spawn(command, args, {
     detached: true,
     stdio: ['ignore', 'pipe', 'inherit'],
-    env: { ...environment, AMBIT_TEST_TOKEN: token, npm_config_logs_max: '0', npm_config_update_notifier: 'false' },
+    env: { ...process.env, AMBIT_TEST_TOKEN: token, npm_config_logs_max: '0', npm_config_update_notifier: 'false' },
   });
   let text = '';
   child.stdout.on('data', (chunk) => {
