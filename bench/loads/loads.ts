@@ -41,7 +41,7 @@ export const loads: readonly Load[] = [
   },
   {
     key: 'new-requests',
-    name: '8 at a time, a new connection each',
+    name: 'requests, 8 at a time, a new connection each',
     unit: 'request',
     port: 'http',
     layers: both,

@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 /* So many may be on their way: a system that is slower than the pace sets the pace. */
-#define OPENING_LIMIT 64
+#define OPENING_LIMIT 16
 #define CLOSING_NS (10 * NS_PER_SECOND)
 
 enum state { UNUSED, CONNECTING, WAITING, HELD, CLOSING, ENDED };
