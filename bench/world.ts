@@ -11,6 +11,7 @@ import { AmbitError } from '../src/base/errors.ts';
 import type { Logger } from '../src/base/logger.ts';
 import { modernPreset, type Preset } from '../src/config/preset.ts';
 import type { Lab } from '../src/lab/lab.ts';
+import { exitText } from '../src/lab/process.ts';
 import { ztunnelName } from '../src/lab/topology.ts';
 import { widenSourcePorts } from './loads/source-ports.ts';
 import type { MissingSystem, System } from './model.ts';
@@ -152,6 +153,10 @@ async function startMesh(
         ...(ztunnels ? [] : ['node-a', 'node-b'].map((name) => ztunnelName({ name }))),
       ]),
       unheard: new Set(ours),
+      onUnexpectedExit: ({ name, lines, exited }) => {
+        const said = lines.slice(-20).join('\n');
+        void exited.then((exit) => onProgress(`${name} ended by itself, ${exitText(exit)}: ${said}`));
+      },
     });
   } finally {
     rmSync(folder, { recursive: true, force: true });
