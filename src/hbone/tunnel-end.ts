@@ -13,6 +13,7 @@ import { constants, type Http2Stream } from 'node:http2';
 import { closeHttp2Stream } from '../base/close-http2-stream.ts';
 import { AmbitError, type ErrorOrigin } from '../base/errors.ts';
 import type { ByteEnd, ByteEndHandler } from '../net/byte-end.ts';
+import { DirectReads } from '../net/direct-reads.ts';
 
 const { NGHTTP2_CANCEL, NGHTTP2_CONNECT_ERROR, NGHTTP2_NO_ERROR } = constants;
 
@@ -20,6 +21,7 @@ export class TunnelEnd implements ByteEnd {
   readonly #stream: Http2Stream;
   readonly #origin: ErrorOrigin;
   #handler: ByteEndHandler | undefined;
+  #reads: DirectReads | Http2Stream;
   #cause: unknown;
   #finished: (() => void) | undefined;
   /** END_STREAM was received. */
@@ -33,6 +35,7 @@ export class TunnelEnd implements ByteEnd {
   constructor(stream: Http2Stream, origin: ErrorOrigin) {
     this.#stream = stream;
     this.#origin = origin;
+    this.#reads = stream;
     stream.on('error', (error) => {
       this.#cause = error;
     });
@@ -52,7 +55,7 @@ export class TunnelEnd implements ByteEnd {
     // Node emits 'end' on a stream nobody reads yet when END_STREAM comes with no bytes before it.
     if (stream.readableEnded) this.#ended();
     else stream.on('end', () => this.#ended());
-    stream.on('data', (chunk: Uint8Array) => this.#handler?.data(chunk));
+    this.#reads = new DirectReads(stream, (chunk) => this.#handler?.data(chunk));
     if (stream.destroyed) setImmediate(() => this.#closed());
   }
 
@@ -67,11 +70,11 @@ export class TunnelEnd implements ByteEnd {
   }
 
   pause(): void {
-    this.#stream.pause();
+    this.#reads.pause();
   }
 
   resume(): void {
-    this.#stream.resume();
+    this.#reads.resume();
   }
 
   /** RST_STREAM(CONNECT_ERROR): the TCP connection on the other side was reset. */
@@ -87,7 +90,7 @@ export class TunnelEnd implements ByteEnd {
     }
     this.#handler = undefined;
     this.#over = true;
-    this.#stream.resume();
+    this.#reads.resume();
     // Node would let RST_STREAM overtake the END_STREAM it was given in this turn.
     if (!this.#whole) setImmediate(() => closeHttp2Stream(this.#stream, NGHTTP2_NO_ERROR));
   }
@@ -95,7 +98,7 @@ export class TunnelEnd implements ByteEnd {
   destroyWhenFinished(): void {
     this.#handler = undefined;
     this.#over = true;
-    this.#stream.resume();
+    this.#reads.resume();
     if (this.#sentEnd) this.cancel();
     else this.end(() => this.cancel());
   }
@@ -119,7 +122,7 @@ export class TunnelEnd implements ByteEnd {
   #cut(code: number): void {
     this.#handler = undefined;
     this.#over = true;
-    this.#stream.resume();
+    this.#reads.resume();
     closeHttp2Stream(this.#stream, code);
   }
 

@@ -9,12 +9,14 @@ import type { Duplex } from 'node:stream';
 import { TLSSocket } from 'node:tls';
 import { AmbitError, type ErrorOrigin } from '../base/errors.ts';
 import type { ByteEnd, ByteEndHandler } from './byte-end.ts';
+import { DirectReads } from './direct-reads.ts';
 import { resetSocket } from './reset-socket.ts';
 
 export class DuplexEnd implements ByteEnd {
   readonly #duplex: Duplex;
   readonly #origin: ErrorOrigin;
   #handler: ByteEndHandler | undefined;
+  #reads: DirectReads | Duplex;
   #cause: unknown;
   #over = false;
 
@@ -22,6 +24,7 @@ export class DuplexEnd implements ByteEnd {
   constructor(duplex: Duplex, origin: ErrorOrigin) {
     this.#duplex = duplex;
     this.#origin = origin;
+    this.#reads = duplex;
     duplex.on('error', (error) => {
       this.#cause = error;
     });
@@ -39,7 +42,9 @@ export class DuplexEnd implements ByteEnd {
     // A FIN with no bytes before it is told even to a socket that nobody reads yet.
     if (duplex.readableEnded) setImmediate(() => this.#handler?.end());
     else duplex.on('end', () => this.#handler?.end());
-    duplex.on('data', (chunk: Uint8Array) => this.#handler?.data(chunk));
+    const deliver = (chunk: Uint8Array) => this.#handler?.data(chunk);
+    if (duplex instanceof Socket) this.#reads = new DirectReads(duplex, deliver);
+    else duplex.on('data', deliver);
   }
 
   write(chunk: Uint8Array): boolean {
@@ -52,11 +57,11 @@ export class DuplexEnd implements ByteEnd {
   }
 
   pause(): void {
-    this.#duplex.pause();
+    this.#reads.pause();
   }
 
   resume(): void {
-    this.#duplex.resume();
+    this.#reads.resume();
   }
 
   reset(): void {
@@ -71,7 +76,7 @@ export class DuplexEnd implements ByteEnd {
     this.#handler = undefined;
     this.#over = true;
     const duplex = this.#duplex;
-    duplex.resume();
+    this.#reads.resume();
     if (duplex.writableFinished) duplex.destroy();
     else duplex.end().once('finish', () => duplex.destroy());
   }

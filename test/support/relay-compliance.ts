@@ -197,6 +197,7 @@ async function send(socket: Socket, size: number): Promise<string> {
 
 async function digest(socket: Socket): Promise<string> {
   const hash = createHash('sha256');
-  for await (const chunk of socket) hash.update(chunk as Buffer);
+  // The other direction may still be on its way when this one has ended.
+  for await (const chunk of socket.iterator({ destroyOnReturn: false })) hash.update(chunk as Buffer);
   return hash.digest('hex');
 }
