@@ -3,14 +3,14 @@
  *
  * I1: what `only` does not name costs nothing: neither its pods nor its programs exist.
  */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { type LabMesh, startLabMesh } from '../src/app/lab-mesh.ts';
 import { AmbitError } from '../src/base/errors.ts';
 import type { Logger } from '../src/base/logger.ts';
 import { modernPreset, type Preset } from '../src/config/preset.ts';
 import type { Lab } from '../src/lab/lab.ts';
+import { makePrivateDirectory } from '../src/lab/private-directory.ts';
 import { exitText } from '../src/lab/process.ts';
 import { ztunnelName } from '../src/lab/topology.ts';
 import { widenSourcePorts } from './loads/source-ports.ts';
@@ -91,6 +91,10 @@ export async function openWorld(options: WorldOptions): Promise<World> {
   const peers = await findPeers(wanted, options.find ?? findPeer);
   const missing = wanted.flatMap(({ definition }) => missingOf(definition, peers));
   const chosen = wanted.filter(({ definition }) => missing.every(({ key }) => key !== definition.key));
+  if (chosen.length === 0) {
+    const message = missing.map(({ name, reason }) => `${name}: ${reason}`).join('\n');
+    throw new AmbitError(`nothing can be run here\n${message}`, { code: 'BENCH_NOTHING_TO_RUN', origin: 'local' });
+  }
   const mesh = await startMesh(chosen, preset, logger, onProgress);
   try {
     const { topology } = mesh.lab;
@@ -134,7 +138,8 @@ async function startMesh(
   const ztunnels = chosen.some(({ definition }) => definition.uses.ztunnels);
   const proxyOf = (kind: 'ours' | 'peer') =>
     chosen.filter(({ definition }) => definition.uses.waypoint === kind).map(({ places }) => places.proxy.name);
-  const folder = mkdtempSync(path.join(tmpdir(), 'ambit-bench-'));
+  // The lab's own: a program that is ended while all this starts leaves nothing on a disk.
+  const folder = await makePrivateDirectory();
   try {
     const objects = chosen.flatMap(({ definition, places }) => definition.objects(places));
     writeFileSync(path.join(folder, 'mesh.yaml'), textOf([namespaceObject, ...objects]));
