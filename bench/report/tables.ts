@@ -109,13 +109,10 @@ function ratioTable(
   );
   return {
     head: [`${system.name} :`, ...shown.map(({ ratioHead }) => ratioHead)],
-    rows: peers.map((peer) => [
-      peer.name,
-      ...shown.map(({ figure }) => {
-        const ratio = ratioOf(record, load.key, system.key, peer.key, figure);
-        return ratio === undefined ? '' : ratioText(ratio);
-      }),
-    ]),
+    rows: peers
+      .map((peer) => [peer.name, ...shown.map(({ figure }) => ratioOf(record, load.key, system.key, peer.key, figure))])
+      .filter(([, ...ratios]) => ratios.some((ratio) => ratio !== undefined))
+      .map((cells) => cells.map((cell) => (typeof cell === 'object' ? ratioText(cell) : (cell ?? '')))),
   };
 }
 

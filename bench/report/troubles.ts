@@ -4,9 +4,13 @@ import type { RunRecord } from './record.ts';
 
 /** None of a run without fault. */
 export function troublesOf(record: RunRecord): string[] {
-  const failures = record.failures.map(
-    ({ load, system, repeat, reason }) => `${load} on ${system}, repeat ${repeat}, was not measured: ${reason}`,
-  );
+  // A tool that is not there fails every turn of a load in the same words.
+  const failures = Map.groupBy(record.failures, ({ load, reason }) => `${load}\n${reason}`);
+  const unmeasured = [...failures.values()].map((turns) => {
+    const systems = [...new Set(turns.map(({ system }) => system))].join(', ');
+    const count = turns.length === 1 ? '1 turn' : `${turns.length} turns`;
+    return `${turns[0]?.load}: ${count} not measured (${systems}): ${turns[0]?.reason}`;
+  });
   const errors = record.loads.flatMap(({ key: load }) =>
     record.systems.flatMap(({ key: system }) => {
       const { count, causes } = errorsOf(record, load, system);
@@ -14,5 +18,5 @@ export function troublesOf(record: RunRecord): string[] {
       return count === 0 ? [] : [`${load} on ${system}: ${count} errors${told === '' ? '' : ` (${told})`}`];
     }),
   );
-  return [...failures, ...errors];
+  return [...unmeasured, ...errors];
 }

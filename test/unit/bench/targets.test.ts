@@ -70,10 +70,15 @@ t.test('a check fails for every error and for every turn without a result', asyn
     systems,
     loads: [{ key: 'x', name: 'x', unit: 'request' }],
     measurements: [turnOf('x', 'envoy-pair', 1, { errors: 2, causes: { reset: 2 } })],
-    failures: [{ load: 'x', system: 'ztunnel-pair', repeat: 0, reason: 'wrk is gone' }],
+    failures: ['ztunnel-pair', 'envoy-pair', 'envoy-pair'].map((system, repeat) => ({
+      load: 'x',
+      system,
+      repeat,
+      reason: 'wrk is gone',
+    })),
   });
   t.same(problemsOf(record), [
-    'x on ztunnel-pair, repeat 0, was not measured: wrk is gone',
+    'x: 3 turns not measured (ztunnel-pair, envoy-pair): wrk is gone',
     'x on envoy-pair: 2 errors (reset 2)',
   ]);
 });
