@@ -117,6 +117,15 @@ if (await insideLab()) {
     t.same(world.lab.topology.pods.map(({ name }) => name).sort(), ['control', 'none-client', 'none-server']);
   });
 
+  t.test('when all that is named is missing, the reasons are the error', async (t) => {
+    const opened = openWorld({
+      logger: silentLogger,
+      only: new Set(['nginx-l7']),
+      find: (name) => findPeer(name, () => undefined),
+    });
+    await t.rejects(opened, { code: 'BENCH_NOTHING_TO_RUN', message: /apt-get install .* nginx-light/ });
+  });
+
   t.test('a system that there is not is named with those there are', async (t) => {
     const opened = openWorld({ logger: silentLogger, only: new Set(['none', 'ztunel']) });
     await t.rejects(opened, { code: 'BENCH_NO_SUCH_SYSTEM', message: /^no system ztunel; there are none, / });
