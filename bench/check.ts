@@ -8,7 +8,7 @@ import { troublesOf } from './report/troubles.ts';
 import type { Target } from './targets.ts';
 
 /** Multiples of a target's limit. Waiting depends most on who else uses the machine, memory least. */
-export const margins = { cpu: 2, latency: 4, memory: 1.5 } as const;
+export const margins = { cpu: 3, latency: 4, memory: 2 } as const;
 
 /** One line each; none when the run passes. */
 export function problemsOf(record: RunRecord): string[] {
