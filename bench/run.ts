@@ -91,7 +91,7 @@ async function takeRun(options: RunOptions): Promise<RunRecord> {
   });
   try {
     const { lab, systems, missing } = world;
-    for (const { name, reason } of missing) process.stderr.write(`bench: ${name} is missing: ${reason}\n`);
+    for (const { name, reason } of missing) progress.say(`${name} is missing:\n    ${reason}`);
     const chosen = loads.filter((load) => options.load?.has(load.key) ?? true);
     const plan = { systems, loads: chosen, seconds, repeats };
     const surroundings = { lab, clock: systemClock, readUsage, resetPeaks, progress: progress.turn };

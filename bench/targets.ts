@@ -2,7 +2,6 @@
  * What the mesh is to reach against its peers, as data, and whether a run met it. A ratio counts by its median over the
  * repeats; a target that a run has no figures for is told as such, never as met.
  */
-import type { Usage } from './model.ts';
 import { type FigureName, largest, type Results, ratioOf, type Spread, spread, spreadOf } from './statistics.ts';
 
 /** Most of `figure` that `system` may have, as a multiple of the peer's. */
@@ -88,7 +87,8 @@ function measuredOf(target: Target, results: Results): Spread | undefined {
   switch (target.when) {
     case 'idle': {
       const usage = results.idle.find(({ system }) => system === target.system)?.usage ?? [];
-      return spread([largest(usage.map((each: Usage) => each.rssBytes)) ?? []].flat());
+      const most = largest(usage.map(({ rssBytes }) => rssBytes));
+      return most === undefined ? undefined : spread([most]);
     }
     case 'under load':
       return worst(

@@ -3,7 +3,7 @@ import type { Clock } from '../../src/base/clock.ts';
 import type { Step } from '../measure.ts';
 
 export interface Progress {
-  /** Before and between turns. */
+  /** Before and between turns. Text of several lines is no step but news, and stays. */
   readonly say: (text: string) => void;
   readonly turn: (step: Step) => void;
   /** Takes the changing line away. */
@@ -16,12 +16,15 @@ export interface ProgressOutput {
   write(text: string): unknown;
 }
 
+const clear = '\r\x1b[K';
+
 export function createProgress(output: ProgressOutput, clock: Clock): Progress {
   const changes = output.isTTY === true;
   let firstTurnMs: number | undefined;
   const say = (text: string) => {
     const room = (output.columns ?? 120) - 1;
-    output.write(changes ? `\r\x1b[K${text.slice(0, room)}` : `${text}\n`);
+    if (!changes) output.write(`${text}\n`);
+    else output.write(text.includes('\n') ? `${clear}${text.trimEnd()}\n` : `${clear}${text.slice(0, room)}`);
   };
   return {
     say: (text) => say(`… ${text}`),
@@ -34,7 +37,7 @@ export function createProgress(output: ProgressOutput, clock: Clock): Progress {
       say(`${place} ${what}${leftMs === undefined ? '' : ` · about ${duration(leftMs)} left`}`);
     },
     end: () => {
-      if (changes) output.write('\r\x1b[K');
+      if (changes) output.write(clear);
     },
   };
 }

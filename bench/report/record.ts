@@ -1,6 +1,5 @@
 /** Everything one run found out, as it is written to JSON and as all reports are made of. Plain data. */
-
-import type { Failure, Measured } from '../measure.ts';
+import type { Measured } from '../measure.ts';
 import type { Load, MissingSystem, System } from '../model.ts';
 import type { Verdict } from '../targets.ts';
 import type { Accounting } from '../usage.ts';
@@ -20,7 +19,6 @@ export interface RunRecord extends Measured {
   readonly systems: readonly SystemRecord[];
   readonly missing: readonly MissingSystem[];
   readonly loads: readonly LoadRecord[];
-  readonly failures: readonly Failure[];
   readonly verdicts: readonly Verdict[];
 }
 
