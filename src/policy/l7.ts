@@ -1,36 +1,27 @@
 /**
  * L7 authorization: a pure function from policies and the facts of a request or connection to a verdict with its reason.
- * Istio's order: any matching DENY refuses; with ALLOW policies one must match; without any, allowed.
+ * Istio's order: any matching DENY refuses; with ALLOW policies one must match; without any, allowed. What policies ask
+ * of a connection is decided once for it; of each request is asked what is left, and of many rules only those are
+ * looked at that its path can meet.
  *
  * I1: a missing attribute fails a positive condition and satisfies a negative one.
  * I2: on a connection that is no HTTP, HTTP conditions widen a DENY and void an ALLOW: doubt never admits anybody.
  */
-import { cidrContains, ipToBytes } from '../base/address.ts';
-import { type Identity, parseSpiffeId, type SpiffeId } from '../base/spiffe.ts';
-import { type HeaderList, joinedHeader } from '../http/header-list.ts';
 import type { StringMatch } from '../mesh/model.ts';
-import { matchesText } from '../route/match-text.ts';
 import type { L7Condition, L7Policy, L7Rule, TextMatch } from '../route/model.ts';
+import { TextIndex, type TextKeys } from '../route/text-index.ts';
+import {
+  ConnectionSubject,
+  isRequestCondition,
+  type L7Connection,
+  type L7Request,
+  type RequestCondition,
+  requestHolds,
+} from './l7-conditions.ts';
 
-export interface L7Facts {
-  /** Proven by mTLS. */
-  readonly principal: SpiffeId | undefined;
-  readonly sourceIp: string;
-  /** The original client behind trusted forwarders; the source itself where there is none. */
-  readonly remoteIp: string;
-  /** As the client addressed it: VIP and service port, or pod address and port. At a pod's own stage always the latter. */
-  readonly destinationIp: string;
-  readonly destinationPort: number;
+export interface L7Facts extends L7Connection {
   /** Undefined: the connection is no HTTP. */
-  readonly http:
-    | {
-        readonly method: string;
-        /** Exactly the path that is forwarded, without query. */
-        readonly path: string;
-        readonly host: string;
-        readonly headers: HeaderList;
-      }
-    | undefined;
+  readonly http: L7Request | undefined;
 }
 
 export type L7Verdict =
@@ -45,128 +36,131 @@ export interface L7Evaluation {
   readonly audited: readonly string[];
 }
 
-export function evaluateL7(policies: readonly L7Policy[], facts: L7Facts): L7Evaluation {
-  const subject = subjectOf(facts);
-  const audited: string[] = [];
-  let denied: string | undefined;
-  let allowed: string | undefined;
-  let allowExists = false;
-  for (const policy of policies) {
-    if (policy.action === 'allow' && !policy.dryRun) allowExists = true;
-    const rule = policy.rules.findIndex((candidate) => ruleMatches(candidate, subject, policy.action !== 'allow'));
-    if (rule < 0) continue;
-    const name = `ns[${policy.source.namespace}]-policy[${policy.source.name}]-rule[${rule}]`;
-    if (policy.dryRun || policy.action === 'audit') audited.push(name);
-    else if (policy.action === 'deny') denied ??= name;
-    else allowed ??= name;
-  }
-  if (denied !== undefined) return { verdict: { kind: 'deny', policy: denied, reason: matched(denied) }, audited };
-  if (allowExists && allowed === undefined) {
-    return { verdict: { kind: 'deny', policy: undefined, reason: matched('none') }, audited };
-  }
-  return { verdict: { kind: 'allow', policy: allowed }, audited };
+export function evaluateL7(policies: readonly L7Policy[], { http, ...connection }: L7Facts): L7Evaluation {
+  return new ConnectionPolicies(policies, connection).evaluate(http);
 }
 
-interface Subject {
-  readonly facts: L7Facts;
-  readonly identity: Identity | undefined;
-  readonly sourceBytes: Uint8Array;
-  readonly remoteBytes: Uint8Array;
-  readonly destinationBytes: Uint8Array;
+/** One rule of a policy. Rules of one policy follow each other; the first that matches speaks for it. */
+interface PolicyRule<Condition> {
+  readonly policy: L7Policy;
+  readonly name: string;
+  /** Clauses AND, sets in a clause OR, conditions in a set AND. */
+  readonly clauses: readonly (readonly (readonly Condition[])[])[];
 }
 
-function subjectOf(facts: L7Facts): Subject {
+type RequestRule = PolicyRule<RequestCondition>;
+
+/** What policies that are in force ask of the requests of one connection. */
+export class ConnectionPolicies {
+  readonly #allowExists: boolean;
+  readonly #rules: TextIndex<RequestRule>;
+
+  /** A list of policies is taken for immutable. */
+  constructor(policies: readonly L7Policy[], connection: L7Connection) {
+    const { allowExists, rules } = ruleLists.getOrInsertComputed(policies, ruleListOf);
+    const subject = new ConnectionSubject(connection);
+    const left: RequestRule[] = [];
+    for (const rule of rules.candidates(subject.principal ?? '')) {
+      const reduced = reduce(rule, subject);
+      if (reduced !== undefined) left.push(reduced);
+    }
+    this.#allowExists = allowExists;
+    this.#rules = new TextIndex(left, (rule) => keysOf(rule.clauses, 'path'));
+  }
+
+  evaluate(request: L7Request | undefined): L7Evaluation {
+    const rules = request === undefined ? this.#rules.items : this.#rules.candidates(request.path);
+    let audited: string[] | undefined;
+    let denied: string | undefined;
+    let allowed: string | undefined;
+    let decided: L7Policy | undefined;
+    for (const { policy, name, clauses } of rules) {
+      if (policy === decided || !matches(clauses, request, policy.action !== 'allow')) continue;
+      decided = policy;
+      if (policy.dryRun || policy.action === 'audit') audited = [...(audited ?? []), name];
+      else if (policy.action === 'deny') denied ??= name;
+      else allowed ??= name;
+    }
+    return { verdict: this.#verdict(denied, allowed), audited: audited ?? none };
+  }
+
+  #verdict(denied: string | undefined, allowed: string | undefined): L7Verdict {
+    if (denied !== undefined) return { kind: 'deny', policy: denied, reason: matched(denied) };
+    if (allowed === undefined && this.#allowExists) return { kind: 'deny', policy: undefined, reason: matched('none') };
+    return { kind: 'allow', policy: allowed };
+  }
+}
+
+const none: readonly string[] = [];
+
+interface RuleList {
+  /** An ALLOW policy is in force, so one must match. */
+  readonly allowExists: boolean;
+  /** By principal. */
+  readonly rules: TextIndex<PolicyRule<L7Condition>>;
+}
+
+const ruleLists = new WeakMap<readonly L7Policy[], RuleList>();
+
+function ruleListOf(policies: readonly L7Policy[]): RuleList {
+  const rules = policies.flatMap((policy) =>
+    policy.rules.map(({ clauses }: L7Rule, at) => {
+      const { namespace, name } = policy.source;
+      return { policy, name: `ns[${namespace}]-policy[${name}]-rule[${at}]`, clauses };
+    }),
+  );
   return {
-    facts,
-    identity: facts.principal === undefined ? undefined : parseSpiffeId(facts.principal),
-    sourceBytes: ipToBytes(facts.sourceIp),
-    remoteBytes: ipToBytes(facts.remoteIp),
-    destinationBytes: ipToBytes(facts.destinationIp),
+    allowExists: policies.some(({ action, dryRun }) => action === 'allow' && !dryRun),
+    rules: new TextIndex(rules, ({ clauses }) => keysOf(clauses, 'principal')),
   };
+}
+
+/** What is left of a rule to be asked of requests; undefined: it can never match on this connection. */
+function reduce(
+  { policy, name, clauses }: PolicyRule<L7Condition>,
+  subject: ConnectionSubject,
+): RequestRule | undefined {
+  const left: (readonly RequestCondition[])[][] = [];
+  for (const clause of clauses) {
+    const sets = clause
+      .filter((set) => set.every((condition) => isRequestCondition(condition) || subject.holds(condition)))
+      .map((set) => set.filter(isRequestCondition));
+    if (sets.length === 0) return undefined;
+    if (sets.every((set) => set.length > 0)) left.push(sets);
+  }
+  return { policy, name, clauses: left };
+}
+
+function matches(clauses: RequestRule['clauses'], request: L7Request | undefined, widen: boolean): boolean {
+  return clauses.every((clause) =>
+    clause.some((set) => set.every((condition) => requestHolds(condition, request, widen))),
+  );
+}
+
+/** Texts of which a rule needs one, when each way through one of its clauses asks for one. */
+function keysOf(clauses: PolicyRule<L7Condition>['clauses'], kind: 'principal' | 'path'): TextKeys {
+  for (const clause of clauses) {
+    const keys = clause.map((set) => keysOfSet(set, kind));
+    if (keys.every((each) => each !== undefined)) return keys.flat();
+  }
+  return undefined;
+}
+
+function keysOfSet(set: readonly L7Condition[], kind: 'principal' | 'path'): TextKeys {
+  for (const condition of set) {
+    if (condition.kind !== kind || condition.values.length === 0) continue;
+    const keys = condition.values.map(keyOf);
+    if (keys.every((key) => key !== undefined)) return keys;
+  }
+  return undefined;
+}
+
+function keyOf(match: StringMatch | TextMatch): NonNullable<TextKeys>[number] | undefined {
+  if (match.kind !== 'exact' && match.kind !== 'prefix') return undefined;
+  if ('ignoreCase' in match && match.ignoreCase) return undefined;
+  return { kind: match.kind, value: match.value };
 }
 
 function matched(policy: string): string {
   return `rbac_access_denied_matched_policy[${policy}]`;
-}
-
-function ruleMatches(rule: L7Rule, subject: Subject, widen: boolean): boolean {
-  return rule.clauses.every((clause) =>
-    clause.some((conditions) => conditions.every((condition) => conditionMatches(condition, subject, widen))),
-  );
-}
-
-/** `widen`: a condition that cannot be judged counts as true (DENY, AUDIT), else as false (ALLOW). */
-function conditionMatches(condition: L7Condition, subject: Subject, widen: boolean): boolean {
-  const { facts, identity } = subject;
-  switch (condition.kind) {
-    case 'principal': {
-      const name = facts.principal?.slice('spiffe://'.length);
-      return judge(name, condition, matchesString);
-    }
-    case 'namespace':
-      return judge(identity?.namespace, condition, matchesString);
-    case 'service-account': {
-      const name = identity === undefined ? undefined : `${identity.namespace}/${identity.serviceAccount}`;
-      return judge(name, condition, (value, text) => value === text);
-    }
-    case 'source-ip':
-      return judge(subject.sourceBytes, condition, cidrContains);
-    case 'remote-ip':
-      return judge(subject.remoteBytes, condition, cidrContains);
-    case 'destination-ip':
-      return judge(subject.destinationBytes, condition, cidrContains);
-    case 'destination-port':
-      return judge(facts.destinationPort, condition, (value, port) => value === port);
-    case 'method':
-      return facts.http === undefined ? widen : judge(facts.http.method, condition, matchesText);
-    case 'path':
-      return facts.http === undefined ? widen : judge(facts.http.path, condition, matchesText);
-    case 'host':
-      return facts.http === undefined ? widen : judgeHost(facts.http.host, condition, widen);
-    case 'header':
-      return facts.http === undefined
-        ? widen
-        : judge(joinedHeader(facts.http.headers, condition.name), condition, matchesText);
-  }
-}
-
-function judge<Value, Subject>(
-  attribute: Subject | undefined,
-  condition: { readonly values: readonly Value[]; readonly notValues: readonly Value[] },
-  matches: (value: Value, attribute: Subject) => boolean,
-): boolean {
-  const { values, notValues } = condition;
-  if (attribute === undefined) return values.length === 0;
-  if (values.length > 0 && !values.some((value) => matches(value, attribute))) return false;
-  return !notValues.some((value) => matches(value, attribute));
-}
-
-/**
- * I3: a port or a final dot changes nothing about whose host it is: neither evades a DENY, or an exception of an ALLOW.
- * What admits must be written as it is sent, as at Istio.
- */
-function judgeHost(
-  host: string,
-  condition: { readonly values: readonly TextMatch[]; readonly notValues: readonly TextMatch[] },
-  widen: boolean,
-): boolean {
-  const bare = host.replace(/:[0-9]+$/, '').replace(/\.$/, '');
-  const loosely = (match: TextMatch) => matchesText(match, host) || matchesText(match, bare);
-  const strictly = (match: TextMatch) => matchesText(match, host);
-  const { values, notValues } = condition;
-  if (values.length > 0 && !values.some(widen ? loosely : strictly)) return false;
-  return !notValues.some(widen ? strictly : loosely);
-}
-
-function matchesString(match: StringMatch, text: string): boolean {
-  switch (match.kind) {
-    case 'presence':
-      return text.length > 0;
-    case 'exact':
-      return text === match.value;
-    case 'prefix':
-      return text.startsWith(match.value);
-    case 'suffix':
-      return text.endsWith(match.value);
-  }
 }

@@ -1,10 +1,12 @@
 /**
  * The route of a request: the first in the given order whose match holds. The compiler puts routes in order of
- * precedence (GEP-1294, or as written for VirtualService), so nothing is ranked here.
+ * precedence (GEP-1294, or as written for VirtualService), so nothing is ranked here. Of many routes only those are
+ * looked at whose path can be the request's.
  */
 import { type HeaderList, joinedHeader } from '../http/header-list.ts';
 import { matchesText } from './match-text.ts';
 import type { NamedMatch, PathMatch, Route, RouteMatch } from './model.ts';
+import { TextIndex, type TextKeys } from './text-index.ts';
 
 export interface RouteRequest {
   readonly method: string;
@@ -17,13 +19,36 @@ export interface RouteRequest {
   readonly headers: HeaderList;
 }
 
+const indexes = new WeakMap<readonly Route[], TextIndex<Route>>();
+
+/** A list of routes is taken for immutable. */
 export function matchRoute(routes: readonly Route[], request: RouteRequest): Route | undefined {
   let params: ReadonlyMap<string, string> | undefined;
   const queryParams = () => {
     params ??= firstQueryParams(request.query);
     return params;
   };
-  return routes.find((route) => route.match === undefined || routeMatches(route.match, request, queryParams));
+  const index = indexes.getOrInsertComputed(routes, indexOf);
+  return index
+    .candidates(request.path)
+    .find(({ match }) => match === undefined || routeMatches(match, request, queryParams));
+}
+
+function indexOf(routes: readonly Route[]): TextIndex<Route> {
+  return new TextIndex(routes, ({ match }) => pathKeys(match?.path));
+}
+
+function pathKeys(match: PathMatch | undefined): TextKeys {
+  switch (match?.kind) {
+    case 'exact':
+      return match.ignoreCase ? undefined : [{ kind: 'exact', value: match.value }];
+    case 'text-prefix':
+      return match.ignoreCase ? undefined : [{ kind: 'prefix', value: match.value }];
+    case 'path-prefix':
+      return [{ kind: 'prefix', value: withoutEndSlash(match.value) }];
+    default:
+      return undefined;
+  }
 }
 
 function routeMatches(
@@ -44,7 +69,7 @@ export function pathMatches(match: PathMatch, path: string): boolean {
     case 'exact':
       return match.ignoreCase ? path.toLowerCase() === match.value.toLowerCase() : path === match.value;
     case 'path-prefix': {
-      const prefix = match.value.endsWith('/') ? match.value.slice(0, -1) : match.value;
+      const prefix = withoutEndSlash(match.value);
       return path.startsWith(prefix) && (path.length === prefix.length || path[prefix.length] === '/');
     }
     case 'text-prefix':
@@ -52,6 +77,10 @@ export function pathMatches(match: PathMatch, path: string): boolean {
     case 'regex':
       return match.test(path);
   }
+}
+
+function withoutEndSlash(prefix: string): string {
+  return prefix.endsWith('/') ? prefix.slice(0, -1) : prefix;
 }
 
 /** A header that is there with an empty value is present; a query parameter likewise. */

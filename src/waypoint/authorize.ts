@@ -3,52 +3,91 @@
  * those that select the chosen pod, after balancing, anew for every try. Which of the two holds policies is the preset's
  * binding rule; both are always asked, so no policy that was compiled is left out.
  */
-
-import { evaluateL7, type L7Evaluation, type L7Facts } from '../policy/l7.ts';
+import { ConnectionPolicies, type L7Evaluation } from '../policy/l7.ts';
+import type { L7Request } from '../policy/l7-conditions.ts';
 import type { L7Model, L7Policy } from '../route/model.ts';
 import type { UpstreamEndpoint } from '../upstream/endpoint.ts';
 import type { Tunnel, WaypointServices } from './context.ts';
 import { isOwn } from './gateway.ts';
 
-export function connectionFacts(tunnel: Tunnel, http: L7Facts['http']): L7Facts {
-  return {
-    principal: tunnel.clientIdentity,
-    sourceIp: tunnel.client.ip,
-    remoteIp: tunnel.client.ip,
-    destinationIp: tunnel.destination.address.ip,
-    destinationPort: tunnel.destination.address.port,
-    http,
-  };
-}
+const allowed: L7Evaluation = { verdict: { kind: 'allow', policy: undefined }, audited: [] };
+const noPolicies: readonly L7Policy[] = [];
 
-export function authorizeService(
-  services: WaypointServices,
-  tunnel: Tunnel,
-  model: L7Model,
-  facts: L7Facts,
-): L7Evaluation {
-  const gateway = services.own();
-  const policies: L7Policy[] = [];
-  if (gateway !== undefined) policies.push(...(model.gatewayPolicies.get(gateway.key) ?? []));
-  const { destination } = tunnel;
-  if (destination.kind === 'service') policies.push(...(model.servicePolicies.get(destination.service.key) ?? []));
-  return evaluateL7(policies, facts);
-}
+/** Decides for one tunnel. What its policies say about the tunnel itself is decided once, until they change. */
+export class TunnelAuthorizer {
+  readonly #services: WaypointServices;
+  readonly #tunnel: Tunnel;
+  /** By list of policies, another one once it has changed, and by where they are enforced. */
+  #decided: WeakMap<readonly L7Policy[], WeakMap<Tunnel | UpstreamEndpoint, ConnectionPolicies>> | undefined;
 
-/**
- * Ports and addresses in a pod's policies are the pod's own: what a Service in front of it is called by is nothing to it.
- * A pod of another waypoint is guarded by that one and by its own ztunnel: its policies are not ours to read.
- */
-export function authorizePod(
-  services: WaypointServices,
-  { workload, address }: UpstreamEndpoint,
-  model: L7Model,
-  facts: L7Facts,
-): L7Evaluation {
-  const gateway = services.own();
-  const policies = model.workloadPolicies.get(workload.uid);
-  if (policies === undefined || gateway === undefined || !isOwn(services.mesh, gateway, workload.waypoint)) {
-    return { verdict: { kind: 'allow', policy: undefined }, audited: [] };
+  constructor(services: WaypointServices, tunnel: Tunnel) {
+    this.#services = services;
+    this.#tunnel = tunnel;
   }
-  return evaluateL7(policies, { ...facts, destinationIp: address.ip, destinationPort: address.port });
+
+  /** `request` undefined: the connection is no HTTP. */
+  service(model: L7Model, request: L7Request | undefined): L7Evaluation {
+    const gateway = this.#services.own();
+    const { destination } = this.#tunnel;
+    const ofGateway = gateway === undefined ? undefined : model.gatewayPolicies.get(gateway.key);
+    const ofService = destination.kind === 'service' ? model.servicePolicies.get(destination.service.key) : undefined;
+    return this.#evaluate(both(ofGateway ?? noPolicies, ofService ?? noPolicies), this.#tunnel, request);
+  }
+
+  /**
+   * Ports and addresses in a pod's policies are the pod's own: what a Service in front of it is called by is nothing to
+   * it. A pod of another waypoint is guarded by that one and by its own ztunnel: its policies are not ours to read.
+   */
+  pod(endpoint: UpstreamEndpoint, model: L7Model, request: L7Request | undefined): L7Evaluation {
+    const { workload } = endpoint;
+    const policies = model.workloadPolicies.get(workload.uid);
+    if (policies === undefined) return allowed;
+    const gateway = this.#services.own();
+    if (gateway === undefined || !isOwn(this.#services.mesh, gateway, workload.waypoint)) return allowed;
+    return this.#evaluate(policies, endpoint, request);
+  }
+
+  #evaluate(
+    policies: readonly L7Policy[],
+    place: Tunnel | UpstreamEndpoint,
+    request: L7Request | undefined,
+  ): L7Evaluation {
+    if (policies.length === 0) return allowed;
+    this.#decided ??= new WeakMap();
+    return this.#decided
+      .getOrInsertComputed(policies, newPlaces)
+      .getOrInsertComputed(place, () => this.#decide(policies, place))
+      .evaluate(request);
+  }
+
+  #decide(policies: readonly L7Policy[], place: Tunnel | UpstreamEndpoint): ConnectionPolicies {
+    const { clientIdentity, client, destination } = this.#tunnel;
+    const { ip, port } = 'workload' in place ? place.address : destination.address;
+    return new ConnectionPolicies(policies, {
+      principal: clientIdentity,
+      sourceIp: client.ip,
+      remoteIp: client.ip,
+      destinationIp: ip,
+      destinationPort: port,
+    });
+  }
+}
+
+const joined = new WeakMap<readonly L7Policy[], WeakMap<readonly L7Policy[], readonly L7Policy[]>>();
+
+/** One list for the same two. */
+function both(ofGateway: readonly L7Policy[], ofService: readonly L7Policy[]): readonly L7Policy[] {
+  if (ofGateway.length === 0) return ofService;
+  if (ofService.length === 0) return ofGateway;
+  return joined
+    .getOrInsertComputed(ofGateway, newWeakMap)
+    .getOrInsertComputed(ofService, () => [...ofGateway, ...ofService]);
+}
+
+function newWeakMap(): WeakMap<readonly L7Policy[], readonly L7Policy[]> {
+  return new WeakMap();
+}
+
+function newPlaces(): WeakMap<Tunnel | UpstreamEndpoint, ConnectionPolicies> {
+  return new WeakMap();
 }

@@ -43,8 +43,31 @@ export function chooseEndpoint(
   }
 }
 
-/** The workload at one of its addresses: through its tunnel when it has one, pinned to its identity; else plainly. */
+/** Ports and addresses of one workload that are kept; more are made anew each time. */
+const keptPerWorkload = 64;
+const made = new WeakMap<WaypointServices, WeakMap<Workload, UpstreamEndpoint[]>>();
+
+/**
+ * The workload at one of its addresses: through its tunnel when it has one, pinned to its identity; else plainly. The
+ * same object as long as the record stands.
+ */
 export function endpointAt(services: WaypointServices, workload: Workload, ip: string, port: number): UpstreamEndpoint {
+  const ofWorkload = made.getOrInsertComputed(services, newWeakMap).getOrInsertComputed(workload, newList);
+  for (const known of ofWorkload) if (known.address.port === port && known.address.ip === ip) return known;
+  const endpoint = makeEndpoint(services, workload, ip, port);
+  if (ofWorkload.length < keptPerWorkload) ofWorkload.push(endpoint);
+  return endpoint;
+}
+
+function newWeakMap(): WeakMap<Workload, UpstreamEndpoint[]> {
+  return new WeakMap();
+}
+
+function newList(): UpstreamEndpoint[] {
+  return [];
+}
+
+function makeEndpoint(services: WaypointServices, workload: Workload, ip: string, port: number): UpstreamEndpoint {
   const { preset, settings, identity } = services;
   const address = { ip, port };
   const socket = { ...plainSocket, connectTimeoutMs: preset.connectTimeoutMs };

@@ -8,7 +8,7 @@ import { serveH2c } from '../http/h2c-server.ts';
 import { type HeaderList, headerValue } from '../http/header-list.ts';
 import { serveHttp1 } from '../http/http1-server.ts';
 import { isGrpc, localReply } from '../http/local-reply.ts';
-import type { L7Facts } from '../policy/l7.ts';
+import type { L7Request } from '../policy/l7-conditions.ts';
 import { chooseBackend } from '../route/backend.ts';
 import { applyHeaderChange, changedHost } from '../route/header-change.ts';
 import { matchRoute, type RouteRequest } from '../route/match-route.ts';
@@ -16,7 +16,7 @@ import type { L7Model, PortRoutes, Route, RouteBackend } from '../route/model.ts
 import { defaultRetryPolicy } from '../route/retry.ts';
 import { redirectLocation, rewritePath } from '../route/rewrite.ts';
 import { type EndpointAnswer, type ForwardResult, forward } from '../upstream/forward.ts';
-import { authorizePod, authorizeService, connectionFacts } from './authorize.ts';
+import { TunnelAuthorizer } from './authorize.ts';
 import type { Tunnel, WaypointServices } from './context.ts';
 import { chooseEndpoint, endpointAt, upstreamProtocol } from './endpoints.ts';
 import { type Finished, reportRequest } from './report.ts';
@@ -32,8 +32,9 @@ export function serveHttpChain(
   stream: Duplex,
   version: '1.1' | '2',
 ): ServedConnection {
+  const authorizer = new TunnelAuthorizer(services, tunnel);
   const handlers = {
-    exchange: (exchange: Exchange) => new RequestFlow(services, tunnel, exchange).start(),
+    exchange: (exchange: Exchange) => new RequestFlow(services, tunnel, authorizer, exchange).start(),
     refused: (status: number, reason: string) =>
       services.logger.info('refused a malformed request', { status, reason, peer: tunnel.client.ip }),
   };
@@ -49,30 +50,32 @@ interface Target {
 class RequestFlow {
   readonly #services: WaypointServices;
   readonly #tunnel: Tunnel;
+  readonly #authorizer: TunnelAuthorizer;
   readonly #exchange: Exchange;
   readonly #model: L7Model;
   readonly #startedMs: number;
   readonly #headers: HeaderList;
   readonly #requestId: string;
-  readonly #facts: L7Facts;
+  readonly #judged: L7Request;
   #audited: readonly string[] = [];
   #route: Route | undefined;
 
-  constructor(services: WaypointServices, tunnel: Tunnel, exchange: Exchange) {
+  constructor(services: WaypointServices, tunnel: Tunnel, authorizer: TunnelAuthorizer, exchange: Exchange) {
     const { request } = exchange;
     this.#services = services;
     this.#tunnel = tunnel;
+    this.#authorizer = authorizer;
     this.#exchange = exchange;
     this.#model = services.model();
     this.#startedMs = services.clock.nowMs();
     this.#headers = sanitised(request.headers);
     this.#requestId = headerValue(this.#headers, 'x-request-id') ?? newRequestId();
     const { method, path, authority } = request;
-    this.#facts = connectionFacts(tunnel, { method, path, host: authority, headers: this.#headers });
+    this.#judged = { method, path, host: authority, headers: this.#headers };
   }
 
   start(): void {
-    const { verdict, audited } = authorizeService(this.#services, this.#tunnel, this.#model, this.#facts);
+    const { verdict, audited } = this.#authorizer.service(this.#model, this.#judged);
     this.#audited = audited;
     if (verdict.kind === 'deny') {
       this.#reply(403, denied, '-', verdict.reason);
@@ -160,8 +163,8 @@ class RequestFlow {
     if (choice.kind === 'none')
       return refused(503, 'no healthy upstream', 'UH', `no_healthy_upstream{${choice.reason}}`);
     const { endpoint } = choice;
-    const { verdict, audited } = authorizePod(this.#services, endpoint, this.#model, this.#facts);
-    this.#audited = [...this.#audited, ...audited];
+    const { verdict, audited } = this.#authorizer.pod(endpoint, this.#model, this.#judged);
+    if (audited.length > 0) this.#audited = [...this.#audited, ...audited];
     if (verdict.kind === 'deny') return refused(403, denied, '-', verdict.reason, endpoint);
     const protocol = upstreamProtocol(service, port, request.version, request.upgrade !== undefined);
     return { kind: 'endpoint', endpoint, protocol };

@@ -10,7 +10,7 @@ import { join } from '../net/join.ts';
 import { chooseBackend } from '../route/backend.ts';
 import type { Connected } from '../upstream/connector.ts';
 import type { UpstreamEndpoint } from '../upstream/endpoint.ts';
-import { authorizePod, authorizeService, connectionFacts } from './authorize.ts';
+import { TunnelAuthorizer } from './authorize.ts';
 import type { Tunnel, WaypointServices } from './context.ts';
 import { chooseEndpoint, type EndpointChoice, endpointAt } from './endpoints.ts';
 import { trafficLabels } from './labels.ts';
@@ -23,7 +23,8 @@ export async function serveTcpChain(services: WaypointServices, tunnel: Tunnel, 
   const gone = new Cancellation();
   stream.once('close', () => gone.cancel());
   const startedMs = services.clock.nowMs();
-  const reached = await reach(services, tunnel, gone);
+  const authorizer = new TunnelAuthorizer(services, tunnel);
+  const reached = await reach(services, tunnel, authorizer, gone);
   const { service, port } = reached;
   const metrics = services.traffic.connection(trafficLabels(tunnel, service, reached.endpoint));
   metrics.opened();
@@ -54,7 +55,7 @@ export async function serveTcpChain(services: WaypointServices, tunnel: Tunnel, 
     const upstream = new DuplexEnd(reached.connected.stream, 'upstream');
     const open = {
       recheck: () => {
-        const reason = denialNow(services, tunnel, reached.endpoint);
+        const reason = denialNow(services, authorizer, reached.endpoint);
         if (reason !== undefined) joined.stop(deniedError(reason));
       },
     };
@@ -86,14 +87,18 @@ type Reached =
       readonly error: AmbitError;
     });
 
-async function reach(services: WaypointServices, tunnel: Tunnel, gone: Cancellation): Promise<Reached> {
+async function reach(
+  services: WaypointServices,
+  tunnel: Tunnel,
+  authorizer: TunnelAuthorizer,
+  gone: Cancellation,
+): Promise<Reached> {
   const model = services.model();
-  const facts = connectionFacts(tunnel, undefined);
   const { destination } = tunnel;
   const backend = tcpBackend(services, tunnel);
   const service = backend.service;
   const port = backend.port;
-  const first = authorizeService(services, tunnel, model, facts);
+  const first = authorizer.service(model, undefined);
   const audited = [...first.audited];
   let endpoint: UpstreamEndpoint | undefined;
   const refused = (flags: string, details: string, error: AmbitError): Reached => ({
@@ -117,7 +122,7 @@ async function reach(services: WaypointServices, tunnel: Tunnel, gone: Cancellat
     } else choice = { kind: 'none', reason: 'cluster_not_found' };
     if (choice.kind === 'none') return refused('UH', choice.reason, unreachable(`no endpoint: ${choice.reason}`));
     endpoint = choice.endpoint;
-    const { verdict, audited: more } = authorizePod(services, endpoint, model, facts);
+    const { verdict, audited: more } = authorizer.pod(endpoint, model, undefined);
     audited.push(...more);
     if (verdict.kind === 'deny') return refused('RBAC', verdict.reason, deniedError(verdict.reason));
     const outcome = await services.connector.connect(endpoint, gone);
@@ -137,14 +142,13 @@ async function reach(services: WaypointServices, tunnel: Tunnel, gone: Cancellat
 /** Why the model of the moment no longer allows a connection that stands; undefined: it does. */
 function denialNow(
   services: WaypointServices,
-  tunnel: Tunnel,
+  authorizer: TunnelAuthorizer,
   endpoint: UpstreamEndpoint | undefined,
 ): string | undefined {
   const model = services.model();
-  const facts = connectionFacts(tunnel, undefined);
-  const ofService = authorizeService(services, tunnel, model, facts).verdict;
+  const ofService = authorizer.service(model, undefined).verdict;
   if (ofService.kind === 'deny') return ofService.reason;
-  const ofPod = endpoint === undefined ? ofService : authorizePod(services, endpoint, model, facts).verdict;
+  const ofPod = endpoint === undefined ? ofService : authorizer.pod(endpoint, model, undefined).verdict;
   return ofPod.kind === 'deny' ? ofPod.reason : undefined;
 }
 

@@ -86,3 +86,28 @@ t.test('prefix matching agrees with comparing segments one by one', async () => 
     { numRuns: 2000 },
   );
 });
+
+t.test('of many routes the one is found that looking at each in order finds', async () => {
+  const values = ['/', '', '/a', '/a/', '/a/b', '/ab', '/A', '/b'];
+  const path: fc.Arbitrary<PathMatch | undefined> = fc.oneof(
+    fc.record({
+      kind: fc.constantFrom('exact', 'text-prefix'),
+      value: fc.constantFrom(...values),
+      ignoreCase: fc.constantFrom(false, false, true),
+    }),
+    fc.record({ kind: fc.constant('path-prefix' as const), value: fc.constantFrom(...values) }),
+    fc.constant<PathMatch>({ kind: 'regex', source: '/a.*', test: (text) => /^\/a.*$/.test(text) }),
+    fc.constant(undefined),
+  );
+  const method = fc.constantFrom(undefined, exact('GET'), exact('PUT'), exact('PUT'));
+  const conditions = fc.record({ path, method, headers: fc.constantFrom([], [named('x-env', 'test')]) });
+  const routes = fc.array(fc.option(conditions, { nil: undefined, freq: 20 }), { maxLength: 40 });
+  fc.assert(
+    fc.property(routes, fc.constantFrom(...values, '/a/b/c', '/ba'), (drawn, path) => {
+      const list = drawn.map((match, i) => route(`r${i}`, match));
+      const asked = { ...request, path };
+      return matchRoute(list, asked) === list.find((each) => matchRoute([each], asked) !== undefined);
+    }),
+    { numRuns: 3000 },
+  );
+});

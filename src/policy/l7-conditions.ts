@@ -1,0 +1,142 @@
+/**
+ * Single conditions of L7 policies, in two kinds: those on a connection, which hold or not for all of its requests, and
+ * those on a request.
+ */
+import { cidrContains, ipToBytes } from '../base/address.ts';
+import { type Identity, parseSpiffeId, type SpiffeId } from '../base/spiffe.ts';
+import { type HeaderList, joinedHeader } from '../http/header-list.ts';
+import type { StringMatch } from '../mesh/model.ts';
+import { matchesText } from '../route/match-text.ts';
+import type { L7Condition, TextMatch } from '../route/model.ts';
+
+export interface L7Connection {
+  /** Proven by mTLS. */
+  readonly principal: SpiffeId | undefined;
+  readonly sourceIp: string;
+  /** The original client behind trusted forwarders; the source itself where there is none. */
+  readonly remoteIp: string;
+  /** As the client addressed it: VIP and service port, or pod address and port. At a pod's own stage always the latter. */
+  readonly destinationIp: string;
+  readonly destinationPort: number;
+}
+
+export interface L7Request {
+  readonly method: string;
+  /** Exactly the path that is forwarded, without query. */
+  readonly path: string;
+  readonly host: string;
+  readonly headers: HeaderList;
+}
+
+export type RequestCondition = Extract<L7Condition, { readonly kind: 'method' | 'path' | 'host' | 'header' }>;
+type ConnectionCondition = Exclude<L7Condition, RequestCondition>;
+
+export function isRequestCondition(condition: L7Condition): condition is RequestCondition {
+  const { kind } = condition;
+  return kind === 'method' || kind === 'path' || kind === 'host' || kind === 'header';
+}
+
+/** Attributes of a connection in the forms that conditions ask for; made when the first one asks. */
+export class ConnectionSubject {
+  readonly #connection: L7Connection;
+  readonly #bytes = new Map<string, Uint8Array>();
+  #identity: Identity | undefined;
+
+  constructor(connection: L7Connection) {
+    this.#connection = connection;
+  }
+
+  /** As policies write it, without its scheme. */
+  get principal(): string | undefined {
+    return this.#connection.principal?.slice('spiffe://'.length);
+  }
+
+  holds(condition: ConnectionCondition): boolean {
+    const { sourceIp, remoteIp, destinationIp, destinationPort } = this.#connection;
+    switch (condition.kind) {
+      case 'principal':
+        return judge(this.principal, condition, matchesString);
+      case 'namespace':
+        return judge(this.#parts?.namespace, condition, matchesString);
+      case 'service-account': {
+        const parts = this.#parts;
+        const name = parts === undefined ? undefined : `${parts.namespace}/${parts.serviceAccount}`;
+        return judge(name, condition, (value, text) => value === text);
+      }
+      case 'source-ip':
+        return judge(this.#address(sourceIp), condition, cidrContains);
+      case 'remote-ip':
+        return judge(this.#address(remoteIp), condition, cidrContains);
+      case 'destination-ip':
+        return judge(this.#address(destinationIp), condition, cidrContains);
+      case 'destination-port':
+        return judge(destinationPort, condition, (value, port) => value === port);
+    }
+  }
+
+  get #parts(): Identity | undefined {
+    const { principal } = this.#connection;
+    if (principal !== undefined) this.#identity ??= parseSpiffeId(principal);
+    return this.#identity;
+  }
+
+  #address(ip: string): Uint8Array {
+    return this.#bytes.getOrInsertComputed(ip, ipToBytes);
+  }
+}
+
+/** `widen`: what cannot be judged counts as true (DENY, AUDIT), else as false (ALLOW). */
+export function requestHolds(condition: RequestCondition, request: L7Request | undefined, widen: boolean): boolean {
+  if (request === undefined) return widen;
+  switch (condition.kind) {
+    case 'method':
+      return judge(request.method, condition, matchesText);
+    case 'path':
+      return judge(request.path, condition, matchesText);
+    case 'host':
+      return judgeHost(request.host, condition, widen);
+    case 'header':
+      return judge(joinedHeader(request.headers, condition.name), condition, matchesText);
+  }
+}
+
+function judge<Value, Subject>(
+  attribute: Subject | undefined,
+  condition: { readonly values: readonly Value[]; readonly notValues: readonly Value[] },
+  matches: (value: Value, attribute: Subject) => boolean,
+): boolean {
+  const { values, notValues } = condition;
+  if (attribute === undefined) return values.length === 0;
+  if (values.length > 0 && !values.some((value) => matches(value, attribute))) return false;
+  return !notValues.some((value) => matches(value, attribute));
+}
+
+/**
+ * I1: a port or a final dot changes nothing about whose host it is: neither evades a DENY, or an exception of an ALLOW.
+ * What admits must be written as it is sent, as at Istio.
+ */
+function judgeHost(
+  host: string,
+  condition: { readonly values: readonly TextMatch[]; readonly notValues: readonly TextMatch[] },
+  widen: boolean,
+): boolean {
+  const bare = host.replace(/:[0-9]+$/, '').replace(/\.$/, '');
+  const loosely = (match: TextMatch) => matchesText(match, host) || matchesText(match, bare);
+  const strictly = (match: TextMatch) => matchesText(match, host);
+  const { values, notValues } = condition;
+  if (values.length > 0 && !values.some(widen ? loosely : strictly)) return false;
+  return !notValues.some(widen ? strictly : loosely);
+}
+
+function matchesString(match: StringMatch, text: string): boolean {
+  switch (match.kind) {
+    case 'presence':
+      return text.length > 0;
+    case 'exact':
+      return text === match.value;
+    case 'prefix':
+      return text.startsWith(match.value);
+    case 'suffix':
+      return text.endsWith(match.value);
+  }
+}
