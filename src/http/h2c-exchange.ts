@@ -9,7 +9,7 @@ import { constants, type ServerHttp2Stream } from 'node:http2';
 import { type Duplex, Readable } from 'node:stream';
 import { closeHttp2Stream } from '../base/close-http2-stream.ts';
 import type { Exchange, IncomingRequest } from './exchange.ts';
-import { type HeaderList, headerValue, noHeaders, withoutHeaders } from './header-list.ts';
+import { type HeaderList, headerValue, noHeaders } from './header-list.ts';
 import { stripHopByHop } from './hop-by-hop.ts';
 
 export class Http2Exchange implements Exchange {
@@ -33,7 +33,7 @@ export class Http2Exchange implements Exchange {
     this.request = {
       version: '2',
       ...head,
-      headers: withoutHeaders(stripHopByHop(headers), (name) => name === 'host' || name === 'expect'),
+      headers: stripHopByHop(headers, (name) => name === 'host' || name === 'expect'),
       body: bodyless ? undefined : wholeBody(stream),
       upgrade: undefined,
     };

@@ -16,9 +16,13 @@ export function headerValue(list: HeaderList, name: string): string | undefined 
 
 /** All values of a header in order; `name` in lower case. */
 export function headerValues(list: HeaderList, name: string): readonly string[] {
-  const values: string[] = [];
-  for (let i = 0; i < list.length; i += 2) if (isNamed(list[i], name)) values.push(list[i + 1] as string);
-  return values;
+  let values: string[] | undefined;
+  for (let i = 0; i < list.length; i += 2) {
+    if (!isNamed(list[i], name)) continue;
+    values ??= [];
+    values.push(list[i + 1] as string);
+  }
+  return values ?? noHeaders;
 }
 
 /** Values joined by comma as matching sees them (RFC 9110 §5.3); undefined when the header is absent. */

@@ -18,13 +18,27 @@ const hopByHop = new Set([
   'http2-settings',
 ]);
 
-/** `te: trailers` stays: gRPC servers insist on it, and it says something about the request, not the hop. */
-export function stripHopByHop(list: HeaderList): HeaderList {
-  const named = new Set<string>();
+/**
+ * `te: trailers` stays: gRPC servers insist on it, and it says something about the request, not the hop. `drop`: what
+ * else goes, by lower-case name.
+ */
+export function stripHopByHop(list: HeaderList, drop: (name: string) => boolean = nothing): HeaderList {
+  let named: Set<string> | undefined;
   for (const value of headerValues(list, 'connection')) {
+    if (isCommonToken(value)) continue;
+    named ??= new Set();
     for (const token of value.split(',')) named.add(token.trim().toLowerCase());
   }
+  const stripped = withoutHeaders(list, (name) => hopByHop.has(name) || named?.has(name) === true || drop(name));
   const trailers = headerValues(list, 'te').some((value) => /(^|,)\s*trailers\s*(,|;|$)/i.test(value));
-  const stripped = withoutHeaders(list, (name) => hopByHop.has(name) || named.has(name));
   return trailers ? [...stripped, 'te', 'trailers'] : stripped;
+}
+
+/** Names no header that would not go anyway. */
+function isCommonToken(value: string): boolean {
+  return value === 'keep-alive' || value === 'close';
+}
+
+function nothing(): boolean {
+  return false;
 }

@@ -2,7 +2,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Exchange, IncomingRequest } from './exchange.ts';
-import { type HeaderList, noHeaders, withoutHeaders } from './header-list.ts';
+import { type HeaderList, headerValue, noHeaders, withoutHeaders } from './header-list.ts';
 import { stripHopByHop } from './hop-by-hop.ts';
 
 export class Http1Exchange implements Exchange {
@@ -13,6 +13,7 @@ export class Http1Exchange implements Exchange {
   readonly #draining: () => boolean;
   readonly #closedListeners: ((complete: boolean) => void)[] = [];
   #continued = false;
+  #headWaits = false;
   #trailersAllowed = false;
   #closed = false;
 
@@ -31,7 +32,7 @@ export class Http1Exchange implements Exchange {
       version: '1.1',
       method: incoming.method ?? '',
       ...target,
-      headers: withoutHeaders(stripHopByHop(incoming.rawHeaders), (name) => name === 'host' || name === 'expect'),
+      headers: stripHopByHop(incoming.rawHeaders, isOwnMatter),
       body: hasBody(incoming) ? incoming : undefined,
       upgrade: upgraded === undefined ? undefined : 'websocket',
     };
@@ -62,17 +63,26 @@ export class Http1Exchange implements Exchange {
     if (response.headersSent || this.#closed) return;
     const bodyless = empty && status >= 200 && status !== 204 && status !== 304 && this.request.method !== 'HEAD';
     const sized = withoutHeaders(headers, (name) => name === 'transfer-encoding');
-    const measured = sized.some((text, i) => i % 2 === 0 && text.toLowerCase() === 'content-length');
+    const measured = headerValue(sized, 'content-length') !== undefined;
     this.#trailersAllowed = !empty && !measured;
     // A request body that nobody read stands between this response and the next request: do not wait for it.
     const unread = this.request.body !== undefined && !this.#incoming.complete;
     if (unread || this.#draining()) response.shouldKeepAlive = false;
     response.writeHead(status, (bodyless && !measured ? [...sized, 'content-length', '0'] : sized) as string[]);
-    response.flushHeaders();
+    // It goes out together with the first bytes of the body, if they are there already.
+    this.#headWaits = true;
+    process.nextTick(flushHead, this);
+  }
+
+  flushHead(): void {
+    if (this.#headWaits && !this.#closed) this.#response.flushHeaders();
+    this.#headWaits = false;
   }
 
   write(chunk: Uint8Array): boolean {
-    return this.#closed || this.#response.writableEnded ? true : this.#response.write(chunk);
+    if (chunk.length === 0 || this.#closed || this.#response.writableEnded) return true;
+    this.#headWaits = false;
+    return this.#response.write(chunk);
   }
 
   onDrain(listener: () => void): void {
@@ -82,6 +92,7 @@ export class Http1Exchange implements Exchange {
   end(trailers: HeaderList = noHeaders): void {
     const response = this.#response;
     if (this.#closed || response.writableEnded) return;
+    this.#headWaits = false;
     if (this.#trailersAllowed && trailers.length > 0) response.addTrailers(pairs(trailers));
     response.end();
   }
@@ -113,6 +124,15 @@ export class Http1Exchange implements Exchange {
     this.#closed = true;
     for (const listener of this.#closedListeners) listener(complete);
   }
+}
+
+function flushHead(exchange: Http1Exchange): void {
+  exchange.flushHead();
+}
+
+/** What the exchange tells in other ways. */
+function isOwnMatter(name: string): boolean {
+  return name === 'host' || name === 'expect';
 }
 
 function hasBody(incoming: IncomingMessage): boolean {

@@ -70,6 +70,8 @@ export function serveHttp1(stream: Duplex, handlers: ConnectionHandlers, server 
   const connection: Connection = { stream, handlers, active: 0, unanswered: 0, draining: false, over: false };
   stream.on('error', ignore);
   connections.set(stream, connection);
+  // Heads are octets, which were read as Latin-1; node:http does not always say so when it writes one.
+  stream.setDefaultEncoding('latin1');
   server.emit('connection', stream);
   return {
     drain() {

@@ -73,7 +73,11 @@ interface Entry {
   readonly key: string;
   readonly endpoint: UpstreamEndpoint;
   readonly pool: Pool;
+  /** Not dropped. */
+  open: boolean;
   active: number;
+  /** When the last request ended, if none runs. */
+  idleSinceMs: number;
   idle: Timer | undefined;
   link: { readonly local: SocketAddress; readonly peer: SocketAddress } | undefined;
 }
@@ -83,42 +87,60 @@ class NotConnected extends Error {}
 
 export function createUpstreamPools(connector: Connector, clock: Clock): UpstreamPools {
   const entries = new Map<string, Entry>();
+  /** The same for endpoints that come again as the same object: their keys need not be made. */
+  const byEndpoint = { h1: new WeakMap<UpstreamEndpoint, Entry>(), h2c: new WeakMap<UpstreamEndpoint, Entry>() };
   mendUndiciStreams();
 
   const drop = (entry: Entry) => {
     entry.idle?.cancel();
+    entry.open = false;
     if (entries.get(entry.key) === entry) entries.delete(entry.key);
     entry.pool.close().catch(ignore);
   };
 
-  const entryFor = (endpoint: UpstreamEndpoint, protocol: UpstreamProtocol): Entry => {
+  const known = (endpoint: UpstreamEndpoint, protocol: UpstreamProtocol): Entry | undefined => {
+    const seen = byEndpoint[protocol].get(endpoint);
+    if (seen?.open === true) return seen;
+    const entry = entries.get(poolKey(endpoint, protocol));
+    if (entry !== undefined) byEndpoint[protocol].set(endpoint, entry);
+    return entry;
+  };
+
+  const open = (endpoint: UpstreamEndpoint, protocol: UpstreamProtocol): Entry => {
     const key = poolKey(endpoint, protocol);
-    const known = entries.get(key);
-    if (known !== undefined) return known;
     const entry: Entry = {
       key,
       endpoint,
       pool: makePool(endpoint, protocol, connector, (link) => {
         entry.link = link;
       }),
+      open: true,
       active: 0,
+      idleSinceMs: clock.nowMs(),
       idle: undefined,
       link: undefined,
     };
     entries.set(key, entry);
+    watch(entry, idlePoolMs);
     return entry;
   };
 
   const release = (entry: Entry) => {
-    entry.active--;
-    if (entry.active > 0 || entries.get(entry.key) !== entry) return;
-    entry.idle = clock.after(idlePoolMs, () => drop(entry));
+    if (--entry.active === 0) entry.idleSinceMs = clock.nowMs();
+  };
+
+  // One timer for a pool, none for a request.
+  const watch = (entry: Entry, afterMs: number) => {
+    entry.idle = clock.after(afterMs, () => {
+      const idleMs = entry.active === 0 ? clock.nowMs() - entry.idleSinceMs : 0;
+      if (idleMs >= idlePoolMs) drop(entry);
+      else watch(entry, idlePoolMs - idleMs);
+    });
   };
 
   return {
     send(endpoint, protocol, request, handler) {
-      const entry = entryFor(endpoint, protocol);
-      entry.idle?.cancel();
+      const entry = known(endpoint, protocol) ?? open(endpoint, protocol);
       entry.active++;
       const running = new Try(handler, () => release(entry));
       try {
@@ -128,7 +150,7 @@ export function createUpstreamPools(connector: Connector, clock: Clock): Upstrea
       }
       return running;
     },
-    lastLink: (endpoint, protocol) => entries.get(poolKey(endpoint, protocol))?.link,
+    lastLink: (endpoint, protocol) => known(endpoint, protocol)?.link,
     forget(workloadUid) {
       for (const entry of [...entries.values()]) if (entry.endpoint.workload.uid === workloadUid) drop(entry);
     },
@@ -138,7 +160,10 @@ export function createUpstreamPools(connector: Connector, clock: Clock): Upstrea
     async close() {
       const all = [...entries.values()];
       entries.clear();
-      for (const entry of all) entry.idle?.cancel();
+      for (const entry of all) {
+        entry.idle?.cancel();
+        entry.open = false;
+      }
       await Promise.all(all.map((entry) => entry.pool.destroy().catch(ignore)));
     },
   };

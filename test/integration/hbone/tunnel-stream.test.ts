@@ -117,3 +117,31 @@ t.test('HTTP/2 over a tunnel, many streams at once', async (t) => {
   session.close();
   await eventually('the tunnel ended', () => world.client.stats().streams === 0);
 });
+
+t.test(
+  'what is written in one turn arrives whole and in order, little or much, and little of it at once',
+  async (t) => {
+    const served = Promise.withResolvers<Duplex>();
+    const world = await worldOf(t, served.resolve);
+    const stream = await openStream(world);
+    const server = await served.promise;
+    const chunks: Buffer[] = [];
+    server.on('data', (chunk: Buffer) => chunks.push(chunk));
+    const received = () => Buffer.concat(chunks);
+    const write = (parts: readonly Buffer[]) => {
+      stream.cork();
+      for (const part of parts) stream.write(part);
+      stream.uncork();
+    };
+    const little = ['head\r\n', 'size', '', 'body'].map((text) => Buffer.from(text));
+    write(little);
+    await eventually('little to arrive', () => received().length === 14);
+    t.equal(chunks.length, 1);
+    const much = Array.from({ length: 40 }, (_, i) => Buffer.alloc(60_000, i));
+    write(much);
+    stream.end();
+    await within('the end', once(server, 'end'));
+    t.ok(received().equals(Buffer.concat([...little, ...much])));
+    server.end();
+  },
+);

@@ -99,6 +99,26 @@ t.test('interim responses, chunked bodies and trailers pass', async (t) => {
   t.match(answer, /4\r\npart\r\n0\r\nX-Trailer: end\r\n/);
 });
 
+t.test('a head does not wait for a body that is late, and its octets are those that were given', async (t) => {
+  for (const late of [true, false]) {
+    const { client } = serve(t, '1.1', (exchange) => {
+      exchange.start(200, ['x-octets', '\u00e9\u00ff', 'content-length', '4'], false);
+      if (!late) exchange.write(Buffer.from('part'));
+    });
+    client.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n');
+    let seen = '';
+    const head = new Promise<void>((resolve) => {
+      client.on('data', (chunk: Buffer) => {
+        seen += chunk.toString('latin1');
+        if (seen.includes('\r\n\r\n')) resolve();
+      });
+    });
+    await within('the head', head);
+    t.match(seen, 'x-octets: \u00e9\u00ff\r\n');
+    client.destroy();
+  }
+});
+
 t.test('requests with a disputed end are answered 400 and nothing after them is read', async (t) => {
   const next = 'GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n';
   const bodies = {
