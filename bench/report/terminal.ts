@@ -13,7 +13,7 @@ export function terminalReport(record: RunRecord): string {
       `${record.date.slice(0, 10)}, commit ${machine.commit}, ${machine.cores} cores (${machine.cpu}), ` +
         `Linux ${machine.kernel}, Node ${machine.node}`,
     ),
-    `${record.repeats} repeats of ${record.seconds} s: median [least–most]; CPU by ${accounting.cpu}; ` +
+    `repeats: ${record.repeats}, of ${record.seconds} s: median [least–most]; CPU by ${accounting.cpu}; ` +
       `peaks ${accounting.peak}`,
     ...record.systems.flatMap(({ name, settings }) => wrap(`${name}: ${settings}`)),
     ...record.missing.flatMap(({ name, reason }) => wrap(`${name} is missing: ${reason}`)),
