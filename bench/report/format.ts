@@ -58,7 +58,7 @@ export function spreadText({ median, min, max }: Spread, text: (value: number) =
 }
 
 export function ratioText(ratio: Spread): string {
-  return spreadText(ratio, (value) => value.toFixed(2));
+  return spreadText(ratio, (value) => value.toFixed(value < 10 ? 2 : 1));
 }
 
 export function megabytes(bytes: number): string {
