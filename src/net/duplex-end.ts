@@ -11,6 +11,7 @@ import { AmbitError, type ErrorOrigin } from '../base/errors.ts';
 import type { ByteEnd, ByteEndHandler } from './byte-end.ts';
 import { DirectReads } from './direct-reads.ts';
 import { resetSocket } from './reset-socket.ts';
+import { writeInTurn } from './turn-writes.ts';
 
 export class DuplexEnd implements ByteEnd {
   readonly #duplex: Duplex;
@@ -48,7 +49,7 @@ export class DuplexEnd implements ByteEnd {
   }
 
   write(chunk: Uint8Array): boolean {
-    return this.#duplex.write(chunk);
+    return this.#duplex instanceof Socket ? writeInTurn(this.#duplex, chunk) : this.#duplex.write(chunk);
   }
 
   end(finished?: () => void): void {

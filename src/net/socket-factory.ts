@@ -5,7 +5,8 @@
  * I1: an option that cannot be set fails the socket; nothing falls back to a plainer one (fail closed).
  * I2: every connected or accepted socket has keepalive 180 s / 180 s / 9, no Nagle, and keeps its directions apart.
  */
-import { connect, createServer, type Server, Socket } from 'node:net';
+import { connect, createServer, type Server, Socket, type SocketConstructorOpts } from 'node:net';
+import type { DuplexOptions } from 'node:stream';
 import { canonicalIp, formatSocketAddress, ipFamily, type SocketAddress } from '../base/address.ts';
 import type { Cancellation } from '../base/cancellation.ts';
 import type { Clock } from '../base/clock.ts';
@@ -13,6 +14,10 @@ import { AmbitError, errorCode, errorText } from '../base/errors.ts';
 import { nativeSockets } from './native-sockets.ts';
 import type { ListenSpec, SocketProfile } from './socket-spec.ts';
 
+/** What may wait to be written before its source is paused, bytes: several TLS reads. */
+const highWaterMark = 256 * 1024;
+/** Node's types know `highWaterMark` of servers alone; it reaches the stream of any socket. */
+const socketOptions: SocketConstructorOpts & DuplexOptions = { allowHalfOpen: true, highWaterMark };
 const keepAlive = { idleSec: 180, intervalSec: 180, count: 9 };
 const backlog = 1024;
 
@@ -76,7 +81,7 @@ export async function listen(
   onAcceptError: (error: Error) => void = () => {},
 ): Promise<Server> {
   const special = spec.transparent || spec.mark !== undefined || spec.namespace !== undefined;
-  const server = createServer({ allowHalfOpen: true, noDelay: !special }, (socket) => {
+  const server = createServer({ allowHalfOpen: true, highWaterMark, noDelay: !special }, (socket) => {
     // Linux gives an accepted socket the options of its listener, which ours have.
     if (!special) socket.setKeepAlive(true, keepAlive.idleSec * 1000, keepAlive.intervalSec * 1000, keepAlive.count);
     socket.on('error', ignore);
@@ -129,7 +134,7 @@ function isPlain(profile: SocketProfile): boolean {
 }
 
 function plainSocketTo(destination: SocketAddress): Socket {
-  const socket = connect({ host: destination.ip, port: destination.port, allowHalfOpen: true, noDelay: true });
+  const socket = connect({ ...socketOptions, host: destination.ip, port: destination.port, noDelay: true });
   socket.setKeepAlive(true, keepAlive.idleSec * 1000, keepAlive.intervalSec * 1000, keepAlive.count);
   return socket;
 }
@@ -147,7 +152,7 @@ function specialSocketTo(destination: SocketAddress, profile: SocketProfile): So
   });
   return adopt(fd, () => {
     if (profile.source !== undefined) native.bind(fd, profile.source, 0);
-    const socket = new Socket({ fd, allowHalfOpen: true });
+    const socket = new Socket({ ...socketOptions, fd });
     socket.connect({ host: destination.ip, port: destination.port });
     return socket;
   });
