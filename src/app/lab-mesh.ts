@@ -145,10 +145,11 @@ export class LabMesh {
     await program.waitForLine((line) => line.startsWith('certificates on '));
   }
 
-  async startZtunnel(node: string): Promise<void> {
+  /** `more`: environment of this start only. */
+  async startZtunnel(node: string, more: Readonly<Record<string, string>> = {}): Promise<void> {
     const name = ztunnelName({ name: node });
     const { preset } = this.#options;
-    const environment = await this.#proxyEnvironment(name, { kind: 'node', node });
+    const environment = { ...(await this.#proxyEnvironment(name, { kind: 'node', node })), ...more };
     const inpod = preset.capture === 'inpod' ? { INPOD_UDS: this.lab.agents.of(node).path } : {};
     const argv = ['--config', this.folder, '--preset', preset.name, '--node', node];
     const program = this.#spawn(name, name, 'ztunnel', argv, { ...environment, NODE_NAME: node, ...inpod });
