@@ -8,13 +8,11 @@ import { AmbitError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import type { MetricsRegistry } from '../base/metrics.ts';
 import type { Random } from '../base/random.ts';
-import { openAuthority } from '../identity/authority.ts';
 import type { CaClient } from '../identity/ca-client.ts';
 import { openControlCaClient } from '../identity/control-ca-client.ts';
 import { createIstioCaClient } from '../identity/istio-ca-client.ts';
 import { joinTokenSource } from '../identity/join.ts';
 import type { JoinName } from '../identity/join-name.ts';
-import { createOwnAuthorityClient } from '../identity/own-authority.ts';
 import { SecretManager } from '../identity/secret-manager.ts';
 import { createChannel } from '../rpc/channel.ts';
 import { parseServerAddress, type RootsSource, type TextSource } from '../rpc/credentials.ts';
@@ -63,8 +61,7 @@ async function openCa(proxy: ProxyIdentity, dependencies: IdentityDependencies):
   const { clock, random, logger } = dependencies;
   const { AMBIT_CA_DIR, AMBIT_JOIN_TOKEN, AMBIT_STATE_DIR, ALT_CA_HOSTNAME, KUBERNETES_SERVICE_HOST } = variables;
   if (AMBIT_CA_DIR !== undefined) {
-    const authority = await openAuthority({ folder: AMBIT_CA_DIR, create: true, trustDomain, clock });
-    return createOwnAuthorityClient(authority, logger);
+    return await openOwnAuthority(AMBIT_CA_DIR, trustDomain, dependencies);
   }
   const istiod = 'https://istiod.istio-system.svc:15012';
   const text = variables.CA_ADDRESS ?? (KUBERNETES_SERVICE_HOST === undefined ? 'https://localhost:15012' : istiod);
@@ -88,6 +85,17 @@ async function openCa(proxy: ProxyIdentity, dependencies: IdentityDependencies):
   const metadata = { clusterid: clusterId };
   const withToken = token === undefined ? {} : { token };
   return createIstioCaClient(createChannel({ ...channel, metadata, ...withToken }), impersonate);
+}
+
+/** Loaded by those who sign alone: see `identity/x509.ts`. */
+async function openOwnAuthority(
+  folder: string,
+  trustDomain: string,
+  { clock, logger }: IdentityDependencies,
+): Promise<CaClient> {
+  const { openAuthority } = await import('../identity/authority.ts');
+  const { createOwnAuthorityClient } = await import('../identity/own-authority.ts');
+  return createOwnAuthorityClient(await openAuthority({ folder, create: true, trustDomain, clock }), logger);
 }
 
 const tokenFile = './var/run/secrets/tokens/istio-token';

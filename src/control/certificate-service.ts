@@ -4,8 +4,8 @@
  */
 import { create } from '@bufbuild/protobuf';
 import type { SpiffeId } from '../base/spiffe.ts';
-import { checkRequest } from '../identity/csr.ts';
 import { isWorkloadOf, type JoinName, waypointIdentity } from '../identity/join-name.ts';
+import { checkRequest } from '../identity/request-check.ts';
 import { IstioCertificateResponseSchema, IstioCertificateService } from '../proto/gen/certificate_pb.js';
 import type { RpcCode } from '../rpc/outcome.ts';
 import { type RouteFactory, unaryRoute } from '../rpc/server.ts';

@@ -3,8 +3,8 @@
  * A token is spent only by a call that is right in everything else.
  */
 import { create } from '@bufbuild/protobuf';
-import { checkRequest } from '../identity/csr.ts';
 import { formatJoinUri, joinNameText } from '../identity/join-name.ts';
+import { checkRequest } from '../identity/request-check.ts';
 import { JoinResponseSchema, JoinService } from '../proto/gen/join_pb.js';
 import { type RouteFactory, unaryRoute } from '../rpc/server.ts';
 import type { Registrar } from './registrar.ts';

@@ -11,7 +11,8 @@ import type { Clock } from '../base/clock.ts';
 import { AmbitError } from '../base/errors.ts';
 import { type AuthorityFiles, readAuthorityFiles, writeAuthorityFiles } from './authority-files.ts';
 import { certificateFacts, leadsToRoot } from './chain.ts';
-import { ecdsaP256, generateKeys, splitPem, x509 } from './x509.ts';
+import { splitPem } from './pem.ts';
+import { ecdsaP256, generateKeys, x509 } from './x509.ts';
 
 /** How far back a certificate starts, for peers whose clocks are behind. */
 const backdateMs = 2 * 60_000;

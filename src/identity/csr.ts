@@ -1,17 +1,12 @@
 /**
- * Keys and certificate requests of those who ask, and the checks of those who sign: EC P-256, empty subject, one critical
- * URI SAN (what Istio's CA expects; reference: istio/ztunnel `tls/csr.rs`).
+ * Keys and certificate requests of those who ask: EC P-256, empty subject, one critical URI SAN (what Istio's CA expects;
+ * reference: istio/ztunnel `tls/csr.rs`). Such a request has one form (PKCS #10, RFC 2986), which is written out here, so
+ * that a proxy need not hold a library that reads and writes every other.
  *
  * I1: a private key is made here, put into PEM once, and lives in a Buffer, outside the JavaScript heap.
  */
-import { createPublicKey, KeyObject, type webcrypto } from 'node:crypto';
-import { errorText } from '../base/errors.ts';
-import { ecdsaP256, generateKeys, x509 } from './x509.ts';
-
-/** A request is about 500 bytes; RSA 4096 with a long name stays below 3 KiB. */
-const longestRequest = 8192;
-
-const subjectAlternativeName = '2.5.29.17';
+import { generateKeyPair, type KeyObject, sign } from 'node:crypto';
+import { promisify } from 'node:util';
 
 export interface FreshKey {
   /** PKCS #8 PEM. */
@@ -32,64 +27,62 @@ export async function createKey(): Promise<FreshKey> {
 /** A fresh key and a request for a certificate that names `uri` alone. */
 export async function createKeyAndRequest(uri: string): Promise<KeyAndRequest> {
   const keys = await generateKeys();
-  const request = await x509.Pkcs10CertificateRequestGenerator.create({
-    name: '',
-    keys,
-    signingAlgorithm: ecdsaP256,
-    extensions: [new x509.SubjectAlternativeNameExtension([{ type: 'url', value: uri }], true)],
-  });
-  return { ...exportKey(keys), requestPem: `${request.toString('pem')}\n` };
+  const key = exportKey(keys);
+  const facts = requestFacts(uri, key.publicKey);
+  const signature = sign('sha256', facts, keys.privateKey);
+  const request = sequence(facts, sequence(oid.ecdsaWithSha256), der(tag.bitString, Buffer.of(0), signature));
+  const lines = request.toString('base64').match(/.{1,64}/g) ?? [];
+  const requestPem = ['-----BEGIN CERTIFICATE REQUEST-----', ...lines, '-----END CERTIFICATE REQUEST-----', ''].join(
+    '\n',
+  );
+  return { ...key, requestPem };
 }
 
-export type RequestCheck =
-  | { readonly kind: 'good'; readonly uri: string /** SubjectPublicKeyInfo, DER. */; readonly publicKey: Buffer }
-  /** `reason` names what to change in the request. */
-  | { readonly kind: 'bad'; readonly reason: string };
+const generateEcKeys = promisify(generateKeyPair);
 
-/**
- * Reads a request from a stranger: size, form, its own signature, a strong key, exactly one SAN and that a URI.
- * The subject and all other extensions are ignored: nothing of them gets into a certificate.
- */
-export async function checkRequest(requestPem: string): Promise<RequestCheck> {
-  if (requestPem.length > longestRequest) return bad(`the request is longer than ${longestRequest} bytes`);
-  try {
-    const request = new x509.Pkcs10CertificateRequest(requestPem);
-    const publicKey = Buffer.from(request.publicKey.rawData);
-    const weakness = weaknessOf(publicKey);
-    if (weakness !== undefined) return bad(weakness);
-    if (!(await request.verify())) return bad('the request is not signed by its own key');
-    const extensions = request.extensions.filter((extension) => extension.type === subjectAlternativeName);
-    const [extension] = extensions;
-    if (extension === undefined || extensions.length > 1) return bad('the request needs one subject alternative name');
-    const names = new x509.SubjectAlternativeNameExtension(extension.rawData).names.items;
-    const [name] = names;
-    if (name === undefined || names.length > 1 || name.type !== 'url') {
-      return bad('the subject alternative name must be one URI and nothing else');
-    }
-    return { kind: 'good', uri: name.value, publicKey };
-  } catch (error) {
-    return bad(`the request is no PKCS #10 in PEM: ${errorText(error)}`);
-  }
+interface Keys {
+  readonly privateKey: KeyObject;
+  readonly publicKey: KeyObject;
 }
 
-function exportKey(keys: webcrypto.CryptoKeyPair): FreshKey {
+function generateKeys(): Promise<Keys> {
+  return generateEcKeys('ec', { namedCurve: 'P-256' });
+}
+
+function exportKey({ privateKey, publicKey }: Keys): FreshKey {
   return {
-    keyPem: Buffer.from(KeyObject.from(keys.privateKey).export({ type: 'pkcs8', format: 'pem' })),
-    publicKey: KeyObject.from(keys.publicKey).export({ type: 'spki', format: 'der' }),
+    keyPem: Buffer.from(privateKey.export({ type: 'pkcs8', format: 'pem' })),
+    publicKey: publicKey.export({ type: 'spki', format: 'der' }),
   };
 }
 
-function bad(reason: string): RequestCheck {
-  return { kind: 'bad', reason };
+/** Tags and object identifiers of DER (X.690), as bytes. */
+const tag = { octetString: 0x04, bitString: 0x03, sequence: 0x30, set: 0x31, attributes: 0xa0, uri: 0x86 };
+const oid = {
+  extensionRequest: Buffer.from('06092a864886f70d01090e', 'hex'),
+  subjectAlternativeName: Buffer.from('0603551d11', 'hex'),
+  ecdsaWithSha256: Buffer.from('06082a8648ce3d040302', 'hex'),
+};
+const version1 = Buffer.from('020100', 'hex');
+const critical = Buffer.from('0101ff', 'hex');
+
+/** CertificationRequestInfo: what is signed. */
+function requestFacts(uri: string, publicKey: Buffer): Buffer {
+  const names = der(tag.octetString, sequence(der(tag.uri, Buffer.from(uri))));
+  const extensions = sequence(sequence(oid.subjectAlternativeName, critical, names));
+  const attribute = sequence(oid.extensionRequest, der(tag.set, extensions));
+  const subject = sequence();
+  return sequence(version1, subject, publicKey, der(tag.attributes, attribute));
 }
 
-function weaknessOf(publicKey: Buffer): string | undefined {
-  const key = createPublicKey({ key: publicKey, format: 'der', type: 'spki' });
-  const curve = key.asymmetricKeyDetails?.namedCurve;
-  if (key.asymmetricKeyType === 'ec' && (curve === 'prime256v1' || curve === 'secp384r1' || curve === 'secp521r1')) {
-    return undefined;
-  }
-  const bits = key.asymmetricKeyDetails?.modulusLength ?? 0;
-  if (key.asymmetricKeyType === 'rsa' && bits >= 2048 && bits <= 4096) return undefined;
-  return `the key must be EC P-256, P-384 or P-521, or RSA of 2048 to 4096 bits, not ${key.asymmetricKeyType ?? 'unknown'} ${curve ?? bits}`;
+function sequence(...parts: readonly Buffer[]): Buffer {
+  return der(tag.sequence, ...parts);
+}
+
+/** For contents below 64 KiB. */
+function der(tag: number, ...parts: readonly Buffer[]): Buffer {
+  const content = Buffer.concat(parts);
+  const { length } = content;
+  const size = length < 0x80 ? [length] : length < 0x100 ? [0x81, length] : [0x82, length >> 8, length & 0xff];
+  return Buffer.concat([Buffer.of(tag, ...size), content]);
 }

@@ -10,9 +10,9 @@ import { inspect } from 'node:util';
 import { errorText } from '../base/errors.ts';
 import type { SpiffeId } from '../base/spiffe.ts';
 import { type CertificateFacts, certificateFacts, leadsToRoot } from './chain.ts';
+import { splitPem } from './pem.ts';
 import type { Secret } from './secret.ts';
 import { createTlsContext } from './tls-context.ts';
-import { splitPem } from './x509.ts';
 
 export type CertificateCheck =
   | ({ readonly kind: 'good' } & CertificateFacts)

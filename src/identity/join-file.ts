@@ -8,7 +8,7 @@ import { dirname } from 'node:path';
 import { inspect } from 'node:util';
 import { errorCode } from '../base/errors.ts';
 import type { ClientCertificate } from '../rpc/credentials.ts';
-import { splitPem } from './x509.ts';
+import { splitPem } from './pem.ts';
 
 /** A client certificate whose key is not shown by printing, spreading or serializing it. */
 export class StoredCredential implements ClientCertificate {

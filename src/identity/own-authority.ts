@@ -6,7 +6,7 @@ import { errorText } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import type { CertificateAuthority } from './authority.ts';
 import type { CaClient } from './ca-client.ts';
-import { checkRequest } from './csr.ts';
+import { checkRequest } from './request-check.ts';
 
 export function createOwnAuthorityClient(authority: CertificateAuthority, logger: Logger): CaClient {
   logger.warn('this proxy is its own certificate authority: it can be any workload; use ambit control for a mesh');

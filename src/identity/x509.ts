@@ -2,6 +2,7 @@
  * The door to @peculiar/x509, which wants `reflect-metadata` loaded before it and a crypto provider set. It writes and
  * reads requests and certificates; chains are verified by OpenSSL (`node:tls`, `X509Certificate`), never by this library,
  * whose chain builder looks at neither dates nor constraints.
+ * For those who sign, not for the proxies: loaded it takes 4 MiB (`test/integration/app/memory.test.ts`).
  */
 import 'reflect-metadata';
 import { webcrypto } from 'node:crypto';
@@ -13,12 +14,6 @@ export { x509 };
 
 /** How Ambit signs: requests, leaves and the roots it makes itself. */
 export const ecdsaP256 = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as const;
-
-/** The certificates of a text with any number of PEM blocks, each with one newline at its end. */
-export function splitPem(text: string): string[] {
-  const blocks = text.match(/-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+?-----END CERTIFICATE-----/g) ?? [];
-  return blocks.map((block) => `${block.replaceAll('\r', '')}\n`);
-}
 
 /** Extractable, since OpenSSL takes keys as PEM. */
 export async function generateKeys(): Promise<webcrypto.CryptoKeyPair> {
