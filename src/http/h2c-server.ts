@@ -2,6 +2,10 @@
  * HTTP/2 in clear (prior knowledge) served over any byte stream with node:http2. Limits follow what meshes use: 100
  * concurrent streams a connection, a bounded header list, a budget for resets; pushes are off by being a server that
  * never pushes, extended CONNECT is not offered.
+ *
+ * I1: when the client's bytes end, so does the session, in that very event. Node's adapter between a stream and HTTP/2
+ *     (JSStreamSocket) ends its own side then, whatever the session has yet to send, and throws at the next write; a
+ *     destroyed session writes no more. Who has ended can open no window and acknowledge nothing, so none is served.
  */
 import { constants, performServerHandshake, type ServerHttp2Stream } from 'node:http2';
 import type { Duplex } from 'node:stream';
@@ -28,6 +32,7 @@ export function serveH2c(stream: Duplex, handlers: ConnectionHandlers): ServedCo
     },
   });
   session.on('error', ignore);
+  stream.once('end', () => session.destroy());
   session.on('stream', (h2: ServerHttp2Stream, _headers, flags: number, rawHeaders: readonly string[]) => {
     h2.on('error', ignore);
     serve(h2, rawHeaders, (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0, handlers);

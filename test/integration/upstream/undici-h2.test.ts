@@ -1,8 +1,9 @@
 /** What undici's HTTP/2 client loses by itself arrives whole through the pools (`src/upstream/undici-h2.ts`). */
 import { once } from 'node:events';
-import { connect as connectHttp2, constants, createServer, type Http2Server, type ServerHttp2Stream } from 'node:http2';
-import { type AddressInfo, connect, type Socket } from 'node:net';
+import { connect as connectHttp2, constants, createServer, type ServerHttp2Stream } from 'node:http2';
+import { type AddressInfo, connect, createServer as createTcpServer, type Server, type Socket } from 'node:net';
 import { Duplex, Readable } from 'node:stream';
+import { setImmediate as turn } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import { systemClock } from '../../../src/base/clock.ts';
 import { plainSocket } from '../../../src/net/socket-spec.ts';
@@ -10,6 +11,7 @@ import type { UpstreamEndpoint } from '../../../src/upstream/endpoint.ts';
 import { createUpstreamPools, type RunningTry, type UpstreamPools } from '../../../src/upstream/pools.ts';
 import { mendUndiciStreams } from '../../../src/upstream/undici-h2.ts';
 import { eventually, within } from '../../support/eventually.ts';
+import { frame, frameType } from '../../support/http2-frames.ts';
 import { makeWorkload } from '../../support/mesh-records.ts';
 
 t.test('a long answer with trailers reaches a slow reader whole', async (t) => {
@@ -62,6 +64,28 @@ t.test('a request that is given up while its body is queued is cancelled, not lo
   t.same(codes, [constants.NGHTTP2_CANCEL]);
 });
 
+t.test('a server that ends its connection in mid-request fails the request, whenever that is', async (t) => {
+  let turns = 0;
+  const server = createTcpServer({ allowHalfOpen: true }, async (socket) => {
+    socket.on('error', () => {}).resume();
+    t.teardown(() => socket.destroy());
+    socket.write(frame(frameType.settings, 0, 0));
+    await once(socket, 'data');
+    for (let i = 0; i < turns; i++) await turn();
+    socket.end(frame(frameType.ping, 0, 0, Buffer.alloc(8)));
+  });
+  const world = await worldOf(t, server);
+  for (; turns < 20; turns++) {
+    let written = 0;
+    const body = new Readable({
+      read() {
+        setImmediate(() => this.push(Buffer.alloc(++written)));
+      },
+    });
+    await t.rejects(within('the failure', world.call(body, false)), { message: /closed/ });
+  }
+});
+
 interface Answer {
   readonly bytes: number;
   readonly trailers: readonly string[];
@@ -78,6 +102,10 @@ async function makeWorld(t: Test, serve: (stream: ServerHttp2Stream) => void): P
     stream.on('error', () => {});
     serve(stream as ServerHttp2Stream);
   });
+  return await worldOf(t, server);
+}
+
+async function worldOf(t: Test, server: Server): Promise<World> {
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   const pools = createUpstreamPools(
@@ -147,6 +175,6 @@ function overBytes(socket: Socket): Duplex {
   return duplex;
 }
 
-function portOf(server: Http2Server): number {
+function portOf(server: Server): number {
   return (server.address() as { port: number }).port;
 }

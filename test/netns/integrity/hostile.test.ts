@@ -15,9 +15,17 @@ import { legacyPreset, modernPreset, type Preset } from '../../../src/config/pre
 import { openAuthority } from '../../../src/identity/authority.ts';
 import { connectFrom } from '../../../src/lab/sockets.ts';
 import { eventually, within } from '../../support/eventually.ts';
+import {
+  connectBlock,
+  endHeaders,
+  endStream,
+  frame,
+  frameType,
+  greeting,
+  headerBlock,
+} from '../../support/http2-frames.ts';
 import { insideLab } from '../lab/inside.ts';
 import { footprints } from './footprint.ts';
-import { connectBlock, endHeaders, endStream, frame, frameType, greeting, headerBlock } from './frames.ts';
 import { startWorld, tcpPort, type World } from './world.ts';
 
 interface Address {
