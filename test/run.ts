@@ -17,6 +17,8 @@ interface Counts {
 
 const root = path.resolve(import.meta.dirname, '..');
 const tiers = ['static', 'unit', 'integration', 'netns', 'interop', 'bench'];
+/** These look at the host's state, need all of its processors, or keep to times. */
+const alone = /^test\/(interop|bench|netns\/(bench|demo|integrity|lab\/cleanup\b))/;
 const bin = (name: string) => path.join(root, 'node_modules/.bin', name);
 const checks: readonly (readonly [name: string, command: string, ...args: string[]])[] = [
   ['types', bin('tsc'), '--noEmit', '-p', '.'],
@@ -62,7 +64,7 @@ async function runAll(words: readonly string[]): Promise<void> {
   for (const tier of tiers) {
     if (interrupted || (words.length > 0 && !words.includes(tier))) continue;
     if (tier === 'static') await runChecks();
-    else await runTap(tier, globSync(`test/${tier}/**/*.test.ts`, { cwd: root }).sort());
+    else await runTier(tier, globSync(`test/${tier}/**/*.test.ts`, { cwd: root }).sort());
   }
 }
 
@@ -75,13 +77,21 @@ async function runChecks(): Promise<void> {
   }
 }
 
+/** First the files that can share the machine, then the others one by one. */
+async function runTier(tier: string, files: readonly string[]): Promise<void> {
+  const sharing = files.filter((file) => !alone.test(file));
+  // A whole mesh each is work enough for two processors.
+  await runTap(tier, sharing, tier === 'netns' ? Math.min(2, availableParallelism()) : availableParallelism());
+  const others = files.filter((file) => alone.test(file));
+  if (!interrupted) await runTap(`${tier}-alone`, others);
+}
+
 /** Tap's own plugin set-up is built once; each file is then a process of its own under Node's type stripping. */
-async function runTap(tier: string, files: readonly string[]): Promise<void> {
+async function runTap(tier: string, files: readonly string[], jobs = 1): Promise<void> {
   if (files.length === 0) return;
   if (!existsSync(path.join(root, '.tap/plugins'))) await run(bin('tap'), ['build']);
   const output = path.join(scratch, `${tier}.tap`);
   const startedMs = Date.now();
-  const jobs = tier === 'unit' || tier === 'integration' ? availableParallelism() : 1;
   const code = await run(bin('tap'), [
     'run',
     `--jobs=${jobs}`,

@@ -34,7 +34,7 @@ const cases = [
   },
 ] as const;
 
-t.setTimeout(110_000);
+t.setTimeout(240_000);
 t.jobs = 2;
 
 if (await canMakeNamespaces()) {

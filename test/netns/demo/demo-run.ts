@@ -9,7 +9,7 @@ import { hostState } from '../../support/host-state.ts';
 
 export const demoScript = path.resolve(import.meta.dirname, '../../../bin/demo.ts');
 const ordinaryUser = 12345;
-const runDeadlineMs = 60_000;
+const runDeadlineMs = 100_000;
 
 /** Whose demo it is; `uid` undefined: ours. */
 export interface User {

@@ -10,7 +10,7 @@ const figures = {
   today: /outbound\|waypoint\|default\/productpage-waypoint[\s\S]*listener connect_terminate/,
 };
 
-t.setTimeout(110_000);
+t.setTimeout(240_000);
 t.jobs = 2;
 
 if (await canMakeNamespaces()) {

@@ -67,7 +67,7 @@ const endings: readonly Ending[] = [
   },
 ];
 
-t.setTimeout(110_000);
+t.setTimeout(240_000);
 t.jobs = 2;
 if (await canMakeNamespaces()) {
   for (const ending of endings) t.test(`after ${ending.name}, nothing is left`, (t) => checkEnding(t, ending));

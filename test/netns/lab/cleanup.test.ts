@@ -45,7 +45,8 @@ const cases: readonly Case[] = [
   { name: 'kill -9 of npm above it', mode: 'wait', npm: true, finish: killHard, expected: { signal: 'SIGKILL' } },
 ];
 
-t.setTimeout(100_000);
+t.setTimeout(240_000);
+t.jobs = 2;
 const way = await findUnshare();
 if (way.kind === 'unavailable') t.test('labs', { skip: `${way.cause}; ${way.remedy}` }, async () => {});
 else {

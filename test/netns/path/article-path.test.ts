@@ -26,7 +26,7 @@ import {
   vip,
 } from './path-mesh.ts';
 
-t.setTimeout(110_000);
+t.setTimeout(240_000);
 
 const sleepToWaypoint = `${spiffe('sleep')}_to_server_waypoint_proxy_${spiffe('bookinfo-productpage')}`;
 

@@ -26,7 +26,7 @@ import {
   writeConfig,
 } from './path-mesh.ts';
 
-t.setTimeout(110_000);
+t.setTimeout(240_000);
 
 const waypoint = 'productpage-waypoint';
 const newcomer = `

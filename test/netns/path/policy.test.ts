@@ -25,7 +25,7 @@ import {
   writeConfig,
 } from './path-mesh.ts';
 
-t.setTimeout(110_000);
+t.setTimeout(240_000);
 
 const bareVip = '10.96.36.40';
 /** Ports of reviews whose protocol is TCP, and that nobody has declared. */

@@ -4,7 +4,7 @@ import { startCapture } from '../../../src/lab/capture.ts';
 import { insideLab } from '../lab/inside.ts';
 import { askHttp, get, ip, productpageUrl, startPathMesh, vip } from './path-mesh.ts';
 
-t.setTimeout(110_000);
+t.setTimeout(240_000);
 
 if (await insideLab()) {
   for (const [tunnel, returnPath] of [

@@ -8,6 +8,7 @@ import { join, resolve } from 'node:path';
 import process from 'node:process';
 import { text } from 'node:stream/consumers';
 import type { Test } from 'tap';
+import { AccessRecord } from '../../../src/app/lab-access.ts';
 import { systemClock } from '../../../src/base/clock.ts';
 import { openAuthority } from '../../../src/identity/authority.ts';
 import { createLab, type Lab, type LabOptions } from '../../../src/lab/lab.ts';
@@ -25,8 +26,10 @@ export interface AccessLine {
 export interface LabZtunnels {
   readonly lab: Lab;
   readonly processes: ReadonlyMap<string, LabProcess>;
-  /** Access lines of a node's ztunnel. */
-  lines(node: string): readonly AccessLine[];
+  /** A place among the access lines of a node's ztunnel: what is written from now on. */
+  mark(node: string): number;
+  /** Access lines of a node's ztunnel, all or since a mark. */
+  lines(node: string, since?: number): readonly AccessLine[];
   /** What its admin socket answers. */
   ask(node: string, target: string): Promise<string>;
   /** Starts one more, or again. Resolves when it is ready. */
@@ -46,9 +49,11 @@ export interface LabZtunnelOptions {
   readonly named?: Readonly<Record<string, readonly string[]>>;
 }
 
-export async function startLabZtunnels(t: Test, options: LabZtunnelOptions): Promise<LabZtunnels> {
+/** Closed with the test. */
+export async function startLabZtunnels(t: Pick<Test, 'teardown'>, options: LabZtunnelOptions): Promise<LabZtunnels> {
   const { topology, preset, redirection } = options;
-  const lab = await createLab({ topology, redirection });
+  const access = new AccessRecord();
+  const lab = await createLab({ topology, redirection, onLine: (name, line) => access.take(name, line) });
   t.teardown(() => lab.close());
   const folder = join(lab.directory, 'mesh');
   const authority = join(lab.directory, 'authority');
@@ -74,7 +79,7 @@ export async function startLabZtunnels(t: Test, options: LabZtunnelOptions): Pro
     starts.set(node, (starts.get(node) ?? 0) + 1);
     const inpod = redirection.mode === 'inpod' ? { INPOD_UDS: lab.agents.of(node).path } : {};
     const started = lab.spawn(options.onHost === true ? node : ztunnelName({ name: node }), {
-      name: `ztunnel-${node}`,
+      name: ztunnelName({ name: node }),
       argv: [process.execPath, program, '--preset', preset, '--node', node],
       env: {
         LOCAL_XDS_PATH: file,
@@ -101,12 +106,10 @@ export async function startLabZtunnels(t: Test, options: LabZtunnelOptions): Pro
     return started;
   };
   await Promise.all(topology.nodes.map((node) => start(node.name)));
-  const lines = (node: string) =>
-    (processes.get(node)?.lines ?? []).flatMap((line) => {
-      if (!line.includes('"scope":"access"')) return [];
-      return [JSON.parse(line) as AccessLine];
-    });
-  return { lab, processes, lines, ask, start };
+  const mark = (node: string) => access.mark(ztunnelName({ name: node }));
+  const lines = (node: string, since = 0) =>
+    access.since(ztunnelName({ name: node }), since).map(({ message, fields }) => ({ message, ...fields }));
+  return { lab, processes, mark, lines, ask, start };
 }
 
 /** JSON is YAML. */
