@@ -6,6 +6,7 @@
  * only while nothing lies in its buffer, so order is kept; what comes while paused is buffered there as ever.
  */
 import type { Duplex } from 'node:stream';
+import { chunkPassed } from './chunk-garbage.ts';
 
 export class DirectReads {
   readonly #duplex: Duplex;
@@ -20,6 +21,7 @@ export class DirectReads {
       if (chunk === null) this.#ended = true;
       else if (this.#flowing && duplex.readableLength === 0) {
         deliver(chunk);
+        chunkPassed(chunk.length);
         return this.#flowing;
       }
       return push.call(duplex, chunk, encoding);
