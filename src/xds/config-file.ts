@@ -9,6 +9,7 @@ import { type ConfigObject, objectGroup, objectName, readObject } from '../compi
 import { parseYaml, type YamlDocument } from '../config/yaml.ts';
 import type { MeshModel } from '../mesh/diff.ts';
 import { folderDiagnostic } from './codes.ts';
+import { readJsonDocuments } from './json-documents.ts';
 import { isLocalFile, readLocalFile } from './local-file.ts';
 
 export interface ConfigFile {
@@ -20,7 +21,9 @@ export interface ConfigFile {
 
 /** `previous`: what is in force from this file until now; undefined on first sight. */
 export function readConfigFile(text: string, file: string, previous: ConfigFile | undefined): ConfigFile {
-  const { documents, diagnostics: syntax } = parseYaml(text, file, undefined, matchTags);
+  const json = readJsonDocuments(text, file);
+  const { documents, diagnostics: syntax } =
+    json === undefined ? parseYaml(text, file, undefined, matchTags) : { documents: json, diagnostics: [] };
   if (hasErrors(syntax)) return keepAll(file, previous, syntax);
   const diagnostics: Diagnostic[] = [...syntax];
   const objects: ConfigObject[] = [];

@@ -104,14 +104,14 @@ function oracle(
   source: Workload | undefined,
   exclude: ReadonlySet<string>,
 ): readonly string[] {
-  const valueOf = (workload: Workload | undefined, scope: Scope): string | undefined => {
+  const scopeOf = (workload: Workload | undefined, scope: Scope): string | undefined => {
     if (scope === 'network') return workload?.network ?? '';
     if (workload === undefined) return undefined;
     if (scope === 'node') return workload.node;
     if (scope === 'cluster') return workload.clusterId;
     return workload.locality?.[scope] ?? '';
   };
-  const same = (workload: Workload, scope: Scope) => valueOf(workload, scope) === valueOf(source, scope);
+  const same = (workload: Workload, scope: Scope) => scopeOf(workload, scope) === scopeOf(source, scope);
   const leading = (workload: Workload, of: readonly Scope[]) => {
     const miss = of.findIndex((scope) => !same(workload, scope));
     return miss < 0 ? of.length : miss;
