@@ -5,19 +5,25 @@
 import type { LogLevel } from '../base/logger.ts';
 import { rankOf } from './levels.ts';
 import { type LogOptions, writeLine } from './log.ts';
+import { fieldsText } from './log-format.ts';
 import type { AccessLog, AccessLogFields } from './traffic.ts';
 
 const messages = { opened: 'connection opened', complete: 'connection complete', denied: 'connection failed' } as const;
 
 export function createAccessLog(options: LogOptions): AccessLog {
   const threshold = options.levels.threshold('access');
+  const known = new WeakMap<AccessLogFields, string>();
+  const textOf = (fields: AccessLogFields) => fieldsText(options.format, fields);
   return {
     get verbose() {
       return rankOf('debug') >= threshold.rank;
     },
-    write(event, fields) {
+    write(event, fields, ...repeated) {
       const level = levelOf(event, fields);
-      if (rankOf(level) >= threshold.rank) writeLine(options, level, 'access', messages[event], fields);
+      if (rankOf(level) < threshold.rank) return;
+      const texts = repeated.map((each) => known.getOrInsertComputed(each, textOf));
+      texts.push(textOf(fields));
+      writeLine(options, level, 'access', messages[event], texts.filter(isSomething));
     },
   };
 }
@@ -26,4 +32,8 @@ function levelOf(event: keyof typeof messages, fields: AccessLogFields): LogLeve
   if (event === 'opened') return 'debug';
   if (event === 'denied') return 'warn';
   return fields.some(([key, value]) => key === 'error' && value !== undefined) ? 'error' : 'info';
+}
+
+function isSomething(text: string): boolean {
+  return text !== '';
 }

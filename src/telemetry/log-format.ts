@@ -21,24 +21,33 @@ export function formatTime(wallMs: number): string {
   return text;
 }
 
-export function plainLine(time: string, level: string, topic: string, message: string, fields: Fields): string {
-  let line = `${time}\t${level}\t${topic}\t${escapeControls(message)}`;
-  let separator = '\t';
+/** Fields as they stand in a line; lines can be made of several such texts, none of which is empty (`lineText`). */
+export function fieldsText(format: LogFormat, fields: Fields): string {
+  let text = '';
   for (const [key, value] of fields) {
     if (value === undefined) continue;
-    line += `${separator}${key}=${plainValue(value)}`;
-    separator = ' ';
+    if (format === 'plain') text += `${text === '' ? '' : ' '}${key}=${plainValue(value)}`;
+    else text += `${keys.get(key) ?? keyText(key)}${typeof value === 'string' ? quoted(value) : JSON.stringify(value)}`;
   }
-  return `${line}\n`;
+  return text;
 }
 
-export function jsonLine(time: string, level: string, topic: string, message: string, fields: Fields): string {
-  let line = `{"level":${quoted(level)},"time":${quoted(time)},"scope":${quoted(topic)},"message":${quoted(message)}`;
-  for (const [key, value] of fields) {
-    if (value === undefined) continue;
-    line += keys.get(key) ?? keyText(key);
-    line += typeof value === 'string' ? quoted(value) : JSON.stringify(value);
+export interface LineHead {
+  readonly time: string;
+  readonly level: string;
+  readonly topic: string;
+  readonly message: string;
+}
+
+/** A whole line, its end included. */
+export function lineText(format: LogFormat, head: LineHead, texts: readonly string[]): string {
+  const { time, level, topic, message } = head;
+  if (format === 'plain') {
+    const fields = texts.length === 0 ? '' : `\t${texts.join(' ')}`;
+    return `${time}\t${level}\t${topic}\t${escapeControls(message)}${fields}\n`;
   }
+  let line = `{"level":${quoted(level)},"time":${quoted(time)},"scope":${quoted(topic)},"message":${quoted(message)}`;
+  for (const text of texts) line += text;
   return `${line}}\n`;
 }
 

@@ -6,7 +6,7 @@ import { destination } from 'pino';
 import { type Clock, systemClock, type Timer } from '../base/clock.ts';
 import type { LogFields, Logger, LogLevel } from '../base/logger.ts';
 import { type LogLevels, rankOf, type Threshold } from './levels.ts';
-import { type Fields, formatTime, jsonLine, type LogFormat, plainLine } from './log-format.ts';
+import { type Fields, fieldsText, formatTime, type LogFormat, lineText } from './log-format.ts';
 
 /** Where lines go. `write` takes a whole line with its end. */
 export interface LogSink {
@@ -27,7 +27,7 @@ export interface LogOptions {
 
 /** Lines are written together: a write costs more than many lines. Somebody who watches does not see the delay. */
 const gatherMs = 10;
-const gatherLength = 16 * 1024;
+const gatherLength = 64 * 1024;
 
 /** A buffered descriptor (1 or 2). Buffers at most 16 MiB; what comes beyond that is lost. */
 export function openLogOutput(fd: number, clock: Clock = systemClock): LogOutput {
@@ -64,11 +64,16 @@ export function createLogger(options: LogOptions, topic = 'ambit'): Logger {
   return new TopicLogger(options, topic);
 }
 
-/** Writes a line of ordered fields, for those whose order is part of a contract (access logs). */
-export function writeLine(options: LogOptions, level: LogLevel, topic: string, message: string, fields: Fields): void {
+/** Writes a line. `texts`: its fields, as `fieldsText` of the same format makes them. */
+export function writeLine(
+  options: LogOptions,
+  level: LogLevel,
+  topic: string,
+  message: string,
+  texts: readonly string[],
+): void {
   const time = formatTime(options.clock.wallMs());
-  const line = options.format === 'json' ? jsonLine : plainLine;
-  options.sink.write(line(time, level, topic, message, fields));
+  options.sink.write(lineText(options.format, { time, level, topic, message }, texts));
 }
 
 class TopicLogger implements Logger {
@@ -112,6 +117,8 @@ class TopicLogger implements Logger {
 
   #write(level: LogLevel, message: string, fields: LogFields | undefined): void {
     if (!this.enabled(level)) return;
-    writeLine(this.#options, level, this.#topic, message, fields === undefined ? [] : Object.entries(fields));
+    const list: Fields = fields === undefined ? [] : Object.entries(fields);
+    const text = fieldsText(this.#options.format, list);
+    writeLine(this.#options, level, this.#topic, message, text === '' ? [] : [text]);
   }
 }

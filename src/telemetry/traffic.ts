@@ -30,8 +30,15 @@ export interface TrafficMetrics {
 export type AccessLogFields = readonly (readonly [key: string, value: string | number | undefined])[];
 
 export interface AccessLog {
-  /** `complete`: info, or error when `fields` has one. `denied`: warn, for what never became a connection. */
-  write(event: 'opened' | 'complete' | 'denied', fields: AccessLogFields): void;
+  /**
+   * `complete`: info, or error when `fields` has one. `denied`: warn, for what never became a connection. `repeated`: what
+   * many lines say; it comes first, and a list that is the same object is put into text once.
+   */
+  write(
+    event: 'opened' | 'complete' | 'denied',
+    fields: AccessLogFields,
+    ...repeated: readonly AccessLogFields[]
+  ): void;
   /** Whether `opened` lines are wanted. */
   readonly verbose: boolean;
 }

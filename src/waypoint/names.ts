@@ -10,6 +10,8 @@ export interface StageNames {
   serviceEntry(port: number, host: string): { readonly cluster: string; readonly listener: string };
   /** Cluster over which a service's pods are balanced. */
   serviceCluster(port: number, host: string, protocol: 'http' | 'tcp'): string;
+  /** Whether there is a stage for the pod itself. */
+  readonly podStage: boolean;
   /** Where a pod's own policies apply, `entry` leading there from CONNECT; undefined: there is no such stage. */
   pod(
     port: number,
@@ -27,6 +29,7 @@ const article: StageNames = {
     listener: `inbound-vip|${port}||${host}`,
   }),
   serviceCluster: (port, host, protocol) => `inbound-vip|${port}|${protocol}|${host}`,
+  podStage: true,
   pod: (port, ip) => ({
     entry: `inbound-pod|${port}|internal|${ip}`,
     listener: `inbound-pod|${port}||${ip}`,
@@ -40,6 +43,7 @@ const today: StageNames = {
   terminate: 'connect_terminate',
   serviceEntry: () => ({ cluster: 'main_internal', listener: 'main_internal' }),
   serviceCluster: (port, host, protocol) => `inbound-vip|${port}|${protocol}|${host}`,
+  podStage: false,
   pod: () => undefined,
   originate: 'connect_originate',
   foreignCluster: (port, host) => `outbound|${port}||${host}`,

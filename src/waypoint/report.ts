@@ -9,6 +9,7 @@ import type { UpstreamEndpoint } from '../upstream/endpoint.ts';
 import type { Tunnel, WaypointServices } from './context.ts';
 import { isOwn } from './gateway.ts';
 import { trafficLabels } from './labels.ts';
+import { endpointFields, tunnelFields } from './log-fields.ts';
 
 export interface Finished {
   readonly protocol: 'http' | 'grpc' | 'tcp';
@@ -61,60 +62,37 @@ export function reportRequest(services: WaypointServices, tunnel: Tunnel, finish
 /** Access log lines of a request or of a TCP connection. */
 export function writeLines(services: WaypointServices, tunnel: Tunnel, finished: Finished, durationMs: number): void {
   const { names, accessLog } = services;
-  const { endpoint } = finished;
-  const pod = endpoint === undefined ? undefined : names.pod(endpoint.address.port, endpoint.address.ip);
-  const target = endpoint === undefined ? undefined : formatSocketAddress(endpoint.address);
-  const originate = endpoint?.transport.kind === 'tunnel' ? `envoy://${names.originate}/${target}` : target;
-  const cluster = clusterName(services, tunnel, finished);
-  const common = commonFields(tunnel, finished, durationMs);
-  const destination = formatSocketAddress(tunnel.destination.address);
-  if (pod !== undefined) {
-    accessLog.write('complete', [
-      ['stage', pod.listener],
-      ...common,
-      ['upstream_host', originate],
-      ['upstream_cluster', pod.cluster],
-      ['downstream_local_address', target],
-      ['downstream_remote_address', formatSocketAddress(tunnel.client)],
-    ]);
+  const { endpoint, link, request } = finished;
+  const { destination } = tunnel;
+  const ofTunnel = tunnelFields(services, tunnel);
+  const ofEndpoint = endpoint === undefined ? undefined : endpointFields(services, endpoint);
+  const { client } = ofTunnel;
+  const originate = ofEndpoint?.originate ?? nothing;
+  const fields = requestFields(finished, durationMs);
+  if (names.podStage && ofEndpoint !== undefined) {
+    accessLog.write('complete', fields, ofEndpoint.pod, originate, client);
   }
-  if (tunnel.destination.kind === 'service') {
-    const entry = names.serviceEntry(tunnel.destination.port.servicePort, tunnel.destination.service.hostname);
-    accessLog.write('complete', [
-      ['stage', entry.listener],
-      ...common,
-      ['upstream_host', pod === undefined || target === undefined ? originate : `envoy://${pod.listener}/${target}`],
-      ['upstream_cluster', cluster],
-      ['downstream_local_address', destination],
-      ['downstream_remote_address', formatSocketAddress(tunnel.client)],
-    ]);
-  } else if (pod === undefined) {
-    accessLog.write('complete', [
-      ['stage', finished.request === undefined ? 'direct-tcp' : 'direct-http'],
-      ...common,
-      ['upstream_host', originate],
-      ['upstream_cluster', 'encap'],
-      ['downstream_local_address', destination],
-      ['downstream_remote_address', formatSocketAddress(tunnel.client)],
-    ]);
+  if (destination.kind === 'service') {
+    const entry = names.serviceEntry(destination.port.servicePort, destination.service.hostname);
+    const stage = ofTunnel.stage(entry.listener, clusterName(services, tunnel, finished));
+    const next = names.podStage ? (ofEndpoint?.podStage ?? nothing) : originate;
+    accessLog.write('complete', fields, stage, next, client);
+  } else if (!names.podStage || ofEndpoint === undefined) {
+    const stage = ofTunnel.stage(request === undefined ? 'direct-tcp' : 'direct-http', 'encap');
+    accessLog.write('complete', fields, stage, originate, client);
   }
-  if (names.pod(0, '') === undefined) return;
-  accessLog.write('complete', [
-    ['stage', names.terminate],
-    ['method', 'CONNECT'],
-    ['authority', tunnel.authority],
-    ['response_code', 200],
-    ['request_id', finished.request?.requestId],
-    ['source_principal', tunnel.clientIdentity],
-    ['upstream_cluster', connectCluster(services, tunnel)],
-    ['upstream_host', finished.link === undefined ? undefined : formatSocketAddress(finished.link.peer)],
-    ['upstream_local_address', finished.link === undefined ? undefined : formatSocketAddress(finished.link.local)],
-    ['downstream_local_address', formatSocketAddress(tunnel.local)],
-    ['downstream_remote_address', formatSocketAddress(tunnel.client)],
-  ]);
+  if (!names.podStage) return;
+  const ofRequest: AccessLogFields = [
+    ['request_id', request?.requestId],
+    ['upstream_host', link === undefined ? undefined : formatSocketAddress(link.peer)],
+    ['upstream_local_address', link === undefined ? undefined : formatSocketAddress(link.local)],
+  ];
+  accessLog.write('complete', ofRequest, ofTunnel.connect);
 }
 
-function commonFields(tunnel: Tunnel, finished: Finished, durationMs: number): AccessLogFields {
+const nothing: AccessLogFields = [];
+
+function requestFields(finished: Finished, durationMs: number): AccessLogFields {
   const { request } = finished;
   return [
     ['method', request?.method],
@@ -132,8 +110,6 @@ function commonFields(tunnel: Tunnel, finished: Finished, durationMs: number): A
     ['request_id', request?.requestId],
     ['authority', request?.authority],
     ['route_name', request?.route],
-    ['source_principal', tunnel.clientIdentity],
-    ['destination_principal', finished.endpoint?.workload.identity],
     ['audit', finished.audited.length === 0 ? undefined : finished.audited.join(',')],
     ['upstream_failure', finished.failure],
   ];
@@ -147,13 +123,4 @@ function clusterName(services: WaypointServices, tunnel: Tunnel, finished: Finis
   if (own === undefined || !isOwn(mesh, own, service.waypoint))
     return names.foreignCluster(servicePort, service.hostname);
   return names.serviceCluster(servicePort, service.hostname, finished.request === undefined ? 'tcp' : 'http');
-}
-
-function connectCluster(services: WaypointServices, tunnel: Tunnel): string {
-  const { destination } = tunnel;
-  const { names } = services;
-  if (destination.kind === 'service')
-    return names.serviceEntry(destination.address.port, destination.service.hostname).cluster;
-  const { ip, port } = destination.address;
-  return names.pod(port, ip)?.entry ?? names.serviceEntry(port, ip).cluster;
 }

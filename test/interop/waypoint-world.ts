@@ -12,7 +12,6 @@ import { createRelay } from '../../src/hbone/relay.ts';
 import type { AppProtocol, Workload } from '../../src/mesh/model.ts';
 import { MeshStore } from '../../src/mesh/store.ts';
 import { emptyL7Model, type L7Model } from '../../src/route/model.ts';
-import type { AccessLogFields } from '../../src/telemetry/traffic.ts';
 import { defaultWaypointSettings } from '../../src/waypoint/settings.ts';
 import { createWaypoint, type Waypoint } from '../../src/waypoint/waypoint.ts';
 import { type RunningEnvoy, startEnvoy } from '../support/envoy.ts';
@@ -96,7 +95,10 @@ export async function makeWaypointWorld(t: Test, options: WaypointWorldOptions):
       request: () => {},
       connection: () => ({ opened: () => {}, transferred: () => {}, closed: () => {} }),
     },
-    accessLog: { verbose: false, write: (_event, fields: AccessLogFields) => void accessLog.push(new Map(fields)) },
+    accessLog: {
+      verbose: false,
+      write: (_event, fields, ...repeated) => void accessLog.push(new Map([...repeated, fields].flat())),
+    },
     metrics: unscrapedMetrics,
     clock: systemClock,
     random: { next: Math.random },

@@ -18,7 +18,6 @@ import type { AppProtocol, Service, Workload } from '../../../src/mesh/model.ts'
 import { MeshStore } from '../../../src/mesh/store.ts';
 import { plainSocket } from '../../../src/net/socket-spec.ts';
 import { emptyL7Model, type L7Model } from '../../../src/route/model.ts';
-import type { AccessLogFields } from '../../../src/telemetry/traffic.ts';
 import type { RequestLabels, TrafficLabels } from '../../../src/telemetry/traffic-labels.ts';
 import { defaultWaypointSettings } from '../../../src/waypoint/settings.ts';
 import { createWaypoint, type Waypoint } from '../../../src/waypoint/waypoint.ts';
@@ -121,7 +120,10 @@ export async function createHarness(t: Test, options: HarnessOptions): Promise<H
         closed: (flag) => void tcp.closed.push(flag),
       }),
     },
-    accessLog: { verbose: false, write: (_event, fields: AccessLogFields) => void lines.push(new Map(fields)) },
+    accessLog: {
+      verbose: false,
+      write: (_event, fields, ...repeated) => void lines.push(new Map([...repeated, fields].flat())),
+    },
     metrics: unscrapedMetrics,
     clock: systemClock,
     random: { next: Math.random },

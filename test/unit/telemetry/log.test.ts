@@ -91,6 +91,30 @@ t.test('an access line is info when it went well and error when it did not', asy
   );
 });
 
+t.test('what many lines repeat stands before the rest, in both forms', async (t) => {
+  for (const format of ['plain', 'json'] as const) {
+    const { lines, options } = recording(format);
+    const access = createAccessLog(options);
+    const repeated = [
+      ['stage', 'a b'],
+      ['absent', undefined],
+    ] as const;
+    for (const path of ['/1', '/2']) access.write('complete', [['path', path]], repeated, []);
+    access.write('complete', [], repeated);
+    access.write('complete', [], []);
+    const end = format === 'plain' ? '\n' : '}\n';
+    const start = lines[3]?.slice(0, -end.length);
+    const texts =
+      format === 'plain'
+        ? ['\tstage="a b" path="/1"', '\tstage="a b" path="/2"', '\tstage="a b"']
+        : [',"stage":"a b","path":"/1"', ',"stage":"a b","path":"/2"', ',"stage":"a b"'];
+    t.same(
+      lines.slice(0, 3),
+      texts.map((text) => `${start}${text}${end}`),
+    );
+  }
+});
+
 t.test('lines that come together are written together, soon, and all at the end', async (t) => {
   const file = path.join(t.testdir(), 'log');
   const clock = new FakeClock();
@@ -111,8 +135,8 @@ t.test('much to say does not wait', async (t) => {
   const file = path.join(t.testdir(), 'log');
   const output = openLogOutput(openSync(file, 'a'), new FakeClock());
   const line = `${'x'.repeat(1023)}\n`;
-  for (let i = 0; i < 16; i++) output.write(line);
-  await eventually('the lines to be written', () => readFileSync(file, 'utf8') === line.repeat(16));
+  for (let i = 0; i < 64; i++) output.write(line);
+  await eventually('the lines to be written', () => readFileSync(file, 'utf8') === line.repeat(64));
 });
 
 t.test(
