@@ -1,7 +1,12 @@
 /** Bulk by iperf3: as much as goes through, to the origin (up) or from it (down). */
+import { setTimeout as systemDelay } from 'node:timers/promises';
 import type { CommandOutcome } from '../../src/lab/command.ts';
 import { type LoadResult, ports, type Turn } from '../model.ts';
 import { nothing, runInPod, unreadable, wholeSeconds } from './program.ts';
+
+const busy = 'the server is busy running a test. try again later';
+const busyTries = 20;
+const busyWaitMs = 250;
 
 export interface Iperf3Settings {
   readonly direction: 'up' | 'down';
@@ -11,7 +16,12 @@ export interface Iperf3Settings {
 export async function runIperf3(turn: Turn, { direction, streams }: Iperf3Settings): Promise<LoadResult> {
   const size = ['-t', String(wholeSeconds(turn)), '-P', String(streams), ...(direction === 'down' ? ['-R'] : [])];
   const to = ['-c', turn.system.host, '-p', String(ports.bulk), '--connect-timeout', '5000'];
-  return readIperf3(await runInPod(turn, ['iperf3', '-J', ...to, ...size]));
+  // The server takes one test at a time, and hears of the end of the last one when the proxies have let it through.
+  for (let triesLeft = busyTries; ; triesLeft--) {
+    const result = readIperf3(await runInPod(turn, ['iperf3', '-J', ...to, ...size]));
+    if (triesLeft === 0 || result.causes?.[busy] === undefined) return result;
+    await systemDelay(busyWaitMs);
+  }
 }
 
 /** Throws when it is not what iperf3 says. What broke off counts as nothing: how much of it arrived nobody knows. */
