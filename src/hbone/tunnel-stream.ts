@@ -17,7 +17,8 @@ type Callback = (error?: Error | null) => void;
 export class TunnelStream extends Duplex {
   readonly #end: TunnelEnd;
   #over = false;
-  #written: Callback | undefined;
+  /** Of the write or the end under way. */
+  #waiting: Callback | undefined;
 
   /** Takes ownership of the end, which must not have been started. */
   constructor(end: TunnelEnd) {
@@ -33,9 +34,8 @@ export class TunnelStream extends Duplex {
   }
 
   override _write(chunk: Uint8Array, _encoding: BufferEncoding, written: Callback): void {
-    if (this.#over) written(new Error('the tunnel stream is closed'));
-    else if (this.#end.write(chunk)) written();
-    else this.#written = written;
+    if (this.#over || this.#end.write(chunk)) written();
+    else this.#waiting = written;
   }
 
   /** What was written in one turn leaves in one frame, when it is little. */
@@ -43,14 +43,14 @@ export class TunnelStream extends Duplex {
     let length = 0;
     for (const { chunk } of chunks) length += chunk.length;
     const parts = chunks.map(({ chunk }) => chunk);
-    if (this.#over) written(new Error('the tunnel stream is closed'));
-    else if (this.#writeAll(length <= joinedBytes ? [Buffer.concat(parts, length)] : parts)) written();
-    else this.#written = written;
+    if (this.#over || this.#writeAll(length <= joinedBytes ? [Buffer.concat(parts, length)] : parts)) written();
+    else this.#waiting = written;
   }
 
   override _final(finished: Callback): void {
-    if (this.#over) finished();
-    else this.#end.end(() => finished());
+    this.#waiting = finished;
+    if (this.#over) this.#proceed();
+    else this.#end.end(() => this.#proceed());
   }
 
   override _destroy(error: Error | null, done: (error: Error | null) => void): void {
@@ -58,9 +58,7 @@ export class TunnelStream extends Duplex {
       this.#over = true;
       this.#end.cancel();
     }
-    const written = this.#written;
-    this.#written = undefined;
-    written?.(error ?? new Error('the tunnel stream is closed'));
+    this.#proceed(error ?? new Error('the tunnel stream is closed'));
     done(error);
   }
 
@@ -78,11 +76,7 @@ export class TunnelStream extends Duplex {
       end: () => {
         this.push(null);
       },
-      drain: () => {
-        const written = this.#written;
-        this.#written = undefined;
-        written?.();
-      },
+      drain: () => this.#proceed(),
       closed: () => {
         this.#over = true;
       },
@@ -91,7 +85,16 @@ export class TunnelStream extends Duplex {
     this.#end.start(handler);
   }
 
-  /** A peer that finished and then stopped listening leaves what it sent readable. */
+  #proceed(error?: Error): void {
+    const waiting = this.#waiting;
+    this.#waiting = undefined;
+    waiting?.(error);
+  }
+
+  /**
+   * A peer that finished and then stopped listening leaves what it sent readable (RFC 9113 §8.1). Until that is read,
+   * what is written is dropped: those who read only when they have written must come to the end.
+   */
   #broken(error: AmbitError, whole: boolean): void {
     this.#over = true;
     if (!whole || this.readableEnded) {
@@ -99,5 +102,6 @@ export class TunnelStream extends Duplex {
       return;
     }
     this.once('end', () => this.destroy(error));
+    this.#proceed();
   }
 }

@@ -145,3 +145,35 @@ t.test(
     server.end();
   },
 );
+
+/** A server's stream that has more to write than its peer takes, and the peer's stream, which reads nothing. */
+async function blocked(t: Test): Promise<{ readonly server: Duplex; readonly peer: Duplex }> {
+  const served = Promise.withResolvers<Duplex>();
+  const world = await worldOf(t, served.resolve);
+  const peer = await openStream(world);
+  const server = await served.promise;
+  for (let i = 0; i < 100; i++) server.write(Buffer.alloc(100_000));
+  return { server, peer };
+}
+
+t.test('writing does not wait for a peer that ended and stopped listening, and what it sent can be read', async (t) => {
+  const { server, peer } = await blocked(t);
+  peer.end('last words', () => peer.destroy());
+  await within('the writes to be over', once(server, 'drain'));
+  t.equal(server.destroyed, false);
+  const chunks: Buffer[] = [];
+  server.on('data', (chunk: Buffer) => chunks.push(chunk));
+  await within('the end', once(server, 'end'));
+  t.equal(Buffer.concat(chunks).toString(), 'last words');
+  t.equal(server.destroyed, true);
+});
+
+t.test('nor does ending', async (t) => {
+  const { server, peer } = await blocked(t);
+  const ended = once(server, 'finish');
+  server.end();
+  peer.end('last words', () => peer.destroy());
+  await within('our end', ended);
+  server.resume();
+  await eventually('the close', () => server.closed);
+});
