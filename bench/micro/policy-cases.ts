@@ -3,7 +3,8 @@ import { parseCidr } from '../../src/base/address.ts';
 import { formatSpiffeId, type SpiffeId } from '../../src/base/spiffe.ts';
 import type { L4Policy, PolicyMatch } from '../../src/mesh/model.ts';
 import { evaluateL4, failClosed } from '../../src/policy/l4.ts';
-import { evaluateL7, type L7Facts } from '../../src/policy/l7.ts';
+import { ConnectionPolicies } from '../../src/policy/l7.ts';
+import type { L7Connection, L7Request } from '../../src/policy/l7-conditions.ts';
 import type { L7Condition, L7Policy } from '../../src/route/model.ts';
 import { makeMatch, makePolicy } from '../../test/support/mesh-records.ts';
 import type { Operation } from './measure.ts';
@@ -13,7 +14,8 @@ const rulesPerPolicy = 10;
 
 export const policyCases: readonly MicroCase[] = [
   ...sized('l4-policy', 'policies', { 1: 3000, 100: 8000, 1000: 50_000 }, l4Policy),
-  ...sized('l7-policy', 'policies', { 1: 5000, 100: 150_000 }, l7Policy),
+  ...sized('l7-connection', 'policies', { 1: 5000, 100: 150_000 }, l7Connection),
+  ...sized('l7-policy', 'policies', { 1: 1000, 100: 2000, 1000: 3000 }, l7Policy),
 ];
 
 /** DENY and ALLOW by turns; the peer is denied by none and admitted by the last alone. */
@@ -68,41 +70,57 @@ function l4Policy(count: number): Operation {
   };
 }
 
-function l7Policy(count: number): Operation {
-  const policies: readonly L7Policy[] = Array.from({ length: count }, (_, p) => ({
+function l7Policies(count: number): readonly L7Policy[] {
+  return Array.from({ length: count }, (_, p) => ({
     source: { kind: 'AuthorizationPolicy', namespace: 'default', name: `policy-${p}` },
     action: p % 2 === 0 ? 'deny' : 'allow',
     dryRun: false,
     rules: Array.from({ length: rulesPerPolicy }, (_, r) => ({ clauses: otherClauses(p * rulesPerPolicy + r) })),
   }));
-  const callers = peers();
-  return (i) => {
-    const k = i % callers.length;
-    const facts: L7Facts = {
-      principal: callers[k],
-      sourceIp: `10.0.1.${k}`,
-      remoteIp: `10.0.1.${k}`,
-      destinationIp: '10.0.0.1',
-      destinationPort: 80,
-      http: {
-        method: 'GET',
-        path: `/api/items/${k}`,
-        host: 'shop.example',
-        headers: ['accept', '*/*', 'user-agent', 'wrk', 'x-request-id', 'd8e8fca2dc0f896fd7cb4cb0031ba249'],
-      },
-    };
-    return evaluateL7(policies, facts).verdict.kind === 'allow' ? 1 : 0;
+}
+
+function connectionOf(principal: SpiffeId | undefined, k: number): L7Connection {
+  const sourceIp = `10.0.1.${k}`;
+  return { principal, sourceIp, remoteIp: sourceIp, destinationIp: '10.0.0.1', destinationPort: 80 };
+}
+
+function requestOf(k: number): L7Request {
+  return {
+    method: 'GET',
+    path: `/api/items/${k}`,
+    host: 'shop.example',
+    headers: ['accept', '*/*', 'user-agent', 'wrk', 'x-request-id', 'd8e8fca2dc0f896fd7cb4cb0031ba249'],
   };
 }
 
-/** from: a principal; to: a method and a path. Every third one asks for a header too. */
+/** A connection's first request, which finds out what policies leave to be asked of its requests. */
+function l7Connection(count: number): Operation {
+  const policies = l7Policies(count);
+  const callers = peers();
+  return (i) => {
+    const k = i % callers.length;
+    const { verdict } = new ConnectionPolicies(policies, connectionOf(callers[k], k)).evaluate(requestOf(k));
+    return verdict.kind === 'allow' ? 1 : 0;
+  };
+}
+
+function l7Policy(count: number): Operation {
+  const policies = l7Policies(count);
+  const connections = peers().map((peer, k) => new ConnectionPolicies(policies, connectionOf(peer, k)));
+  return (i) => {
+    const k = i % connections.length;
+    return connections[k]?.evaluate(requestOf(k)).verdict.kind === 'allow' ? 1 : 0;
+  };
+}
+
+/** from: a principal, in one of five rules that of every caller; to: a method and a path. Some ask for a header too. */
 function otherClauses(i: number): readonly (readonly (readonly L7Condition[])[])[] {
   const exact = (value: string) => ({ kind: 'exact', value, ignoreCase: false }) as const;
-  const from: L7Condition = {
-    kind: 'principal',
-    values: [{ kind: 'exact', value: `cluster.local/ns/team-${i}/sa/client` }],
-    notValues: [],
-  };
+  const who =
+    i % 5 === 0
+      ? ({ kind: 'prefix', value: 'cluster.local/ns/caller/' } as const)
+      : ({ kind: 'exact', value: `cluster.local/ns/team-${i}/sa/client` } as const);
+  const from: L7Condition = { kind: 'principal', values: [who], notValues: [] };
   const to: readonly L7Condition[] = [
     { kind: 'method', values: [exact('GET')], notValues: [] },
     { kind: 'path', values: [{ kind: 'prefix', value: `/admin/${i}/`, ignoreCase: false }], notValues: [] },

@@ -12,6 +12,8 @@ const laws = [
   { group: 'waypoint-decision', from: 1, to: 1000, atMost: 8 },
   { group: 'matcher', from: 100, to: 10_000, atMost: 25 },
   { group: 'l4-policy', from: 1, to: 1000, atMost: 20 },
+  { group: 'l7-policy', from: 1, to: 1000, atMost: 20 },
+  { group: 'route-match', from: 1, to: 1000, atMost: 100 },
 ] as const;
 
 for (const { group, from, to, atMost } of laws) {
