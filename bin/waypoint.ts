@@ -1,5 +1,5 @@
-#!/usr/bin/env -S node --disable-sigusr1
-/** The waypoint program. */
+#!/usr/bin/env -S MALLOC_ARENA_MAX=1 node --disable-sigusr1 --max-semi-space-size=8
+/** The waypoint program. Its first line is explained in `ztunnel.ts`. */
 import process from 'node:process';
 import { runWaypoint } from '../src/app/waypoint.ts';
 

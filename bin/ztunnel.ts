@@ -1,5 +1,14 @@
-#!/usr/bin/env -S node --disable-sigusr1
-/** `ztunnel`: the layer 4 proxy of a node. See `ztunnel --help`. */
+#!/usr/bin/env -S MALLOC_ARENA_MAX=1 node --disable-sigusr1 --max-semi-space-size=8
+/**
+ * `ztunnel`: the layer 4 proxy of a node. See `ztunnel --help`.
+ *
+ * The first line is how the proxies are started everywhere: the lab reads it, the image repeats it. What it says of memory:
+ * `--max-semi-space-size=8`: the young generation, which Node lets grow to 48 MiB, stays below 24. At a start that is 10
+ * MiB, in a waypoint with 256 connections 40 (173, now 135); CPU per request and time spent collecting stay what they were.
+ * With 3 MiB a waypoint spends three times as long collecting.
+ * `MALLOC_ARENA_MAX=1`: JavaScript has one thread, but glibc gives each of V8's and libuv's a heap of its own, and keeps
+ * what they free: 2 MiB at the start, 10 after a load.
+ */
 import process from 'node:process';
 import { runZtunnel } from '../src/app/ztunnel.ts';
 

@@ -7,7 +7,6 @@
  */
 import { cpSync, mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import process from 'node:process';
 import { type Clock, systemClock } from '../base/clock.ts';
 import { AmbitError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
@@ -23,6 +22,7 @@ import { compileFolder } from '../xds/folder-model.ts';
 import { type AccessEntry, AccessRecord, OutputRecord } from './lab-access.ts';
 import { askSocket } from './lab-admin.ts';
 import { type LabPlan, labPlanOf, type WaypointPlace } from './lab-topology.ts';
+import { programCommand } from './program-command.ts';
 
 export interface LabMeshOptions {
   readonly preset: Preset;
@@ -221,7 +221,7 @@ export class LabMesh {
 
   #spawn(place: string, name: string, script: string, argv: readonly string[], environment: Record<string, string>) {
     const given = { ...this.#options.environment?.['*'], ...this.#options.environment?.[name] };
-    const command = [process.execPath, '--disable-sigusr1', path.join(bin, `${script}${suffix}`), ...argv] as const;
+    const command = [...programCommand(path.join(bin, `${script}${suffix}`)), ...argv] as const;
     const unheard = this.#options.unheard?.has(name) === true;
     const program = this.lab.spawn(place, {
       name,

@@ -18,6 +18,7 @@ import { defaultWaypointSettings } from '../waypoint/settings.ts';
 import { createWaypoint } from '../waypoint/waypoint.ts';
 import { FolderSource } from '../xds/folder-source.ts';
 import { startLifecycle } from './lifecycle.ts';
+import { keepMemorySmall } from './memory.ts';
 import { createObservability, type Observability } from './observability.ts';
 import { version } from './version.ts';
 import { openWaypointSecrets } from './waypoint-identity.ts';
@@ -153,6 +154,7 @@ async function run(settings: WaypointProgramSettings, seen: Observability): Prom
   quit = () => lifecycle.quit('quitquitquit');
   // Without a certificate nobody could be answered: the port opens when there is one.
   await secrets.acquire(identity);
+  keepMemorySmall(clock);
   for (const port of settings.ports) {
     const listener = await waypoint.listen(variables.AMBIT_LISTEN_IP, port);
     address ??= formatSocketAddress(listener.address);

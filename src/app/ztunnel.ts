@@ -23,6 +23,7 @@ import { LocalIdentities } from '../ztunnel/local-identities.ts';
 import { createZtunnel } from '../ztunnel/services.ts';
 import type { ZtunnelSettings } from '../ztunnel/settings.ts';
 import { startLifecycle } from './lifecycle.ts';
+import { keepMemorySmall } from './memory.ts';
 import { createObservability, type Observability } from './observability.ts';
 import { version } from './version.ts';
 import { openSecrets } from './ztunnel-identity.ts';
@@ -150,6 +151,7 @@ async function run(settings: ZtunnelProgramSettings, seen: Observability): Promi
   if (lifecycle.draining) return;
   new LocalIdentities(mesh, secrets, isLocal);
   certificates.wanted();
+  keepMemorySmall(clock);
   await places.start(ztunnel.services);
   logger.info('listening', { preset: preset.name, mode: settings.mode.kind, node });
 }

@@ -2,7 +2,8 @@
  * The door to @peculiar/x509, which wants `reflect-metadata` loaded before it and a crypto provider set. It writes and
  * reads requests and certificates; chains are verified by OpenSSL (`node:tls`, `X509Certificate`), never by this library,
  * whose chain builder looks at neither dates nor constraints.
- * For those who sign, not for the proxies: loaded it takes 4 MiB (`test/integration/app/memory.test.ts`).
+ *
+ * For those who sign: a proxy does not load it, since it takes 4 MiB (`test/unit/architecture/loaded.test.ts`).
  */
 import 'reflect-metadata';
 import { webcrypto } from 'node:crypto';

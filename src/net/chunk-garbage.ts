@@ -4,16 +4,12 @@
  * (mark-compact), several for each 100 MB: a third to a half of all CPU under bulk transfer, when a collection of the
  * young generation, half a millisecond, frees the same. So that one is asked for, by volume.
  */
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
+import { collectGarbage } from '../base/garbage.ts';
 
 /** Well below what makes V8 begin a mark-compact. */
 const bytesPerCollection = 8 * 1024 * 1024;
 
-type Collect = (options: { readonly type: 'minor' }) => void;
-
 let passedBytes = 0;
-let collect: Collect | undefined;
 
 /** A chunk of `bytes` was handed on; its buffer is garbage once it is written. */
 export function chunkPassed(bytes: number): void {
@@ -25,12 +21,5 @@ export function chunkPassed(bytes: number): void {
 }
 
 function collectYoung(): void {
-  collect ??= exposedCollector();
-  collect({ type: 'minor' });
-}
-
-/** V8's `gc` is a global of contexts made after the flag was set. */
-function exposedCollector(): Collect {
-  setFlagsFromString('--expose-gc');
-  return runInNewContext('gc') as Collect;
+  collectGarbage({ type: 'minor' });
 }
