@@ -7,6 +7,7 @@ import process from 'node:process';
 import type { Clock } from '../base/clock.ts';
 import { errorText } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
+import { keepNextTickQuick } from '../base/quick-next-tick.ts';
 
 export interface LifecycleOptions {
   readonly clock: Clock;
@@ -27,6 +28,7 @@ export interface Lifecycle {
 }
 
 export function startLifecycle(options: LifecycleOptions): Lifecycle {
+  keepNextTickQuick();
   const { clock, logger, drainDeadlineMs, flush } = options;
   const exit = options.exit ?? ((code: number) => process.exit(code));
   let draining = false;
