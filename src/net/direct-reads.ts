@@ -16,7 +16,7 @@ export class DirectReads {
   /** Begins to read. The duplex must read from a handle: a net.Socket or an Http2Stream. */
   constructor(duplex: Duplex, deliver: (chunk: Uint8Array) => void) {
     this.#duplex = duplex;
-    const push = duplex.push;
+    const push = duplex.push.bind(duplex);
     duplex.push = (chunk: Uint8Array | null, encoding) => {
       if (chunk === null) this.#ended = true;
       else if (this.#flowing && duplex.readableLength === 0) {
@@ -24,7 +24,7 @@ export class DirectReads {
         chunkPassed(chunk.length);
         return this.#flowing;
       }
-      return push.call(duplex, chunk, encoding);
+      return push(chunk, encoding);
     };
     duplex.on('data', deliver);
   }
