@@ -63,7 +63,9 @@ if (await insideLab()) {
   t.test('a pod that comes is served, one that goes leaves no descriptor behind', async (t) => {
     const ztunnel = processes.get('node-b');
     if (ztunnel === undefined) throw new Error('no ztunnel on node-b');
+    const asked = mark('node-b');
     t.match(await lab.request('sleep', productpage), { status: 200 });
+    await eventually('the end of its connection', () => lines('node-b', asked).length === 1);
     const pod = lab.pod('ratings');
     await lab.removePod('ratings');
     const before = descriptors(ztunnel);

@@ -3,12 +3,11 @@
  * and all share one authority on disk. For tests of the layer 4 path on real packets.
  */
 import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
-import { request } from 'node:http';
 import { join, resolve } from 'node:path';
 import process from 'node:process';
-import { text } from 'node:stream/consumers';
 import type { Test } from 'tap';
 import { AccessRecord } from '../../../src/app/lab-access.ts';
+import { askSocket } from '../../../src/app/lab-admin.ts';
 import { systemClock } from '../../../src/base/clock.ts';
 import { openAuthority } from '../../../src/identity/authority.ts';
 import { createLab, type Lab, type LabOptions } from '../../../src/lab/lab.ts';
@@ -66,15 +65,7 @@ export async function startLabZtunnels(t: Pick<Test, 'teardown'>, options: LabZt
   // One for each start: an old ztunnel may still answer on its own.
   const starts = new Map<string, number>();
   const socket = (node: string) => join(lab.directory, `${node}-${starts.get(node)}.admin`);
-  const ask = async (node: string, target: string) => {
-    const asked = request({ socketPath: socket(node), path: target, headers: { host: 'localhost' } });
-    const body = new Promise<string>((done, failed) => {
-      asked.on('error', failed);
-      asked.on('response', (response) => text(response).then(done, failed));
-    });
-    asked.end();
-    return await body;
-  };
+  const ask = async (node: string, target: string) => (await askSocket(socket(node), target)).body;
   const start = async (node: string) => {
     starts.set(node, (starts.get(node) ?? 0) + 1);
     const inpod = redirection.mode === 'inpod' ? { INPOD_UDS: lab.agents.of(node).path } : {};
