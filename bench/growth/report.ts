@@ -24,7 +24,7 @@ export function curveTable(curve: WalkedCurve): string {
 
 /** Costs and memory are of different sizes: a chart of each. */
 export function curveCharts(curve: WalkedCurve): readonly { readonly fileName: string; readonly svg: string }[] {
-  const groups = Map.groupBy(curve.series, ({ name }) => name.split(' ')[0] === 'RSS' || name.includes('RSS'));
+  const groups = Map.groupBy(curve.series, ({ name }) => name.includes('RSS'));
   return [...groups].map(([isMemory, series]) => ({
     fileName: `growth-${curve.key}${isMemory ? '-memory' : ''}.svg`,
     svg: lineChart({

@@ -4,12 +4,12 @@
  */
 import { mkdirSync } from 'node:fs';
 import path from 'node:path';
-import process from 'node:process';
+import { programCommand } from '../../src/app/program-command.ts';
 import type { LabProcess } from '../../src/lab/process.ts';
 import { readUsage } from '../usage.ts';
 import type { Curve, Ground } from './curve.ts';
+import { metricOf, readMetrics } from './metrics.ts';
 import { pad } from './padding.ts';
-import { metricOf, metricsText } from './path-curves.ts';
 import { leaveMark, untilAtRest, untilKnown, untilReady } from './settle.ts';
 
 const node = 'node-alone';
@@ -44,7 +44,7 @@ export const startCurve: Curve = {
       const usage = () => readUsage(proxies)[0] ?? { cpuSeconds: 0, rssBytes: 0, peakRssBytes: 0 };
       const readyMs = (await untilReady(place.socket)) - startedMs;
       const cpuMs = usage().cpuSeconds * 1000;
-      const metrics = await metricsText(program.namespace);
+      const metrics = await readMetrics(program.namespace);
       const secondsOf = (name: string) => metricOf(metrics, `nodejs_eventloop_lag_${name}_seconds`);
       await untilAtRest(proxies);
       const settled = usage();
@@ -93,7 +93,7 @@ function start({ world }: Ground, { folder, state, socket }: AlonePlace): LabPro
   if (bare === undefined) throw new Error('the world has no pod without a proxy');
   return world.lab.spawn(bare.pod, {
     name: `ztunnel-alone-${starts}`,
-    argv: [process.execPath, '--disable-sigusr1', script, '--config', folder, '--preset', 'legacy', '--node', node],
+    argv: [...programCommand(script), '--config', folder, '--preset', 'legacy', '--node', node],
     env: { AMBIT_CA_DIR: state, AMBIT_ADMIN_SOCKET: socket },
   });
 }
