@@ -39,7 +39,8 @@ export class DirectReads {
     this.#flowing = true;
     const duplex = this.#duplex;
     duplex.resume();
-    // Readable believes that a read is under way, since no chunk of it came to its own `push`.
-    if (!this.#ended && !duplex.destroyed && duplex.readableLength === 0) duplex._read(0);
+    // Readable may believe that a read is under way: chunks do not come to its own `push`, and pausing an HTTP/2 stream
+    // stops its handle behind Readable's back.
+    if (!this.#ended && !duplex.destroyed) duplex._read(0);
   }
 }
