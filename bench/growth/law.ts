@@ -24,7 +24,7 @@ export function lawOf(points: readonly Point[]): Law | undefined {
   const before = points.at(-2);
   if (first === undefined || last === undefined || before === undefined) return undefined;
   const ratio = last[1] / first[1];
-  const rise = last[1] - before[1];
+  const rise = last[1] - Math.max(first[1], before[1]);
   const earlier = points.length === 2 ? 0 : Math.max(0, perTenfold(first, before));
   return {
     exponent: Math.log(ratio) / Math.log(last[0] / first[0]),
