@@ -76,7 +76,7 @@ export class SessionPool {
   readonly #agent: MeshAgent;
   readonly #dependencies: PoolDependencies;
   readonly #sessions = new Map<ClientHttp2Session, SessionFacts>();
-  readonly #byKey = new Map<string, Set<ClientHttp2Session>>();
+  readonly #byKey = new Map<string, { readonly sessions: Set<ClientHttp2Session>; last: ClientHttp2Session }>();
   readonly #unsubscribe: () => void;
   #closed = false;
 
@@ -104,7 +104,7 @@ export class SessionPool {
     headers: readonly string[],
     owns: (stream: ClientHttp2Stream) => void,
   ): SessionFacts | undefined {
-    const session = this.#fullestWithRoom(poolKey(target));
+    const session = this.#sessionWithRoom(poolKey(target));
     if (session === undefined) return undefined;
     let stream: ClientHttp2Stream;
     try {
@@ -176,17 +176,19 @@ export class SessionPool {
     });
   }
 
-  /** As the Agent chooses: few sessions, so that those left over can go. */
-  #fullestWithRoom(key: string): ClientHttp2Session | undefined {
+  /** The one used last for as long as it has room, then the fullest that has: few sessions, so that those left over can go. */
+  #sessionWithRoom(key: string): ClientHttp2Session | undefined {
+    const alike = this.#byKey.get(key);
+    if (alike === undefined || hasRoom(alike.last)) return alike?.last;
     let fullest: ClientHttp2Session | undefined;
     let most = -1;
-    for (const session of this.#byKey.get(key) ?? []) {
+    for (const session of alike.sessions) {
       const streams = streamCount(session);
-      if (streams <= most || session.closed || session.destroyed || Reflect.get(session, kGracefullyClosing)) continue;
-      if (streams >= (session.remoteSettings.maxConcurrentStreams ?? 0)) continue;
+      if (streams <= most || !hasRoom(session)) continue;
       fullest = session;
       most = streams;
     }
+    if (fullest !== undefined) alike.last = fullest;
     return fullest;
   }
 
@@ -211,7 +213,9 @@ export class SessionPool {
     const { [factsOfSocket]: facts } = session.socket as unknown as PooledSocket;
     facts.settled();
     this.#sessions.set(session, facts);
-    const alike = this.#byKey.getOrInsertComputed(facts.key, () => new Set()).add(session);
+    const alike = this.#byKey.getOrInsertComputed(facts.key, () => ({ sessions: new Set(), last: session }));
+    alike.sessions.add(session);
+    alike.last = session;
     session.setLocalWindowSize(options.connectionWindowBytes);
     limitStreams(session, options.maxStreamsPerClientSession);
     session.on('error', (error) => {
@@ -230,8 +234,8 @@ export class SessionPool {
     session.once('close', () => {
       stopWatching();
       this.#sessions.delete(session);
-      alike.delete(session);
-      if (alike.size === 0) this.#byKey.delete(facts.key);
+      alike.sessions.delete(session);
+      if (alike.sessions.size === 0) this.#byKey.delete(facts.key);
     });
   }
 }
@@ -325,6 +329,11 @@ export function poolKey(target: TunnelTarget): string {
 
 function streamCount(session: ClientHttp2Session): number {
   return Reflect.get(session, kCurrentStreamCount) as number;
+}
+
+function hasRoom(session: ClientHttp2Session): boolean {
+  if (session.closed || session.destroyed || Reflect.get(session, kGracefullyClosing)) return false;
+  return streamCount(session) < (session.remoteSettings.maxConcurrentStreams ?? 0);
 }
 
 /** No new streams; ends by itself with its last one. */

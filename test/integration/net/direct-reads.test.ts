@@ -1,7 +1,7 @@
 /** A reader that pauses again and again gets every byte in order, of a socket and of an HTTP/2 stream. */
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { connect as connectHttp2, createServer as createHttp2Server } from 'node:http2';
+import { connect as connectHttp2, createServer as createHttp2Server, type ServerHttp2Stream } from 'node:http2';
 import { type AddressInfo, connect, createServer } from 'node:net';
 import type { Duplex } from 'node:stream';
 import t from 'tap';
@@ -31,7 +31,7 @@ for (const [name, turns] of habits) {
 
   t.test(`an HTTP/2 stream whose reader pauses ${name}`, async (t) => {
     const server = createHttp2Server().listen(0, '127.0.0.1');
-    server.on('stream', (stream) => {
+    server.on('stream', (stream: ServerHttp2Stream) => {
       stream.on('error', () => {});
       stream.respond();
       stream.end(body);
