@@ -35,7 +35,7 @@ export function joinedHeader(list: HeaderList, name: string): string | undefined
 export function withoutHeaders(list: HeaderList, drop: (name: string) => boolean): HeaderList {
   let kept: string[] | undefined;
   for (let i = 0; i < list.length; i += 2) {
-    const dropped = drop((list[i] as string).toLowerCase());
+    const dropped = drop(lowerCaseName(list[i] as string));
     if (dropped && kept === undefined) kept = list.slice(0, i);
     else if (!dropped && kept !== undefined) kept.push(list[i] as string, list[i + 1] as string);
   }
@@ -68,6 +68,18 @@ export function headerBytes(list: HeaderList): number {
   let total = 0;
   for (const text of list) total += text.length;
   return total;
+}
+
+/** Lower-case forms of names as they came; most connections use the same few. */
+const lowerCaseNames = new Map<string, string>();
+const keptNames = 1000;
+
+function lowerCaseName(name: string): string {
+  const known = lowerCaseNames.get(name);
+  if (known !== undefined) return known;
+  const lower = name.toLowerCase();
+  if (lowerCaseNames.size < keptNames) lowerCaseNames.set(name, lower);
+  return lower;
 }
 
 function isNamed(candidate: string | undefined, lowerName: string): boolean {

@@ -44,7 +44,7 @@ export class Http1Exchange implements Exchange {
   expectBody(): void {
     if (this.#continued || this.#response.headersSent) return;
     this.#continued = true;
-    if (this.#incoming.headers.expect !== undefined) this.#response.writeContinue();
+    if (headerValue(this.#incoming.rawHeaders, 'expect') !== undefined) this.#response.writeContinue();
   }
 
   inform(status: number, headers: HeaderList): void {
@@ -62,7 +62,8 @@ export class Http1Exchange implements Exchange {
     const response = this.#response;
     if (response.headersSent || this.#closed) return;
     const bodyless = empty && status >= 200 && status !== 204 && status !== 304 && this.request.method !== 'HEAD';
-    const sized = withoutHeaders(headers, (name) => name === 'transfer-encoding');
+    const coded = headerValue(headers, 'transfer-encoding') !== undefined;
+    const sized = coded ? withoutHeaders(headers, (name) => name === 'transfer-encoding') : headers;
     const measured = headerValue(sized, 'content-length') !== undefined;
     this.#trailersAllowed = !empty && !measured;
     // A request body that nobody read stands between this response and the next request: do not wait for it.
@@ -136,8 +137,9 @@ function isOwnMatter(name: string): boolean {
 }
 
 function hasBody(incoming: IncomingMessage): boolean {
-  if (incoming.headers['transfer-encoding'] !== undefined) return true;
-  return Number(incoming.headers['content-length'] ?? 0) > 0;
+  const { rawHeaders } = incoming;
+  if (headerValue(rawHeaders, 'transfer-encoding') !== undefined) return true;
+  return Number(headerValue(rawHeaders, 'content-length') ?? 0) > 0;
 }
 
 function pairs(list: HeaderList): [string, string][] {

@@ -95,12 +95,12 @@ function serve(request: IncomingMessage, response: ServerResponse, upgraded: Dup
     connection.stream.destroy();
     return;
   }
-  response.once('close', () => connection.unanswered--);
-  if (connection.over) return;
   const headers = request.rawHeaders;
   const refusal = checkHttp1Framing(request.httpVersion, headers);
   const target = parseTarget(request.url ?? '');
-  if (refusal !== undefined || target.kind === 'rejected') {
+  if (connection.over || refusal !== undefined || target.kind === 'rejected') {
+    response.once('close', () => connection.unanswered--);
+    if (connection.over) return;
     refuse(connection, response, refusal ?? { status: 400, reason: (target as { reason: string }).reason });
     return;
   }
@@ -109,6 +109,7 @@ function serve(request: IncomingMessage, response: ServerResponse, upgraded: Dup
   const where = { authority, path: target.path, query: target.query };
   const exchange = new Http1Exchange(request, response, where, upgraded, () => connection.draining);
   exchange.onClosed(() => {
+    connection.unanswered--;
     connection.active--;
     if (connection.draining && connection.active === 0) connection.stream.end();
   });

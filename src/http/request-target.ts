@@ -16,11 +16,15 @@ export type TargetOutcome =
     }
   | { readonly kind: 'rejected'; readonly reason: string };
 
+/** In this form already, dot segments aside, and without query: most targets. */
+const plainPath = /^\/[A-Za-z0-9._~!$&'()*+,;=:@/-]*$/;
+
 /** Longer targets are refused before anything looks at them. */
 const longestTarget = 16_384;
 
 export function parseTarget(raw: string): TargetOutcome {
   if (raw.length > longestTarget) return rejected('target too long');
+  if (plainPath.test(raw) && !raw.includes('/.')) return { kind: 'target', path: raw, query: '', authority: undefined };
   if (/[^\x21-\x7e]/.test(raw)) return rejected('target holds a character that must be escaped');
   if (raw.includes('#')) return rejected('target holds a fragment');
   const absolute = /^https?:\/\/([^/?]*)(.*)$/i.exec(raw);

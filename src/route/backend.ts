@@ -8,6 +8,8 @@ export type BackendChoice =
   | { readonly kind: 'none' };
 
 export function chooseBackend(backends: readonly RouteBackend[], random: Random): BackendChoice {
+  const [only] = backends;
+  if (backends.length === 1 && only !== undefined && only.weight > 0) return { kind: 'backend', backend: only };
   const index = pickWeighted(
     backends.map((backend) => backend.weight),
     random,

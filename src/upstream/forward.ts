@@ -89,7 +89,7 @@ class Forwarding implements TryHandler {
   readonly #deps: ForwardDependencies;
   readonly #done: (result: ForwardResult) => void;
   readonly #body: ReplayBody | undefined;
-  readonly #tried = new Set<string>();
+  #tried: Set<string> | undefined;
   #refusedEndpoint: UpstreamEndpoint | undefined;
   #current: { readonly endpoint: UpstreamEndpoint; readonly protocol: UpstreamProtocol } | undefined;
   #try: RunningTry | undefined;
@@ -131,7 +131,7 @@ class Forwarding implements TryHandler {
 
   #attempt(): void {
     this.#waiting = undefined;
-    const answer = this.#plan.nextEndpoint(this.#tried);
+    const answer = this.#plan.nextEndpoint(this.#tried ?? nobody);
     if (answer.kind === 'refused') {
       this.#current = undefined;
       this.#refusedEndpoint = answer.endpoint;
@@ -229,7 +229,10 @@ class Forwarding implements TryHandler {
     this.#try = undefined;
     this.#failure = failure;
     const uid = this.#current?.endpoint.workload.uid;
-    if (uid !== undefined) this.#tried.add(uid);
+    if (uid !== undefined) {
+      this.#tried ??= new Set();
+      this.#tried.add(uid);
+    }
     if (this.#over) return;
     if (this.#mayRetry(result)) {
       const delayMs = retryDelayMs(this.#plan.retry, this.#retriesDone(), this.#deps.random);
@@ -326,6 +329,8 @@ class Forwarding implements TryHandler {
     });
   }
 }
+
+const nobody: ReadonlySet<string> = new Set();
 
 function isRetriedStatus(policy: RetryPolicy, status: number): boolean {
   return shouldRetry(policy, 0, { kind: 'status', status });

@@ -204,7 +204,7 @@ function dispatchOptions(request: UpstreamRequest, protocol: UpstreamProtocol): 
   return {
     method: request.method,
     path: request.path,
-    headers: ['host', request.authority, ...request.headers],
+    headers: withHost(request.authority, request.headers),
     // Its types know nothing of iterables, which it takes as bodies all the same.
     body: (body as Readable | undefined) ?? null,
     upgrade: protocol === 'h1' ? (request.upgrade ?? null) : null,
@@ -212,6 +212,12 @@ function dispatchOptions(request: UpstreamRequest, protocol: UpstreamProtocol): 
     // Of HTTP/1.1 connections one request uses one: never wait behind another.
     blocking: false,
   };
+}
+
+function withHost(authority: string, headers: HeaderList): string[] {
+  const all = ['host', authority];
+  for (const text of headers) all.push(text);
+  return all;
 }
 
 class Try implements RunningTry {
