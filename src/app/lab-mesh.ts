@@ -5,7 +5,7 @@
  * I1: what `start` returns is ready: every proxy said so itself. What it could not make ready is an error that holds the
  *     program's last lines.
  */
-import { cpSync, mkdirSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { type Clock, systemClock } from '../base/clock.ts';
 import { AmbitError } from '../base/errors.ts';
@@ -28,6 +28,8 @@ export interface LabMeshOptions {
   readonly preset: Preset;
   /** Copied; change the copy (`mesh.folder`) to change the running mesh. */
   readonly folder: string;
+  /** Folder of the programs; those that belong to this file unless told. Compiled ones hold no type stripper: 15 MiB each. */
+  readonly programs?: string;
   readonly redirection?: Partial<NonNullable<LabOptions['redirection']>>;
   readonly logger: Logger;
   readonly clock?: Clock;
@@ -46,8 +48,7 @@ export interface LabMeshOptions {
 const controlPort = 15012;
 const readyDeadlineMs = 30_000;
 const readyPollMs = 50;
-const suffix = path.extname(import.meta.filename);
-const bin = path.resolve(import.meta.dirname, '../../bin');
+const ownPrograms = path.resolve(import.meta.dirname, '../../bin');
 
 /** Builds the lab and starts every program. Throws an AmbitError when something cannot be; the lab is closed then. */
 export async function startLabMesh(options: LabMeshOptions): Promise<LabMesh> {
@@ -221,7 +222,7 @@ export class LabMesh {
 
   #spawn(place: string, name: string, script: string, argv: readonly string[], environment: Record<string, string>) {
     const given = { ...this.#options.environment?.['*'], ...this.#options.environment?.[name] };
-    const command = [...programCommand(path.join(bin, `${script}${suffix}`)), ...argv] as const;
+    const command = [...programCommand(this.#scriptOf(script)), ...argv] as const;
     const unheard = this.#options.unheard?.has(name) === true;
     const program = this.lab.spawn(place, {
       name,
@@ -230,6 +231,11 @@ export class LabMesh {
     });
     this.#programs.set(name, program);
     return program;
+  }
+
+  #scriptOf(name: string): string {
+    const script = path.join(this.#options.programs ?? ownPrograms, name);
+    return existsSync(`${script}.js`) ? `${script}.js` : `${script}.ts`;
   }
 
   async #proxyEnvironment(name: string, join: JoinName): Promise<Record<string, string>> {
