@@ -16,6 +16,7 @@ import { problemsOf } from './check.ts';
 import { loads } from './loads/loads.ts';
 import { measure, systemsFor } from './measure.ts';
 import type { Load } from './model.ts';
+import { compiledPrograms, compilePrograms } from './programs.ts';
 import { chartFileName, chartsOf } from './report/charts.ts';
 import { describeMachine } from './report/machine.ts';
 import { markdownReport } from './report/markdown.ts';
@@ -65,7 +66,10 @@ function listing(): string {
 }
 
 async function runBench(options: RunOptions): Promise<number> {
-  if (!isInsideLab()) await preparePeers(options.only);
+  if (!isInsideLab()) {
+    compilePrograms();
+    await preparePeers(options.only);
+  }
   const entry = await enterLab();
   if (entry.kind === 'unavailable') {
     process.stderr.write(`bench: no network namespaces here: ${entry.cause}\n       ${entry.remedy}\n`);
@@ -85,6 +89,7 @@ async function takeRun(options: RunOptions): Promise<RunRecord> {
   const { only, seconds, repeats, quick } = options;
   const progress = createProgress(process.stderr, systemClock);
   const world = await openWorld({
+    programs: compiledPrograms,
     logger: silentLogger,
     onProgress: progress.say,
     ...(only === undefined ? {} : { only }),

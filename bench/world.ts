@@ -46,6 +46,8 @@ export const systemKeys: readonly string[] = definitions.map(({ key }) => key);
 export interface WorldOptions {
   /** Keys of systems; all of them unless told. */
   readonly only?: ReadonlySet<string>;
+  /** Folder of Ambit's own programs; those of this checkout as they are, unless told. */
+  readonly programs?: string;
   /** Of Ambit's own proxies; `modern` unless told. */
   readonly preset?: Preset;
   readonly logger: Logger;
@@ -79,7 +81,7 @@ export async function preparePeers(only?: ReadonlySet<string>): Promise<void> {
 
 /** Starts everything. Throws AmbitError when `only` names what there is not or a program does not start; all is closed then. */
 export async function openWorld(options: WorldOptions): Promise<World> {
-  const { only, preset = modernPreset, logger, onProgress = () => {} } = options;
+  const { only, preset = modernPreset, onProgress = () => {} } = options;
   const unknown = [...(only ?? [])].filter((key) => !systemKeys.includes(key));
   if (unknown.length > 0) {
     const message = `no system ${unknown.join(', ')}; there are ${systemKeys.join(', ')}`;
@@ -95,7 +97,7 @@ export async function openWorld(options: WorldOptions): Promise<World> {
     const message = missing.map(({ name, reason }) => `${name}: ${reason}`).join('\n');
     throw new AmbitError(`nothing can be run here\n${message}`, { code: 'BENCH_NOTHING_TO_RUN', origin: 'local' });
   }
-  const mesh = await startMesh(chosen, preset, logger, onProgress);
+  const mesh = await startMesh(chosen, preset, options, onProgress);
   try {
     const { topology } = mesh.lab;
     for (const { name } of [...topology.pods, ...topology.nodes.map((node) => ({ name: ztunnelName(node) }))]) {
@@ -132,7 +134,7 @@ function missingOf({ key, name, needs }: Definition, peers: Peers): readonly Mis
 async function startMesh(
   chosen: readonly Chosen[],
   preset: Preset,
-  logger: Logger,
+  { logger, programs }: WorldOptions,
   onProgress: (text: string) => void,
 ): Promise<LabMesh> {
   const ztunnels = chosen.some(({ definition }) => definition.uses.ztunnels);
@@ -147,6 +149,7 @@ async function startMesh(
     return await startLabMesh({
       preset,
       folder,
+      ...(programs === undefined ? {} : { programs }),
       logger,
       onProgress,
       environment: {
