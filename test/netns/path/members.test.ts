@@ -33,6 +33,11 @@ metadata: {name: details-two, namespace: default, labels: {app: details, version
 spec: {serviceAccountName: bookinfo-details, nodeName: node-b}
 status: {phase: Running, podIP: 10.244.2.77}
 `;
+/** As Kubernetes says of a pod that has just begun or is about to go: nobody chooses it, and what it has is served to its end. */
+const notReady = newcomer.replace(
+  'podIP: 10.244.2.77',
+  "podIP: 10.244.2.77, conditions: [{type: Ready, status: 'False'}]",
+);
 
 if (await insideLab()) {
   const mesh = await startPathMesh(t, { preset: 'legacy' });
@@ -47,10 +52,23 @@ if (await insideLab()) {
     t.same(await membershipOf(lab, '10.244.2.77'), { inSet: true, routed: true });
     const filter = await inNode(lab, 'cat /proc/sys/net/ipv4/conf/v-details-two/rp_filter');
     t.equal(filter.trim(), '0', 'packets may come from where no route leads back');
+    // Each ztunnel reads the folder for itself: both must know a pod before one of them may choose it, and after.
+    writeConfig(mesh, 'newcomer.yaml', notReady);
+    await eventually('the newcomer is known', async () => {
+      const dumps = await Promise.all(['node-a', 'node-b'].map((node) => mesh.ask(`ztunnel-${node}`, '/config_dump')));
+      return dumps.every(({ body }) => body.includes('10.244.2.77'));
+    });
     writeConfig(mesh, 'newcomer.yaml', newcomer);
     const fromNewcomer = (answer: LabAnswer) => podOf(answer) === 'details-two';
     await untilAnswer(mesh, 'sleep', get(detailsUrl), fromNewcomer);
     t.match(await askHttp(mesh, 'details-two', get(detailsUrl)), { status: 200 }, 'it sends through the mesh as well');
+    writeConfig(mesh, 'newcomer.yaml', notReady);
+    await eventually('nobody chooses the newcomer', async () => {
+      const { body } = await mesh.ask('ztunnel-node-a', '/config_dump');
+      const { workloads } = JSON.parse(body) as { workloads: readonly { name: string; status: string }[] };
+      return workloads.find(({ name }) => name === 'details-two')?.status === 'Unhealthy';
+    });
+    await traffic.underWay();
     writeConfig(mesh, 'newcomer.yaml', undefined);
     await eventually('the newcomer is forgotten', async () => {
       const dumps = await Promise.all(['node-a', 'node-b'].map((node) => mesh.ask(`ztunnel-${node}`, '/config_dump')));
@@ -165,17 +183,26 @@ function podOf(answer: LabAnswer): string | undefined {
 }
 
 /** Requests one after the other, in small batches, until it is told to stop. */
-function startTraffic(lab: Lab, url: string): { stop(): Promise<readonly LabAnswer[]> } {
+interface Traffic {
+  /** Resolves when the requests that are under way now have been answered. */
+  underWay(): Promise<unknown>;
+  stop(): Promise<readonly LabAnswer[]>;
+}
+
+function startTraffic(lab: Lab, url: string): Traffic {
   let stopping = false;
+  let batch: Promise<readonly LabAnswer[]> = Promise.resolve([]);
   const running = (async () => {
     const answers: LabAnswer[] = [];
     do {
       const requests = Array.from({ length: 10 }, () => get(url));
-      answers.push(...(await lab.requestMany('sleep', { requests, concurrency: 2 })));
+      batch = lab.requestMany('sleep', { requests, concurrency: 2 });
+      answers.push(...(await batch));
     } while (!stopping && answers.length < 2000);
     return answers;
   })();
   return {
+    underWay: () => batch,
     stop() {
       stopping = true;
       return running;
