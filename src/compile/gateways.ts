@@ -215,6 +215,7 @@ function madeService(
     ports: new Map([[port, { servicePort: port, targetPort: port, appProtocol: 'unknown', name: 'hbone' }]]),
     subjectAltNames,
     waypoint: undefined,
+    weightedWaypoints: [],
     loadBalancing: { preferences: [], mode: 'any', allowUnhealthy: false },
     ipFamilies: 'automatic',
     canonical: true,

@@ -38,6 +38,7 @@ export function buildServices(
       ),
       subjectAltNames: [],
       waypoint: bindings.services.get(spec)?.address,
+      weightedWaypoints: [],
       loadBalancing: balancingOf(spec, inputs),
       ipFamilies,
       canonical: true,

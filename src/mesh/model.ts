@@ -73,6 +73,12 @@ export interface LoadBalancing {
   readonly allowUnhealthy: boolean;
 }
 
+export interface WeightedWaypoint {
+  readonly destination: GatewayAddress;
+  /** Not negative; relative to the sum of all. */
+  readonly weight: number;
+}
+
 export interface Service {
   readonly key: ServiceKey;
   readonly name: string;
@@ -83,6 +89,8 @@ export interface Service {
   readonly ports: ReadonlyMap<number, ServicePort>;
   readonly subjectAltNames: readonly SpiffeId[];
   readonly waypoint: GatewayAddress | undefined;
+  /** When not empty, one of them is drawn by weight for each connection, instead of `waypoint`. */
+  readonly weightedWaypoints: readonly WeightedWaypoint[];
   readonly loadBalancing: LoadBalancing;
   readonly ipFamilies: 'automatic' | 'ipv4' | 'ipv6' | 'dual';
   readonly canonical: boolean;

@@ -282,6 +282,7 @@ function localService(content: z.output<typeof serviceSchema>): Service {
     // Checked by the schema.
     subjectAltNames: content.subjectAltNames as readonly SpiffeId[],
     waypoint: content.waypoint ?? content.weightedWaypoints[0]?.destination,
+    weightedWaypoints: content.weightedWaypoints,
     loadBalancing: {
       preferences: (loadBalancer?.routingPreferences ?? []).map((scope) => scope.toLowerCase() as Scope),
       mode:

@@ -49,6 +49,7 @@ export function makeService(fields: Partial<Service> = {}): Service {
     ports: new Map([[80, makePort(80, 8080)]]),
     subjectAltNames: [],
     waypoint: undefined,
+    weightedWaypoints: [],
     loadBalancing: { preferences: [], mode: 'any', allowUnhealthy: false },
     ipFamilies: 'automatic',
     canonical: true,
