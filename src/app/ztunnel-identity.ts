@@ -5,7 +5,7 @@ import type { ZtunnelProgramSettings } from './ztunnel-settings.ts';
 
 /** Rejects with an AmbitError that says which setting is at fault. */
 export function openSecrets(
-  { variables, node }: ZtunnelProgramSettings,
+  { variables, node, mode }: ZtunnelProgramSettings,
   dependencies: IdentityDependencies,
 ): Promise<SecretManager> {
   const proxy = {
@@ -14,7 +14,8 @@ export function openSecrets(
     clusterId: variables.ISTIO_META_CLUSTER_ID ?? variables.CLUSTER_ID ?? 'Kubernetes',
     joinAs:
       node === undefined ? 'a node joins by its name: --node (NODE_NAME) is needed' : ({ kind: 'node', node } as const),
-    impersonate: true,
+    // One workload's own proxy has that workload's token: it asks for itself.
+    impersonate: mode.kind !== 'dedicated',
   };
   return openProxySecrets(proxy, dependencies);
 }

@@ -109,7 +109,7 @@ export interface ZtunnelProgramSettings {
   /** Whose traffic: the node's (TPROXY), each pod's (by the node agent), or one workload's in this namespace. */
   readonly mode:
     | { readonly kind: 'node' }
-    | { readonly kind: 'pods' }
+    | { readonly kind: 'pods'; readonly node: string }
     | { readonly kind: 'dedicated'; readonly workload: WorkloadName };
   readonly drainDeadlineMs: number;
 }
@@ -222,7 +222,7 @@ function readProgramSettings(variables: Variables, problems: string[]): ZtunnelP
 function readMode(variables: Variables, node: boolean, problems: string[]): ZtunnelProgramSettings['mode'] | undefined {
   if (variables.PROXY_MODE === 'shared') {
     if (node) return { kind: 'node' };
-    if (variables.NODE_NAME !== undefined) return { kind: 'pods' };
+    if (variables.NODE_NAME !== undefined) return { kind: 'pods', node: variables.NODE_NAME };
     problems.push('NODE_NAME: pods are looked up by their node, so its name (--node) is needed');
     return undefined;
   }

@@ -14,6 +14,7 @@ import { systemRandom } from '../base/random.ts';
 import type { Environment } from '../config/environment.ts';
 import { createRelay } from '../hbone/relay.ts';
 import type { SecretStore } from '../identity/secret.ts';
+import { inpodProblem } from '../inpod/self-check.ts';
 import type { Workload } from '../mesh/model.ts';
 import { MeshStore } from '../mesh/store.ts';
 import type { MeshView } from '../mesh/view.ts';
@@ -26,6 +27,7 @@ import { startLifecycle } from './lifecycle.ts';
 import { keepMemorySmall } from './memory.ts';
 import { createObservability, type Observability } from './observability.ts';
 import { version } from './version.ts';
+import { bearsName } from './workload-place.ts';
 import { openSecrets } from './ztunnel-identity.ts';
 import { startMeshSource } from './ztunnel-mesh.ts';
 import { createPlaces, wildcard } from './ztunnel-places.ts';
@@ -106,7 +108,10 @@ async function run(settings: ZtunnelProgramSettings, seen: Observability): Promi
   // Whoever may signal us must not be able to open a debugger.
   process.on('SIGUSR1', () => logger.warn('SIGUSR1 means nothing here'));
 
-  const isLocal = (workload: Workload) => node === undefined || workload.node === node;
+  const isLocal = (workload: Workload) =>
+    settings.mode.kind === 'dedicated'
+      ? bearsName(workload, settings.mode.workload)
+      : node === undefined || workload.node === node;
   const certificates = new FirstCertificates(secrets);
   const pending = () => [
     ...(mesh.complete ? [] : ['state manager']),
@@ -149,7 +154,8 @@ async function run(settings: ZtunnelProgramSettings, seen: Observability): Promi
   await startMeshSource(settings, mesh, clock, logger.topic('mesh'));
   await completeMesh(mesh, logger);
   if (lifecycle.draining) return;
-  new LocalIdentities(mesh, secrets, isLocal);
+  // One workload asks for its own when it needs it; a node's are to be there before they are needed.
+  if (settings.mode.kind !== 'dedicated') new LocalIdentities(mesh, secrets, isLocal);
   certificates.wanted();
   keepMemorySmall(clock);
   await places.start(ztunnel.services);
@@ -190,8 +196,10 @@ async function completeMesh(mesh: MeshView, logger: Logger): Promise<void> {
   });
 }
 
-/** Whether transparent and marked sockets can be had. Throws when they were demanded (ENABLE_ORIG_SRC=true) and cannot. */
+/** Whether transparent and marked sockets can be had. Throws when they cannot, and nothing can be done without. */
 function isPrivileged(settings: ZtunnelProgramSettings, logger: Logger): boolean {
+  const problem = settings.mode.kind === 'pods' ? inpodProblem(settings.preset.marks.own) : undefined;
+  if (problem !== undefined) throw new AmbitError(problem, { code: 'ZTUNNEL_PRIVILEGES', origin: 'local' });
   try {
     const native = nativeSockets();
     native.closeFd(native.createSocket({ family: 4, transparent: true, mark: 1 }));

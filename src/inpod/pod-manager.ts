@@ -4,6 +4,7 @@
  *
  * I1: every descriptor given to `add` is closed exactly once: when its pod leaves, is replaced, or never came up.
  * I2: a pod that cannot be started troubles nobody else; it is tried again every 5 s and readiness says so.
+ * I3: `add` answers within 4 s, since the agent waits 5: a start that takes longer goes on, and is refused meanwhile.
  */
 import type { Clock, Timer } from '../base/clock.ts';
 import { AmbitError, errorText } from '../base/errors.ts';
@@ -25,13 +26,22 @@ export interface PodProxy {
 }
 
 export interface PodManagerOptions {
-  /** Makes the listeners inside the pod's namespace; rejects when that fails, leaving nothing behind. */
-  readonly startProxy: (pod: PodInfo, namespace: NetworkNamespace) => Promise<PodProxy>;
+  /**
+   * Makes the listeners inside the pod's namespace; rejects when that fails, leaving nothing behind. Of two pods with one
+   * name the one with the higher `order` is the newer, whichever of them starts last.
+   */
+  readonly startProxy: (pod: PodInfo, namespace: NetworkNamespace, order: number) => Promise<PodProxy>;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: MetricsRegistry;
   readonly retryMs?: number;
+  readonly maxPods?: number;
 }
+
+const defaultRetryMs = 5000;
+const answerWithinMs = 4000;
+/** Several times what Kubernetes puts on a node. Beyond it an `add` is refused. */
+const defaultMaxPods = 4096;
 
 /** Null: done. Text: why not; the agent is told. */
 export type PodAnswer = string | null;
@@ -39,8 +49,10 @@ export type PodAnswer = string | null;
 interface Pod {
   readonly info: PodInfo;
   readonly namespace: NetworkNamespace;
+  readonly order: number;
   proxy: PodProxy | undefined;
   problem: string | undefined;
+  starting: Promise<void> | undefined;
   retry: Timer | undefined;
   gone: boolean;
 }
@@ -48,6 +60,7 @@ interface Pod {
 export class PodManager {
   readonly #options: PodManagerOptions;
   readonly #retryMs: number;
+  readonly #maxPods: number;
   readonly #pods = new Map<string, Pod>();
   /** Refused for good until the agent sends another: uid → why. */
   readonly #refused = new Map<string, string>();
@@ -56,12 +69,14 @@ export class PodManager {
   readonly #started: Counter;
   readonly #stopped: Counter;
   #named = new Set<string>();
+  #nextOrder = 0;
   #snapshotSeen = false;
   #synchronized = false;
 
   constructor(options: PodManagerOptions) {
     this.#options = options;
-    this.#retryMs = options.retryMs ?? 5000;
+    this.#retryMs = options.retryMs ?? defaultRetryMs;
+    this.#maxPods = options.maxPods ?? defaultMaxPods;
     const { metrics } = options;
     this.#active = metrics.gauge('workload_manager_active_proxy_count', 'Pods with a running proxy.');
     this.#pending = metrics.gauge('workload_manager_pending_proxy_count', 'Pods whose proxy could not be started yet.');
@@ -69,10 +84,16 @@ export class PodManager {
     this.#stopped = metrics.counter('workload_manager_proxies_stopped_total', 'Proxies stopped in pods.');
   }
 
-  /** A new connection of the agent: what it names until its snapshot is complete is what there is. */
+  /**
+   * A new connection of the agent: what it names until its snapshot is complete is what there is. Proxies that run go on
+   * until then; what could not be started is forgotten, and keeps readiness away until the snapshot.
+   */
   connected(): void {
     this.#named = new Set();
     this.#snapshotSeen = false;
+    if (this.#failing()) this.#synchronized = false;
+    this.#refused.clear();
+    for (const pod of [...this.#pods.values()]) if (pod.proxy === undefined) this.#drop(pod);
   }
 
   get snapshotSeen(): boolean {
@@ -84,23 +105,22 @@ export class PodManager {
     this.#named.add(info.uid);
     this.#refused.delete(info.uid);
     const opened = identify(namespaceFd);
-    if (typeof opened === 'string') {
-      nativeSockets().closeFd(namespaceFd);
-      this.#refused.set(info.uid, opened);
-      return `pod ${info.namespace}/${info.name}: ${opened}`;
-    }
+    if (typeof opened === 'string') return this.#refuse(info, namespaceFd, opened);
     const known = this.#pods.get(info.uid);
     if (known !== undefined && known.namespace.key === opened.key) {
       nativeSockets().closeFd(namespaceFd);
-      if (known.proxy === undefined) await this.#start(known);
-      return answerOf(known);
+      return known.proxy === undefined ? await this.#startInTime(known) : null;
     }
     // The same pod in another namespace has been restarted: nothing of the old one is alive.
     if (known !== undefined) this.#drop(known);
-    const pod: Pod = { info, namespace: opened, proxy: undefined, problem: undefined, retry: undefined, gone: false };
+    if (this.#pods.size >= this.#maxPods) {
+      return this.#refuse(info, namespaceFd, `no more than ${this.#maxPods} pods are served`);
+    }
+    const order = this.#nextOrder++;
+    const idle = { proxy: undefined, problem: undefined, starting: undefined, retry: undefined, gone: false };
+    const pod: Pod = { info, namespace: opened, order, ...idle };
     this.#pods.set(info.uid, pod);
-    await this.#start(pod);
-    return answerOf(pod);
+    return await this.#startInTime(pod);
   }
 
   /** The agent still has the pod, but not its namespace. Only before the snapshot is complete. */
@@ -109,11 +129,13 @@ export class PodManager {
     if (!this.#pods.has(uid)) this.#options.logger.warn('asked to keep a pod that is not here', { uid });
   }
 
+  /** At once; before the snapshot is complete, a proxy that runs goes on until then. */
   remove(uid: string): void {
     this.#named.delete(uid);
     this.#refused.delete(uid);
     const pod = this.#pods.get(uid);
-    if (pod !== undefined) this.#drop(pod);
+    if (pod === undefined || (!this.#snapshotSeen && pod.proxy !== undefined)) return;
+    this.#drop(pod);
   }
 
   /** The agent has named all its pods: others are gone. */
@@ -126,8 +148,7 @@ export class PodManager {
 
   /** What readiness waits for. */
   pending(): readonly string[] {
-    const failing = [...this.#pods.values()].some((pod) => pod.proxy === undefined);
-    return !this.#synchronized || failing || this.#refused.size > 0 ? ['workload proxy manager'] : [];
+    return !this.#synchronized || this.#failing() ? ['workload proxy manager'] : [];
   }
 
   *pods(): Iterable<{ readonly info: PodInfo; readonly up: boolean; readonly problem: string | undefined }> {
@@ -139,13 +160,44 @@ export class PodManager {
     for (const pod of [...this.#pods.values()]) this.#drop(pod);
   }
 
-  async #start(pod: Pod): Promise<void> {
+  #failing(): boolean {
+    return this.#refused.size > 0 || [...this.#pods.values()].some((pod) => pod.proxy === undefined);
+  }
+
+  /** Nothing is tried again: what is wrong is the request. Readiness waits for another one. */
+  #refuse(info: PodInfo, namespaceFd: number, reason: string): string {
+    nativeSockets().closeFd(namespaceFd);
+    if (this.#refused.size < this.#maxPods) this.#refused.set(info.uid, reason);
+    return `pod ${info.namespace}/${info.name}: ${reason}`;
+  }
+
+  async #startInTime(pod: Pod): Promise<PodAnswer> {
+    const started = this.#start(pod);
+    await new Promise<void>((resolve) => {
+      const timer = this.#options.clock.after(answerWithinMs, resolve);
+      void started.then(() => {
+        timer.cancel();
+        resolve();
+      });
+    });
+    return answerOf(pod);
+  }
+
+  /** One attempt at a time. Never rejects. */
+  #start(pod: Pod): Promise<void> {
     pod.retry?.cancel();
     pod.retry = undefined;
+    pod.starting ??= this.#tryStart(pod).finally(() => {
+      pod.starting = undefined;
+    });
+    return pod.starting;
+  }
+
+  async #tryStart(pod: Pod): Promise<void> {
     const { name, namespace, uid } = pod.info;
     try {
-      const proxy = await this.#options.startProxy(pod.info, pod.namespace);
-      if (pod.gone || pod.proxy !== undefined) {
+      const proxy = await this.#options.startProxy(pod.info, pod.namespace, pod.order);
+      if (pod.gone) {
         proxy.destroy();
         return;
       }
@@ -201,7 +253,8 @@ function identify(fd: number): NetworkNamespace | string {
 
 function answerOf(pod: Pod): PodAnswer {
   if (pod.proxy !== undefined) return null;
-  return `pod ${pod.info.namespace}/${pod.info.name}: ${pod.problem ?? 'removed meanwhile'}`;
+  const reason = pod.gone ? 'removed meanwhile' : (pod.problem ?? 'its listeners are still being made');
+  return `pod ${pod.info.namespace}/${pod.info.name}: ${reason}`;
 }
 
 /** What the agent must never send: the process ends, as ztunnel does. */

@@ -49,6 +49,8 @@ export class ZdsClient {
   readonly #options: ZdsClientOptions;
   readonly #native: Native;
   readonly #backoff: Backoff;
+  /** A peer that is there, but does not take our hello, is asked again sooner. */
+  readonly #helloBackoff: Backoff;
   #connection: Connection | undefined;
   #reconnect: Timer | undefined;
   #closed = false;
@@ -57,6 +59,7 @@ export class ZdsClient {
     this.#options = options;
     this.#native = nativeSockets();
     this.#backoff = new Backoff({ initialMs: 20, maxMs: 15_000 }, options.random);
+    this.#helloBackoff = new Backoff({ initialMs: 5, maxMs: 15_000 }, options.random);
   }
 
   start(): void {
@@ -88,21 +91,32 @@ export class ZdsClient {
       } finally {
         if (connection === undefined) this.#native.closeFd(fd);
       }
-      this.#connection = connection;
-      pods.connected();
-      const hello = create(ZdsHelloSchema, { version: Version.V1 });
-      this.#native.seqpacketSend(fd, toBinary(ZdsHelloSchema, hello));
-      logger.info('connected to the node agent', { path });
     } catch (error) {
       this.#lost(connection, errorText(error));
+      return;
+    }
+    this.#connection = connection;
+    pods.connected();
+    const refusal = this.#sayHello(connection.fd);
+    if (refusal === undefined) logger.info('connected to the node agent', { path });
+    else this.#lost(connection, refusal, this.#helloBackoff);
+  }
+
+  /** Why it could not be said. */
+  #sayHello(fd: number): string | undefined {
+    const hello = create(ZdsHelloSchema, { version: Version.V1 });
+    try {
+      return this.#native.seqpacketSend(fd, toBinary(ZdsHelloSchema, hello)) ? undefined : 'it takes no message';
+    } catch (error) {
+      return errorText(error);
     }
   }
 
   /** Undefined: it never stood. One that is not the present one any more has been told of already. */
-  #lost(connection: Connection | undefined, reason: string): void {
+  #lost(connection: Connection | undefined, reason: string, backoff = this.#backoff): void {
     if (this.#closed || connection !== this.#connection) return;
     this.#disconnect();
-    const delayMs = this.#backoff.nextMs();
+    const delayMs = backoff.nextMs();
     const { logger, path, clock } = this.#options;
     logger.warn('no connection to the node agent, trying again', { path, reason, delay: `${Math.round(delayMs)}ms` });
     this.#reconnect = clock.after(delayMs, () => this.#connect());
@@ -156,6 +170,7 @@ export class ZdsClient {
       return;
     }
     this.#backoff.reset();
+    this.#helloBackoff.reset();
     if (connection === this.#connection) connection.watcher.setEvents('r');
   }
 

@@ -68,6 +68,7 @@ export async function deliverLocally(
     workload,
     originalDestination: destination,
     protocol: 'HBONE',
+    place,
     recheck: () => recheck(decide),
   });
   running(join);

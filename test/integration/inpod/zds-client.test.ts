@@ -1,5 +1,5 @@
 /** The client against an agent on a real SEQPACKET socket: order, descriptors, refusals, breaches, reconnection. */
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { create, fromBinary, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
@@ -106,6 +106,7 @@ function setup(t: Test) {
 }
 
 const add = (uid: string): Payload => ({ case: 'add', value: { uid, workloadInfo: info } });
+const openDescriptors = () => readdirSync('/proc/self/fd').length;
 const ownNamespace = () => [openNamespace('/proc/self/ns/net')];
 
 t.test('hello, pods, snapshot, removal: each acknowledged, a failure with its reason', async (t) => {
@@ -141,10 +142,14 @@ t.test(
     const { agent, fatal } = setup(t);
     const wrong: (() => Promise<string>)[] = [
       () => agent.send(Uint8Array.of(0xff, 0xff, 0xff)),
+      () => agent.send(new Uint8Array(5000)),
+      () => agent.send(new Uint8Array(5000), ownNamespace()),
       () => agent.ask(add('u1')),
       () => agent.ask({ case: 'snapshotSent', value: {} }, ownNamespace()),
       () => agent.ask(add('u1'), [...ownNamespace(), ...ownNamespace()]),
+      () => agent.ask(add('u1'), [...ownNamespace(), ...ownNamespace(), ...ownNamespace()]),
     ];
+    const before = openDescriptors();
     for (const attempt of wrong) {
       await agent.accept();
       t.not(await attempt(), '');
@@ -152,12 +157,17 @@ t.test(
       agent.hangUp();
     }
     t.strictSame(fatal, []);
+    // Since then: the client's own connection has gone, and comes back.
+    await agent.accept();
+    t.equal(openDescriptors(), before + 2, 'both ends of the new connection, and none of what was refused');
   },
 );
 
 t.test('a breach of the protocol’s order is told to the agent and ends the process', async (t) => {
   const breaches: ((agent: Agent) => Promise<string>)[] = [
     (agent) => agent.ask({ case: 'add', value: { uid: 'u1' } }, ownNamespace()),
+    // A payload of a later version of the protocol: field 9.
+    (agent) => agent.send(Uint8Array.of(0x4a, 0x00)),
     async (agent) => {
       await agent.ask({ case: 'snapshotSent', value: {} });
       return await agent.ask({ case: 'snapshotSent', value: {} });
