@@ -212,7 +212,7 @@ async function anotherNamespace(t: Test) {
     await eventually('its namespace', () => readlinkSync(path) !== own);
     return { namespace: openNamespace(path), close: () => child.kill('SIGKILL') };
   } catch {
-    t.skip('no namespaces can be made here');
+    t.pass('its namespace', { skip: 'no namespaces can be made here' });
     return { namespace: undefined, close: () => {} };
   }
 }
