@@ -24,7 +24,7 @@ t.test('a ztunnel of pods that may not enter their namespaces ends with 1 and na
   const given = Object.entries(variables).map(([name, value]) => `${name}=${value}`);
   // Root has its capabilities by the bounding set; anyone else has none.
   const drop = process.getuid?.() === 0 ? ['setpriv', '--bounding-set=-all', '--inh-caps=-all'] : [];
-  const [command = '', ...rest] = [...drop, 'env', ...given, process.execPath, program, 'proxy', 'ztunnel'];
+  const [command, ...rest] = [...drop, 'env', ...given, process.execPath, program, 'proxy', 'ztunnel'];
   const { code, stdout } = await runProgram([command, ...rest]);
   t.equal(code, 1);
   t.match(stdout.toString(), /sockets cannot be made in pods' network namespaces: .*EPERM/);
