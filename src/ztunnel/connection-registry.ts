@@ -11,7 +11,6 @@ import { AmbitError } from '../base/errors.ts';
 import type { Join } from '../hbone/seam.ts';
 import type { L4Policy, MeshChange, Workload } from '../mesh/model.ts';
 import type { MeshView } from '../mesh/view.ts';
-import type { Place } from './context.ts';
 import type { Hop } from './hop.ts';
 
 /** What a look again says. `later`: nothing can be said before that. */
@@ -28,7 +27,7 @@ export interface ConnectionEntry {
   readonly originalDestination: SocketAddress;
   readonly protocol: 'HBONE' | 'TCP';
   /** Where it was delivered in process; undefined: it came in by a listener of its own place, which ends it. */
-  readonly place?: Place;
+  readonly place?: object;
   /** Decides again; undefined: nothing but its workload's end concerns it. */
   readonly recheck?: () => Recheck;
 }
@@ -102,7 +101,7 @@ export class ConnectionRegistry {
   }
 
   /** Ends what was delivered in process to one place of a workload. */
-  stopPlace(uid: string, place: Place, reason: string): void {
+  stopPlace(uid: string, place: object, reason: string): void {
     for (const entry of [...(this.#byWorkload.get(uid) ?? [])]) if (entry.place === place) stop(entry, reason, '-');
   }
 
