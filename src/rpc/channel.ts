@@ -10,6 +10,7 @@ import { isIPv6 } from 'node:net';
 import {
   create,
   type DescMessage,
+  type DescMethodBiDiStreaming,
   type DescMethodUnary,
   fromBinary,
   type MessageInitShape,
@@ -18,6 +19,8 @@ import {
 } from '@bufbuild/protobuf';
 import { Client, credentials, type ChannelOptions as GrpcOptions, Metadata } from '@grpc/grpc-js';
 import { errorText } from '../base/errors.ts';
+import { openByteStream, type RpcByteStream } from './byte-stream.ts';
+import { connected } from './connected.ts';
 import {
   type ClientCertificate,
   type RootsSource,
@@ -56,7 +59,20 @@ export interface RpcChannel {
     request: MessageInitShape<I>,
     options?: CallOptions,
   ): Promise<RpcResult<MessageShape<O>>>;
+  /**
+   * A call whose messages stay bytes. Answers once there is a connection, or with why there is none. A connection that
+   * could not be made is forgotten, so that the next call tries at once: waiting is the caller's. Never rejects.
+   */
+  openStream(
+    method: DescMethodBiDiStreaming,
+    options?: StreamOptions,
+  ): Promise<{ readonly kind: 'ok'; readonly stream: RpcByteStream } | RpcFailure>;
   close(): void;
+}
+
+export interface StreamOptions {
+  /** Default 5 s. */
+  readonly connectTimeoutMs?: number;
 }
 
 /** Connects on the first call. Whoever makes a channel closes it. */
@@ -88,21 +104,16 @@ class GrpcChannel implements RpcChannel {
     request: MessageInitShape<I>,
     options: CallOptions = {},
   ): Promise<RpcResult<MessageShape<O>>> {
-    const [roots, metadata] = await Promise.all([this.#roots(), this.#metadata()]);
-    if (roots.kind === 'error') return roots;
-    if (metadata.kind === 'error') return metadata;
-    if (this.#closed || options.signal?.aborted === true) return rpcFailure('CANCELLED', 'given up before it was sent');
-    // From here on nothing is awaited, so that no other call retires the connection before this one counts.
-    const connection = this.#connect(roots.rootsPem);
-    if (connection.kind === 'error') return connection;
-    connection.calls++;
+    const begun = await this.#begin(options.signal);
+    if (begun.kind === 'error') return begun;
+    const { connection, metadata } = begun;
     return await new Promise((resolve) => {
       const call = connection.client.makeUnaryRequest(
         methodPath(method),
         (bytes: Uint8Array) => Buffer.from(bytes),
         (bytes) => fromBinary(method.output, bytes),
         toBinary(method.input, create(method.input, request)),
-        metadata.metadata,
+        metadata,
         { deadline: Date.now() + (options.timeoutMs ?? 10_000) },
         (error, message) => {
           options.signal?.removeEventListener('abort', cancel);
@@ -118,10 +129,58 @@ class GrpcChannel implements RpcChannel {
     });
   }
 
+  async openStream(
+    method: DescMethodBiDiStreaming,
+    { connectTimeoutMs = 5000 }: StreamOptions = {},
+  ): Promise<{ readonly kind: 'ok'; readonly stream: RpcByteStream } | RpcFailure> {
+    const begun = await this.#begin(undefined);
+    if (begun.kind === 'error') return begun;
+    const { connection, metadata } = begun;
+    const outcome = await connected(connection.client.getChannel(), connectTimeoutMs);
+    if (outcome !== 'ready') this.#retire(connection);
+    const left = () => {
+      connection.calls--;
+      closeWhenIdle(connection);
+    };
+    if (outcome === 'late' || this.#closed) {
+      left();
+      return outcome === 'late'
+        ? rpcFailure('DEADLINE_EXCEEDED', `no connection within ${connectTimeoutMs} ms`)
+        : rpcFailure('CANCELLED', 'the channel was closed');
+    }
+    const stream = openByteStream(connection.client, methodPath(method), metadata, left);
+    if (outcome === 'ready') return { kind: 'ok', stream };
+    // A call on a failed connection fails at once, and says why.
+    const failed = await stream.next();
+    stream.cancel();
+    return failed.kind === 'error' ? failed : rpcFailure('UNAVAILABLE', 'the connection failed');
+  }
+
   close(): void {
     this.#closed = true;
     this.#connection?.client.close();
     this.#connection = undefined;
+  }
+
+  /** A connection that counts one call more, and what goes with the call. */
+  async #begin(
+    signal: AbortSignal | undefined,
+  ): Promise<{ readonly kind: 'ok'; readonly connection: Connection; readonly metadata: Metadata } | RpcFailure> {
+    const [roots, metadata] = await Promise.all([this.#roots(), this.#metadata()]);
+    if (roots.kind === 'error') return roots;
+    if (metadata.kind === 'error') return metadata;
+    if (this.#closed || signal?.aborted === true) return rpcFailure('CANCELLED', 'given up before it was sent');
+    // From here on nothing is awaited, so that no other call retires the connection before this one counts.
+    const connection = this.#connect(roots.rootsPem);
+    if (connection.kind === 'error') return connection;
+    connection.calls++;
+    return { kind: 'ok', connection, metadata: metadata.metadata };
+  }
+
+  #retire(connection: Connection): void {
+    connection.retired = true;
+    if (this.#connection === connection) this.#connection = undefined;
+    closeWhenIdle(connection);
   }
 
   async #roots(): Promise<{ readonly kind: 'ok'; readonly rootsPem: string | undefined } | RpcFailure> {
@@ -146,10 +205,7 @@ class GrpcChannel implements RpcChannel {
         calls: 0,
         retired: false,
       };
-      if (present !== undefined) {
-        present.retired = true;
-        closeWhenIdle(present);
-      }
+      if (present !== undefined) this.#retire(present);
       this.#connection = fresh;
       return fresh;
     } catch (error) {
@@ -164,7 +220,12 @@ class GrpcChannel implements RpcChannel {
     return new Client(
       `dns:${host}:${address.port}`,
       address.tls ? tlsCredentials(trust) : credentials.createInsecure(),
-      { ...fixedOptions, ...serverNameOptions(trust), 'grpc.max_receive_message_length': maxReceiveBytes },
+      {
+        ...fixedOptions,
+        ...serverNameOptions(trust),
+        'grpc.max_receive_message_length': maxReceiveBytes,
+        ...(maxReceiveBytes > wideWindowBytes ? { 'grpc-node.flow_control_window': wideWindowBytes } : {}),
+      },
     );
   }
 
@@ -194,10 +255,13 @@ const fixedOptions: GrpcOptions = {
   'grpc.enable_retries': 0,
 };
 
+/** For large messages: 64 KiB a round trip is too little for tens of megabytes. */
+const wideWindowBytes = 4 * 2 ** 20;
+
 function closeWhenIdle(connection: Connection): void {
   if (connection.retired && connection.calls === 0) connection.client.close();
 }
 
-function methodPath(method: DescMethodUnary): string {
+function methodPath(method: DescMethodUnary | DescMethodBiDiStreaming): string {
   return `/${method.parent.typeName}/${method.name}`;
 }
