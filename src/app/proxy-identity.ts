@@ -2,7 +2,6 @@
  * Whom a proxy asks for certificates (docs/identity.md): itself on a desk (AMBIT_CA_DIR), `ambit control` once it has
  * joined (AMBIT_JOIN_TOKEN, AMBIT_STATE_DIR), or a CA that takes its service account token, as istiod does.
  */
-import { existsSync } from 'node:fs';
 import type { Clock } from '../base/clock.ts';
 import { AmbitError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
@@ -15,7 +14,8 @@ import { joinTokenSource } from '../identity/join.ts';
 import type { JoinName } from '../identity/join-name.ts';
 import { SecretManager } from '../identity/secret-manager.ts';
 import { createChannel } from '../rpc/channel.ts';
-import { parseServerAddress, type RootsSource, type TextSource } from '../rpc/credentials.ts';
+import { parseServerAddress } from '../rpc/credentials.ts';
+import { rootsSource, tokenSource } from './control-plane-trust.ts';
 
 export interface IdentityDependencies {
   readonly clock: Clock;
@@ -43,6 +43,8 @@ export interface ProxyIdentity {
   readonly clusterId: string;
   /** As whom it joins `ambit control`; a text: why it cannot. */
   readonly joinAs: JoinName | string;
+  /** Sent with every request for a certificate; names in lower case. */
+  readonly headers?: Readonly<Record<string, string>>;
   /** It asks for other workloads' certificates than its own. */
   readonly impersonate: boolean;
 }
@@ -82,7 +84,7 @@ async function openCa(proxy: ProxyIdentity, dependencies: IdentityDependencies):
     return await openControlCaClient(join, channel);
   }
   const token = tokenSource(variables.AUTH_TOKEN);
-  const metadata = { clusterid: clusterId };
+  const metadata = { ...proxy.headers, clusterid: clusterId };
   const withToken = token === undefined ? {} : { token };
   return createIstioCaClient(createChannel({ ...channel, metadata, ...withToken }), impersonate);
 }
@@ -96,20 +98,6 @@ async function openOwnAuthority(
   const { openAuthority } = await import('../identity/authority.ts');
   const { createOwnAuthorityClient } = await import('../identity/own-authority.ts');
   return createOwnAuthorityClient(await openAuthority({ folder, create: true, trustDomain, clock }), logger);
-}
-
-const tokenFile = './var/run/secrets/tokens/istio-token';
-
-/** AUTH_TOKEN is a path or the token itself; without it, the place where Kubernetes puts one. */
-function tokenSource(given: string | undefined): TextSource | undefined {
-  if (given === undefined) return existsSync(tokenFile) ? { kind: 'file', path: tokenFile } : undefined;
-  return existsSync(given) ? { kind: 'file', path: given } : { kind: 'text', text: given };
-}
-
-/** A path, PEM itself, or the word SYSTEM. */
-function rootsSource(given: string): RootsSource {
-  if (given === 'SYSTEM') return { kind: 'system' };
-  return given.includes('-----BEGIN') ? { kind: 'text', text: given } : { kind: 'file', path: given };
 }
 
 function unusable(message: string): AmbitError {

@@ -5,7 +5,7 @@ import type { ZtunnelProgramSettings } from './ztunnel-settings.ts';
 
 /** Rejects with an AmbitError that says which setting is at fault. */
 export function openSecrets(
-  { variables, node, mode }: ZtunnelProgramSettings,
+  { variables, node, mode, caHeaders }: ZtunnelProgramSettings,
   dependencies: IdentityDependencies,
 ): Promise<SecretManager> {
   const proxy = {
@@ -14,6 +14,7 @@ export function openSecrets(
     clusterId: variables.ISTIO_META_CLUSTER_ID ?? variables.CLUSTER_ID ?? 'Kubernetes',
     joinAs:
       node === undefined ? 'a node joins by its name: --node (NODE_NAME) is needed' : ({ kind: 'node', node } as const),
+    headers: caHeaders,
     // One workload's own proxy has that workload's token: it asks for itself.
     impersonate: mode.kind !== 'dedicated',
   };

@@ -1,5 +1,4 @@
 /** Where a ztunnel's mesh comes from: a watched folder of YAML, or ztunnel's own local file, read once. */
-import { readFile } from 'node:fs/promises';
 import type { Clock } from '../base/clock.ts';
 import { formatDiagnostic, hasErrors } from '../base/diagnostics.ts';
 import { AmbitError } from '../base/errors.ts';
@@ -7,6 +6,7 @@ import type { Logger } from '../base/logger.ts';
 import { defaultCompileOptions } from '../compile/options.ts';
 import { diffMesh, emptyMeshModel } from '../mesh/diff.ts';
 import type { MeshStore } from '../mesh/store.ts';
+import { readText, type TextSource } from '../rpc/credentials.ts';
 import { readConfigFile } from '../xds/config-file.ts';
 import { FolderSource } from '../xds/folder-source.ts';
 import type { ZtunnelProgramSettings } from './ztunnel-settings.ts';
@@ -23,7 +23,11 @@ export async function startMeshSource(
   logger: Logger,
 ): Promise<MeshSource> {
   const { mesh, preset, variables } = settings;
-  if (mesh.kind === 'file') return await readMeshFile(mesh.path, store);
+  if (mesh.kind === 'records') {
+    if (mesh.local !== undefined) await readLocalMesh(mesh.local, store);
+    if (mesh.controlPlane === undefined) store.markComplete();
+    return { close: async () => {} };
+  }
   const { ISTIO_META_CLUSTER_ID, CLUSTER_ID } = variables;
   const source = new FolderSource({
     directory: mesh.directory,
@@ -43,14 +47,13 @@ export async function startMeshSource(
   return source;
 }
 
-/** Rejects when the file cannot be used: it is never read again. */
-async function readMeshFile(path: string, store: MeshStore): Promise<MeshSource> {
-  const { models, objects, diagnostics } = readConfigFile(await readFile(path, 'utf8'), path, undefined);
+/** Rejects when it cannot be used: it is never read again. */
+async function readLocalMesh(source: TextSource, store: MeshStore): Promise<void> {
+  const name = source.kind === 'file' ? source.path : 'LOCAL_XDS';
+  const { models, objects, diagnostics } = readConfigFile(await readText(source), name, undefined);
   if (hasErrors(diagnostics)) throw unusable(diagnostics.map(formatDiagnostic).join('\n'));
-  if (objects.length > 0) throw unusable(`${path} holds Kubernetes objects: give their folder with --config`);
+  if (objects.length > 0) throw unusable(`${name} holds Kubernetes objects: give their folder with --config`);
   for (const model of models) store.apply(diffMesh(emptyMeshModel, model));
-  store.markComplete();
-  return { close: async () => {} };
 }
 
 function unusable(message: string): AmbitError {

@@ -19,7 +19,9 @@ import {
   text,
 } from '../config/environment.ts';
 import { type Preset, presetByName } from '../config/preset.ts';
+import { controlPlaneShape, type MeshSettings, readHeaders, readMeshSettings } from './control-plane-settings.ts';
 import { logLevelProblem } from './observability.ts';
+import { applyProxyConfig, type ProxyConfigOutcome, readMeshConfigFile } from './proxy-config.ts';
 
 export const ztunnelHelp = `Usage: ztunnel [proxy ztunnel] [options]
        ztunnel --view [listeners|clusters|endpoints|certs|dump] [--from ADDRESS]
@@ -38,10 +40,10 @@ Everything else is set by environment variables; docs/ztunnel.md lists them.
 `;
 
 const shape = {
+  ...controlPlaneShape,
   AMBIT_CONFIG: optionalText(),
   AMBIT_PRESET: choice(['legacy', 'modern'], 'modern'),
   NODE_NAME: optionalText(),
-  LOCAL_XDS_PATH: optionalText(),
   NETWORK: text(''),
   TRUST_DOMAIN: text('cluster.local'),
   CLUSTER_ID: optionalText(),
@@ -103,9 +105,9 @@ export interface ZtunnelProgramSettings {
   /** As the operator's other settings change it. */
   readonly preset: Preset;
   readonly node: string | undefined;
-  readonly mesh:
-    | { readonly kind: 'folder'; readonly directory: string }
-    | { readonly kind: 'file'; readonly path: string };
+  readonly mesh: MeshSettings;
+  /** CA_HEADER_ variables, names in lower case. */
+  readonly caHeaders: Readonly<Record<string, string>>;
   /** Whose traffic: the node's (TPROXY), each pod's (by the node agent), or one workload's in this namespace. */
   readonly mode:
     | { readonly kind: 'node' }
@@ -144,9 +146,13 @@ export function readZtunnelCommand(argv: readonly string[], environment: Environ
   if (values.preset !== undefined) given.AMBIT_PRESET = values.preset;
   if (values.node !== undefined) given.NODE_NAME = values.node;
   const problems = positionals.map((word) => `${JSON.stringify(word)}: no such argument; ztunnel --help lists them`);
-  const read = readVariables(given);
+  const meshConfig = readMeshConfigFile();
+  if (meshConfig.problem !== undefined) problems.push(meshConfig.problem);
+  const configured = applyProxyConfig(given, meshConfig.text);
+  problems.push(...configured.problems);
+  const read = readVariables(configured.environment);
   if (read.kind === 'problems') return { kind: 'problems', problems: [...problems, ...read.problems] };
-  const settings = readProgramSettings(read.settings, problems);
+  const settings = readProgramSettings(read.settings, configured, problems);
   return problems.length > 0 || settings === undefined ? { kind: 'problems', problems } : { kind: 'run', settings };
 }
 
@@ -195,28 +201,25 @@ function readView(values: Options['values'], positionals: readonly string[], env
 }
 
 /** Adds to `problems` what does not fit together; undefined only then. */
-function readProgramSettings(variables: Variables, problems: string[]): ZtunnelProgramSettings | undefined {
-  const { AMBIT_CONFIG: directory, LOCAL_XDS_PATH: path, NODE_NAME: node, PROXY_MODE } = variables;
+function readProgramSettings(
+  variables: Variables,
+  { environment, metadata }: ProxyConfigOutcome,
+  problems: string[],
+): ZtunnelProgramSettings | undefined {
+  const { NODE_NAME: node, PROXY_MODE } = variables;
   const chosen = presetByName(variables.AMBIT_PRESET);
   const levels = logLevelProblem(variables.RUST_LOG);
   if (levels !== undefined) problems.push(`RUST_LOG=${JSON.stringify(variables.RUST_LOG)}: ${levels}`);
-  if (directory !== undefined && path !== undefined) {
-    problems.push('AMBIT_CONFIG and LOCAL_XDS_PATH: only one of them can describe the mesh');
-  }
-  const mesh =
-    directory !== undefined
-      ? ({ kind: 'folder', directory } as const)
-      : path !== undefined
-        ? ({ kind: 'file', path } as const)
-        : undefined;
-  if (mesh === undefined) problems.push('nothing describes the mesh: give --config DIR or LOCAL_XDS_PATH');
+  const mesh = readMeshSettings(variables, environment, metadata, problems);
+  const caHeaders = readHeaders(environment, 'CA_HEADER_', problems);
   const mode = readMode(variables, chosen?.capture === 'node', problems);
   if (variables.AMBIT_JOIN_TOKEN !== undefined && node === undefined) {
     problems.push('AMBIT_JOIN_TOKEN: a node joins by its name, so --node (NODE_NAME) is needed');
   }
   if (mesh === undefined || mode === undefined || chosen === undefined) return undefined;
   const mark = variables.PACKET_MARK ?? (PROXY_MODE === 'dedicated' ? 0 : undefined);
-  return { variables, preset: withMark(chosen, mark), node, mesh, mode, drainDeadlineMs: drainDeadline(variables) };
+  const preset = withMark(chosen, mark);
+  return { variables, preset, node, mesh, caHeaders, mode, drainDeadlineMs: drainDeadline(variables) };
 }
 
 function readMode(variables: Variables, node: boolean, problems: string[]): ZtunnelProgramSettings['mode'] | undefined {

@@ -43,6 +43,11 @@ export function text(fallback: string) {
   return z.string().default(fallback);
 }
 
+/** Text that was set, empty included, or was not. */
+export function setText() {
+  return z.string().optional();
+}
+
 /** Text that is there or is not; empty is not. */
 export function optionalText() {
   return unset(z.string().optional());

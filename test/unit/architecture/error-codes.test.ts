@@ -9,8 +9,8 @@ import t from 'tap';
 const root = path.resolve(import.meta.dirname, '../../..');
 const rooms = readdirSync(path.join(root, 'src')).map((room) => room.toUpperCase());
 const files = globSync('src/**/*.ts', { cwd: root, exclude: ['src/proto/gen/**', 'src/compile/**', 'src/xds/**'] });
-/** A response flag that looks like a code of identity/. */
-const flags = new Set(['IDENTITY_ERROR']);
+/** A response flag and variables that look like codes of rooms. */
+const flags = new Set(['IDENTITY_ERROR', 'XDS_ADDRESS', 'XDS_HEADER_']);
 
 t.test('docs/errors.md lists the codes that the code has, each once', async (t) => {
   const page = readFileSync(path.join(root, 'docs/errors.md'), 'utf8');

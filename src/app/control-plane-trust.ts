@@ -1,0 +1,17 @@
+/** Settings that say what a control plane must prove and what it is shown: roots and tokens, as files or as themselves. */
+import { existsSync } from 'node:fs';
+import type { RootsSource, TextSource } from '../rpc/credentials.ts';
+
+const tokenFile = './var/run/secrets/tokens/istio-token';
+
+/** AUTH_TOKEN is a path or the token itself; without it, the place where Kubernetes puts one. */
+export function tokenSource(given: string | undefined): TextSource | undefined {
+  if (given === undefined) return existsSync(tokenFile) ? { kind: 'file', path: tokenFile } : undefined;
+  return existsSync(given) ? { kind: 'file', path: given } : { kind: 'text', text: given };
+}
+
+/** A path, PEM itself, or the word SYSTEM. */
+export function rootsSource(given: string): RootsSource {
+  if (given === 'SYSTEM') return { kind: 'system' };
+  return given.includes('-----BEGIN') ? { kind: 'text', text: given } : { kind: 'file', path: given };
+}
