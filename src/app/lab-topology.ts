@@ -4,6 +4,7 @@
  *
  * I1: a pod is captured exactly when its record says HBONE, as istio-cni would decide; waypoints never are (R46).
  */
+import { ipFromBytes, parseCidr } from '../base/address.ts';
 import { AmbitError } from '../base/errors.ts';
 import type { Compilation } from '../compile/compile.ts';
 import type { GatewayRecord } from '../compile/gateways.ts';
@@ -51,13 +52,26 @@ function makeNodes(workloads: readonly Workload[]): readonly LabNode[] {
     throw labError('every pod needs spec.nodeName and status.podIP, and there must be one');
   }
   return names.map((name, index) => {
-    const address = workloads.find((workload) => workload.node === name)?.addresses[0] ?? '';
+    const own = workloads.filter((workload) => workload.node === name).flatMap(({ addresses }) => addresses);
+    const address = own.find((ip) => !ip.includes(':')) ?? own[0] ?? '';
     const prefix = /^(\d+\.\d+\.\d+)\.\d+$/.exec(address)?.[1];
     if (prefix === undefined) throw labError(`pods of ${name} need an IPv4 address, not ${JSON.stringify(address)}`);
     const ztunnel = workloads.find((pod) => pod.node === name && pod.serviceAccount === 'ztunnel')?.addresses[0];
     const ip = `172.18.0.${index + 2}`;
-    return { name, ip, podCidr: `${prefix}.0/24`, gateway: `${prefix}.1`, ztunnelIp: ztunnel ?? `${prefix}.2` };
+    const ipv4 = { ip, podCidr: `${prefix}.0/24`, gateway: `${prefix}.1`, ztunnelIp: ztunnel ?? `${prefix}.2` };
+    return { name, ...ipv4, ...ipv6Part(name, index, workloads) };
   });
+}
+
+/** All nodes get IPv6 as soon as one pod has it; a node's block is the /64 of its first such pod. */
+function ipv6Part(node: string, index: number, workloads: readonly Workload[]): Pick<LabNode, 'ipv6'> {
+  const isWide = (ip: string) => ip.includes(':');
+  if (!workloads.some(({ addresses }) => addresses.some(isWide))) return {};
+  const first = workloads.find((each) => each.node === node && each.addresses.some(isWide))?.addresses.find(isWide);
+  const block = parseCidr(first === undefined ? `fd00:10:244:ff${index}::/64` : `${first}/64`);
+  if (block === undefined) throw labError(`${first} is no address`);
+  const at = (last: number) => ipFromBytes(Uint8Array.of(...block.bytes.subarray(0, 15), last)) ?? '';
+  return { ipv6: { ip: `fd00:172:18::${index + 2}`, podCidr: block.text, gateway: at(1) } };
 }
 
 function findWaypoints(gateways: Compilation['gateways'], workloads: readonly Workload[]): readonly WaypointPlace[] {
@@ -77,6 +91,7 @@ function makePod(workload: Workload, services: readonly Service[]): LabPod {
     serviceAccount,
     node,
     ip: workload.addresses[0] ?? '',
+    ...(workload.addresses[1] === undefined ? {} : { secondIp: workload.addresses[1] }),
     labels: { app: canonicalName, version: canonicalRevision },
     captured: workload.tunnelProtocol === 'hbone' && !workload.nativeTunnel,
     ...(app === undefined ? {} : { app }),
@@ -107,20 +122,23 @@ function controlPod(nodes: readonly LabNode[], pods: readonly LabPod[]): LabPod 
     serviceAccount,
     node: node.name,
     ip: last,
+    // Far from what pods are given.
+    ...(node.ipv6 === undefined ? {} : { secondIp: `${node.ipv6.gateway.slice(0, -1)}ffff` }),
     labels,
     captured: false,
   };
 }
 
 function makeService(service: Service, workloads: readonly Workload[]): readonly LabService[] {
-  const vip = service.addresses[0]?.ip;
-  if (vip === undefined || vip.includes(':')) return [];
+  const [vip, secondVip] = service.addresses.map(({ ip }) => ip);
+  if (vip === undefined) return [];
   const endpoints = workloads.filter((workload) => workload.services.has(service.key)).map((workload) => workload.name);
   const ports = [...service.ports.values()].map(({ servicePort, targetPort }) => ({
     port: servicePort,
     targetPort: targetPort === 0 ? servicePort : targetPort,
   }));
-  return [{ name: service.name, namespace: service.namespace, vip, ports, endpoints }];
+  const { name, namespace } = service;
+  return [{ name, namespace, vip, ...(secondVip === undefined ? {} : { secondVip }), ports, endpoints }];
 }
 
 function labError(message: string): AmbitError {

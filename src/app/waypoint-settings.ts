@@ -55,7 +55,7 @@ const shape = {
   AMBIT_STATE_DIR: optionalText(),
   RUST_LOG: text('info'),
   LOG_FORMAT: choice(['plain', 'json'], 'plain'),
-  AMBIT_LISTEN_IP: text('0.0.0.0'),
+  AMBIT_LISTEN_IP: optionalText(),
   /** Both at once serve the article's world and today's. Empty: the preset's port. */
   AMBIT_WAYPOINT_PORTS: text(''),
   AMBIT_ENDPOINT_PORT: port(15008),

@@ -24,6 +24,7 @@ import { version } from './version.ts';
 import { openWaypointSecrets } from './waypoint-identity.ts';
 import { readWaypointCommand, type WaypointProgramSettings, waypointHelp } from './waypoint-settings.ts';
 import { printWaypointView } from './waypoint-view.ts';
+import { wildcard } from './wildcard.ts';
 
 /** `argv` without the program's name. The value is the exit code; undefined: it runs until a signal ends it. */
 export async function runWaypoint(argv: readonly string[]): Promise<number | undefined> {
@@ -156,7 +157,7 @@ async function run(settings: WaypointProgramSettings, seen: Observability): Prom
   await secrets.acquire(identity);
   keepMemorySmall(clock);
   for (const port of settings.ports) {
-    const listener = await waypoint.listen(variables.AMBIT_LISTEN_IP, port);
+    const listener = await waypoint.listen(variables.AMBIT_LISTEN_IP ?? wildcard(true), port);
     address ??= formatSocketAddress(listener.address);
     logger.info('accepting tunnels', { address: formatSocketAddress(listener.address), gateway, identity });
   }
@@ -191,7 +192,7 @@ function ownGateway(record: GatewayRecord | undefined): OwnGateway | undefined {
 }
 
 function adminAddresses({ variables }: WaypointProgramSettings): AdminAddresses {
-  const { AMBIT_ADMIN_SOCKET: path, AMBIT_LISTEN_IP: host } = variables;
+  const { AMBIT_ADMIN_SOCKET: path, AMBIT_LISTEN_IP: host = wildcard(true) } = variables;
   return {
     admin:
       path === undefined

@@ -2,7 +2,6 @@
  * Whose traffic this process serves: the whole node's, one workload's, or each pod's that the node agent hands over.
  * Starts their listeners once the mesh is known, and takes them down again.
  */
-import { networkInterfaces } from 'node:os';
 import type { Workload } from '../mesh/model.ts';
 import type { MeshView } from '../mesh/view.ts';
 import type { PodState } from '../ztunnel/config-dump.ts';
@@ -10,6 +9,7 @@ import type { Place, ZtunnelServices } from '../ztunnel/context.ts';
 import { type RunningProxy, startProxy } from '../ztunnel/proxy.ts';
 import type { Places, PlacesDependencies } from './places.ts';
 import { PodPlaces } from './pod-places.ts';
+import { wildcard } from './wildcard.ts';
 import { workloadPlace } from './workload-place.ts';
 import type { ZtunnelProgramSettings } from './ztunnel-settings.ts';
 
@@ -74,10 +74,4 @@ function nodePlace(settings: ZtunnelProgramSettings, mesh: MeshView): Place {
     sourceAt: workloadAt,
     workloadAt,
   };
-}
-
-/** Every address, of both families where this namespace has both. */
-export function wildcard(ipv6Wanted: boolean): string {
-  const interfaces = Object.values(networkInterfaces()).flatMap((addresses) => addresses ?? []);
-  return ipv6Wanted && interfaces.some(({ family }) => family === 'IPv6') ? '::' : '0.0.0.0';
 }

@@ -27,10 +27,11 @@ import { startLifecycle } from './lifecycle.ts';
 import { keepMemorySmall } from './memory.ts';
 import { createObservability, type Observability } from './observability.ts';
 import { version } from './version.ts';
+import { wildcard } from './wildcard.ts';
 import { bearsName } from './workload-place.ts';
 import { openSecrets } from './ztunnel-identity.ts';
 import { startMeshSource } from './ztunnel-mesh.ts';
-import { createPlaces, wildcard } from './ztunnel-places.ts';
+import { createPlaces } from './ztunnel-places.ts';
 import { readZtunnelCommand, type ZtunnelProgramSettings, ztunnelHelp } from './ztunnel-settings.ts';
 import { printView } from './ztunnel-view.ts';
 

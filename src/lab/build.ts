@@ -1,22 +1,39 @@
 /** Turns a topology into namespaces, links, addresses and routes. Each step runs inside the namespace it is about. */
 
+import type { IpFamily } from '../base/address.ts';
 import { mustRun } from './command.ts';
 import { createNamespace, inNamespace, type LabNamespace, runIp, setSysctls } from './namespace.ts';
 import { serviceChains, serviceRules } from './services.ts';
-import { type LabNode, type LabPod, type LabService, ztunnelName } from './topology.ts';
-import { hostInterface, nodeLinkLines, nodeRouteLines, nodeSysctls, podHostLines, podLines } from './wiring.ts';
+import { type LabNode, type LabPod, podIps, type Topology, usesIpv6, ztunnelName } from './topology.ts';
+import {
+  hostInterface,
+  ipv6Sysctls,
+  nodeIpv6Sysctls,
+  nodeLinkLines,
+  nodeRouteLines,
+  nodeSysctls,
+  podHostLines,
+  podLines,
+} from './wiring.ts';
 
 /** Makes the nodes' namespaces, joins them pairwise, and gives each the chains that stand for kube-proxy. */
 export async function buildNodes(directory: string, nodes: readonly LabNode[]): Promise<readonly LabNamespace[]> {
-  const namespaces = await Promise.all(nodes.map((node) => createNamespace(directory, node.name)));
+  const namespaces = await Promise.all(
+    nodes.map(async (node) => {
+      const namespace = await createNamespace(directory, node.name);
+      if (node.ipv6 !== undefined) await setSysctls(namespace, nodeIpv6Sysctls);
+      return namespace;
+    }),
+  );
   await eachPair(namespaces, async (near, far, i, j) => {
     if (i < j) await runIp(near, nodeLinkLines(i, j, far.path));
   });
   await eachPair(namespaces, (near, _far, i, j) => runIp(near, nodeRouteLines(nodes, i, j)));
   await Promise.all(
-    namespaces.map(async (namespace) => {
+    namespaces.map(async (namespace, i) => {
       await setSysctls(namespace, nodeSysctls);
-      await restoreRules(namespace, serviceChains());
+      await restoreRules(namespace, 4, serviceChains());
+      if (nodes[i]?.ipv6 !== undefined) await restoreRules(namespace, 6, serviceChains());
     }),
   );
   return namespaces;
@@ -27,11 +44,13 @@ export async function buildPod(
   directory: string,
   node: LabNode,
   nodeNamespace: LabNamespace,
-  pod: Pick<LabPod, 'name' | 'ip'>,
+  pod: Pick<LabPod, 'name' | 'ip' | 'secondIp'>,
 ): Promise<LabNamespace> {
+  const ips = podIps(pod);
   const namespace = await createNamespace(directory, pod.name);
-  await runIp(nodeNamespace, podHostLines(node, pod.name, pod.ip, namespace.path));
-  await runIp(namespace, podLines(node, pod.ip));
+  if (ips.some((ip) => ip.includes(':'))) await setSysctls(namespace, ipv6Sysctls);
+  await runIp(nodeNamespace, podHostLines(node, pod.name, ips, namespace.path));
+  await runIp(namespace, podLines(node, ips));
   return namespace;
 }
 
@@ -45,16 +64,15 @@ export async function unlinkPod(nodeNamespace: LabNamespace, pod: string): Promi
 }
 
 /** Installs the services' rules on a node, replacing the former ones at once. */
-export async function installServices(
-  nodeNamespace: LabNamespace,
-  services: readonly LabService[],
-  pods: readonly LabPod[],
-): Promise<void> {
-  await restoreRules(nodeNamespace, serviceRules(services, pods));
+export async function installServices(nodeNamespace: LabNamespace, topology: Topology): Promise<void> {
+  const { services, pods } = topology;
+  await restoreRules(nodeNamespace, 4, serviceRules(services, pods));
+  if (usesIpv6(topology)) await restoreRules(nodeNamespace, 6, serviceRules(services, pods, 6));
 }
 
-async function restoreRules(namespace: LabNamespace, text: string): Promise<void> {
-  await mustRun(inNamespace(namespace, ['iptables-restore', '--noflush']), { stdin: text });
+async function restoreRules(namespace: LabNamespace, family: IpFamily, text: string): Promise<void> {
+  const command = family === 4 ? 'iptables-restore' : 'ip6tables-restore';
+  await mustRun(inNamespace(namespace, [command, '--noflush']), { stdin: text });
 }
 
 async function eachPair(

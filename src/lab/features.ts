@@ -6,7 +6,17 @@ import { runCommand } from './command.ts';
 import { inNamespace, type LabNamespace } from './namespace.ts';
 import type { RedirectionMode, RedirectionSettings } from './redirection.ts';
 
-export type FeatureName = 'ip' | 'iptables' | 'sysctl' | 'veth' | 'tproxy' | 'connmark' | 'ipset' | 'vxlan' | 'geneve';
+export type FeatureName =
+  | 'ip'
+  | 'iptables'
+  | 'ip6tables'
+  | 'sysctl'
+  | 'veth'
+  | 'tproxy'
+  | 'connmark'
+  | 'ipset'
+  | 'vxlan'
+  | 'geneve';
 
 export interface Feature {
   readonly name: FeatureName;
@@ -72,10 +82,16 @@ const trials: readonly Trial[] = [
   },
 ];
 
+const ipv6Trial: Trial = {
+  name: 'ip6tables',
+  argv: ['ip6tables', '-t', 'nat', '-S'],
+  remedy: 'apt-get install iptables && sudo modprobe ip6table_nat',
+};
+
 /** Tries every feature in a namespace made for it; what the trials leave goes with the namespace. */
-export async function probeFeatures(scratch: LabNamespace): Promise<readonly Feature[]> {
+export async function probeFeatures(scratch: LabNamespace, ipv6 = false): Promise<readonly Feature[]> {
   const features: Feature[] = [];
-  for (const { name, argv, stdin, fallback, remedy } of trials) {
+  for (const { name, argv, stdin, fallback, remedy } of ipv6 ? [...trials, ipv6Trial] : trials) {
     const outcome = await runCommand(inNamespace(scratch, argv), stdin === undefined ? {} : { stdin });
     const cause = outcome.ok ? '' : outcome.stderr.trim().split('\n').at(-1) || outcome.reason;
     features.push({ name, available: outcome.ok, cause, fallback, remedy });

@@ -2,13 +2,15 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { mustRun } from './command.ts';
-import type { LabService } from './topology.ts';
+import { type LabService, serviceVips } from './topology.ts';
 
 /** The file's text: every form of a service's name that a pod may use; the bare name for the `default` namespace. Pure. */
 export function hostsText(services: readonly LabService[]): string {
-  const lines = services.map(({ name, namespace, vip }) => {
+  const lines = services.flatMap((service) => {
+    const { name, namespace } = service;
     const full = [`${name}.${namespace}`, `${name}.${namespace}.svc`, `${name}.${namespace}.svc.cluster.local`];
-    return [vip, ...(namespace === 'default' ? [name] : []), ...full].join(' ');
+    const names = [...(namespace === 'default' ? [name] : []), ...full];
+    return serviceVips(service).map((vip) => [vip, ...names].join(' '));
   });
   return ['127.0.0.1 localhost', ...lines, ''].join('\n');
 }

@@ -22,7 +22,15 @@ import { makePrivateDirectory } from './private-directory.ts';
 import { exitText, LabProcess, type ProcessSpec } from './process.ts';
 import { LabRedirection, type RedirectionMode, type RedirectionSettings } from './redirection.ts';
 import type { LabAnswer, LabRequest, RequestBatch } from './request.ts';
-import { assertTopology, type LabNode, type LabPod, type LabService, type Topology, ztunnelName } from './topology.ts';
+import {
+  assertTopology,
+  type LabNode,
+  type LabPod,
+  type LabService,
+  type Topology,
+  usesIpv6,
+  ztunnelName,
+} from './topology.ts';
 
 export interface LabOptions {
   readonly topology: Topology;
@@ -54,7 +62,7 @@ export async function createLab(options: LabOptions): Promise<Lab> {
 
 async function findFeatures(directory: string, options: LabOptions): Promise<readonly Feature[]> {
   const scratch = await createNamespace(directory, 'probe');
-  const features = await probeFeatures(scratch);
+  const features = await probeFeatures(scratch, usesIpv6(options.topology));
   await releaseNamespace(scratch);
   for (const line of describeMissing(features)) options.logger?.info(line);
   const fatal = missingFor(features, options.redirection?.mode ?? 'none');
@@ -253,8 +261,8 @@ export class Lab {
   }
 
   async #installServices(): Promise<void> {
-    const { nodes, pods, services } = this.#topology;
-    await Promise.all(nodes.map((node) => installServices(this.namespace(node.name), services, pods)));
+    const topology = this.#topology;
+    await Promise.all(topology.nodes.map((node) => installServices(this.namespace(node.name), topology)));
   }
 
   async #startApp(pod: LabPod): Promise<void> {

@@ -3,6 +3,7 @@
  * today's in-pod form (`inpod`). The rules are `redirect/`'s own, so that what is tested here is what is shipped.
  */
 import { join } from 'node:path';
+import { AmbitError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import { defaultRedirectConstants, type RedirectConstants } from '../redirect/constants.ts';
 import type { Membership, Tunnel } from '../redirect/parameters.ts';
@@ -12,7 +13,7 @@ import { createRedirection, type Redirection } from '../redirect/redirection.ts'
 import { createRunner } from '../redirect/runner.ts';
 import { createFileStateStore, networkNamespaceId } from '../redirect/state-store.ts';
 import { type LabNamespace, runIp } from './namespace.ts';
-import { type LabNode, type LabPod, ztunnelName } from './topology.ts';
+import { type LabNode, type LabPod, podIps, ztunnelName } from './topology.ts';
 import { hostInterface } from './wiring.ts';
 
 export type RedirectionMode = 'none' | 'node' | 'host' | 'inpod';
@@ -71,8 +72,13 @@ export class LabRedirection {
     if (!pod.captured || mode === 'none') return;
     if (mode === 'inpod') {
       const redirection = await this.#redirection(pod.name);
-      await redirection.apply(planProgram({ program: 'inpod', constants: this.#constants, dns, ipv6: false }));
+      const ipv6 = podIps(pod).some((ip) => ip.includes(':'));
+      await redirection.apply(planProgram({ program: 'inpod', constants: this.#constants, dns, ipv6 }));
       return;
+    }
+    if (podIps(pod).some((ip) => ip.includes(':'))) {
+      const message = `pod ${pod.name}: its IPv6 traffic would pass ztunnel by: program ${mode} redirects IPv4 alone`;
+      throw new AmbitError(message, { code: 'LAB_TOPOLOGY', origin: 'local' });
     }
     const comment = `${pod.namespace}/${pod.name}`;
     const redirection = await this.#redirection(pod.node);

@@ -1,10 +1,12 @@
 /**
- * A stand-in for kube-proxy: DNAT from a service's address to one of its pods, as text for `iptables-restore`.
+ * A stand-in for kube-proxy: DNAT from a service's address to one of its pods, as text for `iptables-restore` or, of the
+ * other family, `ip6tables-restore`.
  *
  * The jumps are appended, so that redirection, which inserts its own at the head, comes first and sees the service's
  * address, as on a real node. A service without endpoints is unreachable: no node has a route to its address.
  */
-import type { LabPod, LabService } from './topology.ts';
+import { formatSocketAddress, type IpFamily } from '../base/address.ts';
+import { ipOfFamily, type LabPod, type LabService, podIps, serviceVips } from './topology.ts';
 
 const natChain = 'LAB-SERVICES';
 const hairpinChain = 'LAB-HAIRPIN';
@@ -24,22 +26,26 @@ export function serviceChains(): string {
 }
 
 /** All rules of the chains; with `--noflush` they replace the former ones in one step. Unknown endpoints are skipped. */
-export function serviceRules(services: readonly LabService[], pods: readonly LabPod[]): string {
-  const ipOf = new Map(pods.map((pod) => [pod.name, pod.ip]));
+export function serviceRules(services: readonly LabService[], pods: readonly LabPod[], family: IpFamily = 4): string {
+  const ipOf = new Map(pods.map((pod) => [pod.name, ipOfFamily(podIps(pod), family)]));
+  const host = family === 4 ? 32 : 128;
   const nat: string[] = [];
   const reached = new Set<string>();
   for (const service of services) {
+    const vip = ipOfFamily(serviceVips(service), family);
+    if (vip === undefined) continue;
     const ips = service.endpoints.flatMap((name) => ipOf.get(name) ?? []);
     for (const { port, targetPort } of service.ports) {
-      const match = `-d ${service.vip}/32 -p tcp -m tcp --dport ${port}`;
+      const match = `-d ${vip}/${host} -p tcp -m tcp --dport ${port}`;
       ips.forEach((ip, i) => {
         reached.add(ip);
-        nat.push(`-A ${natChain} ${match}${share(ips.length - i)} -j DNAT --to-destination ${ip}:${targetPort}`);
+        const to = formatSocketAddress({ ip, port: targetPort });
+        nat.push(`-A ${natChain} ${match}${share(ips.length - i)} -j DNAT --to-destination ${to}`);
       });
     }
   }
   // A pod that reaches itself through a service would otherwise see a packet from its own address arrive.
-  const hairpin = [...reached].map((ip) => `-A ${hairpinChain} -s ${ip}/32 -d ${ip}/32 -j MASQUERADE`);
+  const hairpin = [...reached].map((ip) => `-A ${hairpinChain} -s ${ip}/${host} -d ${ip}/${host} -j MASQUERADE`);
   return ['*nat', `:${natChain} - [0:0]`, `:${hairpinChain} - [0:0]`, ...nat, ...hairpin, 'COMMIT', ''].join('\n');
 }
 

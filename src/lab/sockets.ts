@@ -3,6 +3,7 @@
  * send at their own pace, or be a server. They stay in that namespace for life (setns(2), socket(2)).
  */
 import { type AddressInfo, createServer, type Server, Socket } from 'node:net';
+import { type IpFamily, ipFamily } from '../base/address.ts';
 import { bind, closeFd, createSocket, listen, openNamespace } from './kernel.ts';
 import type { LabNamespace } from './namespace.ts';
 
@@ -12,11 +13,15 @@ export interface ConnectOptions {
   readonly host: string;
   readonly port: number;
   readonly deadlineMs?: number;
+  /** Source address, one of the namespace's own. */
+  readonly from?: string;
 }
 
 /** Connects from inside a namespace to an IP address. The socket is half-open capable, paused, and the caller's to destroy. */
 export function connectFrom(namespace: LabNamespace, options: ConnectOptions): Promise<Socket> {
-  const socket = new Socket({ fd: socketIn(namespace), allowHalfOpen: true, readable: true, writable: true });
+  const fd = socketIn(namespace, ipFamily(options.host));
+  if (options.from !== undefined) bind(fd, options.from, 0);
+  const socket = new Socket({ fd, allowHalfOpen: true, readable: true, writable: true });
   return new Promise((resolve, reject) => {
     const { host, port, deadlineMs = 5000 } = options;
     const late = () => socket.destroy(new Error(`no connection to ${host}:${port} within ${deadlineMs} ms`));
@@ -40,9 +45,10 @@ export async function listenIn(
   options: { readonly ip?: string; readonly port: number },
   onConnection: (socket: Socket) => void,
 ): Promise<{ readonly server: Server; readonly port: number }> {
-  const fd = socketIn(namespace);
+  const { ip = '0.0.0.0' } = options;
+  const fd = socketIn(namespace, ipFamily(ip));
   try {
-    bind(fd, options.ip ?? '0.0.0.0', options.port);
+    bind(fd, ip, options.port);
     listen(fd, backlog);
   } catch (error) {
     closeFd(fd);
@@ -59,10 +65,10 @@ export async function listenIn(
   return { server, port: (server.address() as AddressInfo).port };
 }
 
-function socketIn(namespace: LabNamespace): number {
+function socketIn(namespace: LabNamespace, family: IpFamily): number {
   const netnsFd = openNamespace(namespace.path);
   try {
-    return createSocket({ family: 4, netnsFd, reuseAddress: true });
+    return createSocket({ family, netnsFd, reuseAddress: true });
   } finally {
     closeFd(netnsFd);
   }

@@ -5,7 +5,7 @@
  * I1: names of nodes, ztunnels and pods are one set, since each names a network namespace; addresses are unique.
  */
 
-import { canonicalIp, cidrContains, ipToBytes, parseCidr } from '../base/address.ts';
+import { canonicalIp, cidrContains, type IpFamily, ipFamily, ipToBytes, parseCidr } from '../base/address.ts';
 import { AmbitError } from '../base/errors.ts';
 
 export interface LabNode {
@@ -17,6 +17,8 @@ export interface LabNode {
   readonly gateway: string;
   /** Address of the node's ztunnel pod. Its namespace is named `ztunnelName(node)`. */
   readonly ztunnelIp: string;
+  /** The same in IPv6, when there is any in this lab: all nodes or none. ztunnel's own pod has IPv4 alone. */
+  readonly ipv6?: { readonly ip: string; readonly podCidr: string; readonly gateway: string };
 }
 
 export interface LabPod {
@@ -25,7 +27,10 @@ export interface LabPod {
   readonly serviceAccount: string;
   /** A node's name. */
   readonly node: string;
+  /** Of either family. */
   readonly ip: string;
+  /** A dual-stack pod's other address. */
+  readonly secondIp?: string;
   readonly labels: Readonly<Record<string, string>>;
   /** Whether its traffic is redirected to ztunnel. Never for waypoints. */
   readonly captured: boolean;
@@ -42,7 +47,9 @@ export interface LabApp {
 export interface LabService {
   readonly name: string;
   readonly namespace: string;
+  /** Of either family. Endpoints without an address of the family are none of it. */
   readonly vip: string;
+  readonly secondVip?: string;
   readonly ports: readonly { readonly port: number; readonly targetPort: number }[];
   /** Names of pods. */
   readonly endpoints: readonly string[];
@@ -59,6 +66,24 @@ export function ztunnelName(node: Pick<LabNode, 'name'>): string {
   return `ztunnel-${node.name}`;
 }
 
+export function podIps(pod: Pick<LabPod, 'ip' | 'secondIp'>): readonly string[] {
+  return pod.secondIp === undefined ? [pod.ip] : [pod.ip, pod.secondIp];
+}
+
+export function serviceVips(service: Pick<LabService, 'vip' | 'secondVip'>): readonly string[] {
+  return service.secondVip === undefined ? [service.vip] : [service.vip, service.secondVip];
+}
+
+/** The one of some addresses that is of a family. */
+export function ipOfFamily(ips: readonly string[], family: IpFamily): string | undefined {
+  return ips.find((ip) => ipFamily(ip) === family);
+}
+
+/** Whether there is any IPv6 in it; without, nothing is done for it. */
+export function usesIpv6({ nodes }: Topology): boolean {
+  return nodes.some(({ ipv6 }) => ipv6 !== undefined);
+}
+
 /** Everything wrong with a topology, one line each; empty when it can be built. */
 export function topologyProblems(topology: Topology): string[] {
   const { nodes, pods, services } = topology;
@@ -67,14 +92,18 @@ export function topologyProblems(topology: Topology): string[] {
   for (const name of names) {
     if (!/^[a-z0-9]([a-z0-9-]*[a-z0-9])?$/.test(name)) problems.push(`${name}: not a DNS label`);
   }
-  const addresses = [
-    ...nodes.flatMap((node) => [node.ip, node.gateway, node.ztunnelIp]),
-    ...pods.map((pod) => pod.ip),
-    ...services.map((service) => service.vip),
-  ];
-  for (const address of addresses) {
+  const narrow = nodes.flatMap((node) => [node.ip, node.gateway, node.ztunnelIp]);
+  for (const address of narrow) {
     if (canonicalIp(address) !== address || address.includes(':')) problems.push(`${address}: not an IPv4 address`);
   }
+  const wide = nodes.flatMap(({ ipv6 }) => (ipv6 === undefined ? [] : [ipv6.ip, ipv6.gateway]));
+  if (nodes.some(({ ipv6 }) => ipv6 === undefined) && usesIpv6(topology)) problems.push('some nodes are without IPv6');
+  const others = [...wide, ...pods.flatMap(podIps), ...services.flatMap(serviceVips)];
+  for (const address of others) {
+    if (canonicalIp(address) !== address) problems.push(`${address}: not an IP address`);
+    else if (address.includes(':') && !usesIpv6(topology)) problems.push(`${address}: the nodes have no IPv6`);
+  }
+  const addresses = [...narrow, ...others];
   problems.push(...duplicates(names), ...duplicates(addresses));
   problems.push(...duplicates(services.map((service) => `${service.name}.${service.namespace}`)));
   for (const pod of pods) problems.push(...podProblems(topology, pod));
@@ -96,10 +125,17 @@ export function assertTopology(topology: Topology): void {
 function podProblems({ nodes }: Topology, pod: LabPod): string[] {
   const node = nodes.find((candidate) => candidate.name === pod.node);
   if (node === undefined) return [`pod ${pod.name}: no node ${pod.node}`];
-  const cidr = parseCidr(node.podCidr);
-  if (cidr === undefined) return [`node ${node.name}: podCidr ${node.podCidr} is not a CIDR block`];
-  if (canonicalIp(pod.ip) !== pod.ip || cidrContains(cidr, ipToBytes(pod.ip))) return [];
-  return [`pod ${pod.name}: ${pod.ip} is outside ${node.podCidr} of ${node.name}`];
+  if (pod.secondIp !== undefined && ipFamily(pod.secondIp) === ipFamily(pod.ip)) {
+    return [`pod ${pod.name}: two addresses of one family`];
+  }
+  return podIps(pod).flatMap((ip) => {
+    const text = ipFamily(ip) === 4 ? node.podCidr : node.ipv6?.podCidr;
+    if (text === undefined || canonicalIp(ip) !== ip) return [];
+    const cidr = parseCidr(text);
+    if (cidr === undefined) return [`node ${node.name}: podCidr ${text} is not a CIDR block`];
+    if (cidrContains(cidr, ipToBytes(ip))) return [];
+    return [`pod ${pod.name}: ${ip} is outside ${text} of ${node.name}`];
+  });
 }
 
 function duplicates(values: readonly string[]): string[] {

@@ -103,7 +103,7 @@ if (await insideLab()) {
     const mark = mesh.access.mark(waypoint);
     t.equal((await askHttp(mesh, 'sleep', get(productpageUrl))).status, 200);
     const listeners = await view<readonly { name: string; address?: string }[]>(mesh, waypoint, 'view=listeners');
-    t.match(listeners[0], { name: 'connect_terminate', address: '0.0.0.0:15008' });
+    t.match(listeners[0], { name: 'connect_terminate', address: '[::]:15008' });
     t.ok(listeners.some(({ name }) => name === 'main_internal'));
     const clusters = await view<readonly { name: string }[]>(mesh, waypoint, 'view=clusters');
     const names = clusters.map(({ name }) => name);

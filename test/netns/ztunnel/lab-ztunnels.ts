@@ -12,7 +12,7 @@ import { systemClock } from '../../../src/base/clock.ts';
 import { openAuthority } from '../../../src/identity/authority.ts';
 import { createLab, type Lab, type LabOptions } from '../../../src/lab/lab.ts';
 import type { LabProcess } from '../../../src/lab/process.ts';
-import { type LabPod, type Topology, ztunnelName } from '../../../src/lab/topology.ts';
+import { type LabPod, podIps, serviceVips, type Topology, ztunnelName } from '../../../src/lab/topology.ts';
 import { eventually } from '../../support/eventually.ts';
 
 const program = resolve(import.meta.dirname, '../../../bin/ztunnel.ts');
@@ -110,7 +110,7 @@ function meshFile(topology: Topology, { policies = '', named = {} }: LabZtunnelO
     uid: uid(pod),
     name: pod.name,
     namespace: pod.namespace,
-    workloadIps: [pod.ip],
+    workloadIps: podIps(pod),
     serviceAccount: pod.serviceAccount,
     trustDomain: 'cluster.local',
     protocol: pod.captured ? 'HBONE' : 'TCP',
@@ -133,7 +133,7 @@ function meshFile(topology: Topology, { policies = '', named = {} }: LabZtunnelO
     name: service.name,
     namespace: service.namespace,
     hostname: `${service.name}.${service.namespace}.svc.cluster.local`,
-    vips: [`/${service.vip}`],
+    vips: serviceVips(service).map((vip) => `/${vip}`),
     ports: Object.fromEntries(service.ports.map((port) => [port.port, port.targetPort])),
   }));
   return `workloads: ${JSON.stringify(workloads)}\nservices: ${JSON.stringify(services)}\n${policies}`;

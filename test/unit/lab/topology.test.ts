@@ -32,7 +32,7 @@ t.test('every problem is named at once', async (t) => {
   } as typeof bookinfo;
   t.same(topologyProblems(broken), [
     'Big: not a DNS label',
-    'fd00::1: not an IPv4 address',
+    'fd00::1: the nodes have no IPv6',
     'sleep: used twice',
     '10.244.1.4: used twice',
     'productpage.default: used twice',
@@ -53,13 +53,13 @@ t.test('interface names are readable, unique and fit the kernel', async (t) => {
 t.test('a pod is a /32 behind its node', async (t) => {
   const [node] = bookinfo.nodes;
   if (node === undefined) throw new Error('no nodes');
-  t.same(podHostLines(node, 'sleep', '10.244.1.4', '/net/sleep'), [
+  t.same(podHostLines(node, 'sleep', ['10.244.1.4'], '/net/sleep'), [
     'link add v-sleep type veth peer name eth0 netns /net/sleep',
     'addr add 10.244.1.1/32 dev v-sleep',
     'link set v-sleep up',
     'route add 10.244.1.4/32 dev v-sleep scope host',
   ]);
-  t.same(podLines(node, '10.244.1.4').slice(2), [
+  t.same(podLines(node, ['10.244.1.4']).slice(2), [
     'route add 10.244.1.1 dev eth0 scope link src 10.244.1.4',
     'route add default via 10.244.1.1 dev eth0',
   ]);
