@@ -3,7 +3,7 @@ import t from 'tap';
 import { bookinfoTopology, oneNodeTopology } from '../../../src/lab/bookinfo.ts';
 import { hostsText } from '../../../src/lab/hosts.ts';
 import { serviceRules } from '../../../src/lab/services.ts';
-import { assertTopology, topologyProblems } from '../../../src/lab/topology.ts';
+import { assertTopology, podIps, topologyProblems } from '../../../src/lab/topology.ts';
 import { hostInterface, nodeLinkLines, nodeRouteLines, podHostLines, podLines } from '../../../src/lab/wiring.ts';
 
 const bookinfo = bookinfoTopology();
@@ -105,4 +105,65 @@ t.test('services have all their names; the bare one in the default namespace onl
     '10.96.179.71 productpage productpage.default productpage.default.svc productpage.default.svc.cluster.local',
   );
   t.match(text, '10.96.0.9 productpage.shop productpage.shop.svc productpage.shop.svc.cluster.local');
+});
+
+t.test('IPv6 is wired as IPv4 is, and only where there is some', async (t) => {
+  const [a, b] = bookinfo.nodes.map((node, i) => ({
+    ...node,
+    ipv6: { ip: `fd00:172:18::${i + 2}`, podCidr: `fd00:10:244:${i + 1}::/64`, gateway: `fd00:10:244:${i + 1}::1` },
+  }));
+  const [sleep, ...others] = bookinfo.pods;
+  const [service] = bookinfo.services;
+  if (a === undefined || b === undefined || sleep === undefined || service === undefined) throw new Error('no nodes');
+  const dual = { ...sleep, secondIp: 'fd00:10:244:1::4' };
+  const alone = { ...sleep, name: 'alone', ip: 'fd00:10:244:2::9', node: 'node-b' };
+  const both = { ...service, secondVip: 'fd00:10:96::1', endpoints: ['sleep', 'alone'] };
+  t.same(topologyProblems({ nodes: [a, b], pods: [dual, alone, ...others], services: [both] }), []);
+  t.same(
+    topologyProblems({
+      nodes: [a, ...bookinfo.nodes.slice(1)],
+      pods: [
+        { ...dual, secondIp: 'fd00:9::1' },
+        { ...alone, secondIp: 'fd00:10:244:2::A' },
+      ],
+      services: [],
+    }),
+    [
+      'some nodes are without IPv6',
+      'fd00:10:244:2::A: not an IP address',
+      'pod sleep: fd00:9::1 is outside fd00:10:244:1::/64 of node-a',
+      'pod alone: two addresses of one family',
+    ],
+  );
+  t.same(podHostLines(a, 'sleep', podIps(dual), '/net/sleep').slice(1), [
+    'addr add 10.244.1.1/32 dev v-sleep',
+    'addr add fd00:10:244:1::1/128 dev v-sleep nodad',
+    'link set v-sleep up',
+    'route add 10.244.1.4/32 dev v-sleep scope host',
+    'route add fd00:10:244:1::4/128 dev v-sleep',
+  ]);
+  t.same(podLines(b, podIps(alone)), [
+    'addr add fd00:10:244:2::9/128 dev eth0 nodad',
+    'link set eth0 up',
+    'route add fd00:10:244:2::1/128 dev eth0 src fd00:10:244:2::9',
+    'route add default via fd00:10:244:2::1 dev eth0',
+  ]);
+  t.same(nodeRouteLines([a, b], 0, 1).slice(4), [
+    'addr add fd00:172:18::2/128 dev eth0 nodad',
+    'route add fd00:172:18::3/128 dev eth0 src fd00:172:18::2',
+    'route add fd00:10:244:2::/64 via fd00:172:18::3 dev eth0',
+  ]);
+  t.equal(nodeRouteLines(bookinfo.nodes, 0, 1).length, 4);
+  const lines = (family: 4 | 6) =>
+    serviceRules([both], [dual, alone], family)
+      .split('\n')
+      .filter((line) => line.includes('DNAT'));
+  t.same(lines(4), [
+    '-A LAB-SERVICES -d 10.96.179.71/32 -p tcp -m tcp --dport 9080 -j DNAT --to-destination 10.244.1.4:9080',
+  ]);
+  t.match(
+    lines(6).at(-1),
+    '-d fd00:10:96::1/128 -p tcp -m tcp --dport 9080 -j DNAT --to-destination [fd00:10:244:2::9]:9080',
+  );
+  t.match(hostsText([both]), 'fd00:10:96::1 productpage productpage.default');
 });
