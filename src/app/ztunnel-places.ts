@@ -17,10 +17,11 @@ export function createPlaces(settings: ZtunnelProgramSettings, dependencies: Pla
   const { mode } = settings;
   switch (mode.kind) {
     case 'node':
-      return new OwnPlace(nodePlace(settings, dependencies.mesh));
+      return new OwnPlace(nodePlace(settings, dependencies.mesh), ['proxy']);
     case 'dedicated': {
       const ip = settings.variables.AMBIT_LISTEN_IP ?? wildcard(settings.variables.IPV6_ENABLED);
-      return new OwnPlace(workloadPlace(mode.workload, undefined, ip, settings, dependencies.mesh));
+      const place = workloadPlace(mode.workload, undefined, ip, settings, dependencies.mesh);
+      return new OwnPlace(place, settings.dns === undefined ? ['proxy'] : ['proxy', 'dns proxy']);
     }
     case 'pods':
       return new PodPlaces(settings, mode.node, dependencies);
@@ -31,11 +32,14 @@ export function createPlaces(settings: ZtunnelProgramSettings, dependencies: Pla
 class OwnPlace implements Places {
   readonly listenIp: string;
   readonly #place: Place;
+  readonly #tasks: readonly string[];
   #proxy: RunningProxy | undefined;
 
-  constructor(place: Place) {
+  /** `tasks`: what readiness calls what is to be started here. */
+  constructor(place: Place, tasks: readonly string[]) {
     this.listenIp = place.ip;
     this.#place = place;
+    this.#tasks = tasks;
   }
 
   readonly placeOf = (workload: Workload): Place | undefined => {
@@ -48,7 +52,7 @@ class OwnPlace implements Places {
   }
 
   pending(): readonly string[] {
-    return this.#proxy === undefined ? ['proxy'] : [];
+    return this.#proxy === undefined ? this.#tasks : [];
   }
 
   pods(): Iterable<PodState> {

@@ -19,9 +19,11 @@ import {
   text,
 } from '../config/environment.ts';
 import { type Preset, presetByName } from '../config/preset.ts';
+import type { DnsListen } from '../dns/addresses.ts';
 import { controlPlaneShape, type MeshSettings, readHeaders, readMeshSettings } from './control-plane-settings.ts';
 import { logLevelProblem } from './observability.ts';
 import { applyProxyConfig, type ProxyConfigOutcome, readMeshConfigFile } from './proxy-config.ts';
+import { dnsShape, readDnsListen } from './ztunnel-dns-settings.ts';
 
 export const ztunnelHelp = `Usage: ztunnel [proxy ztunnel] [options]
        ztunnel --view [listeners|clusters|endpoints|certs|dump] [--from ADDRESS]
@@ -41,6 +43,7 @@ Everything else is set by environment variables; docs/ztunnel.md lists them.
 
 const shape = {
   ...controlPlaneShape,
+  ...dnsShape,
   AMBIT_CONFIG: optionalText(),
   AMBIT_PRESET: choice(['legacy', 'modern'], 'modern'),
   NODE_NAME: optionalText(),
@@ -113,6 +116,8 @@ export interface ZtunnelProgramSettings {
     | { readonly kind: 'node' }
     | { readonly kind: 'pods'; readonly node: string }
     | { readonly kind: 'dedicated'; readonly workload: WorkloadName };
+  /** Where the DNS proxy listens; undefined: nowhere. */
+  readonly dns: DnsListen | undefined;
   readonly drainDeadlineMs: number;
 }
 
@@ -216,10 +221,11 @@ function readProgramSettings(
   if (variables.AMBIT_JOIN_TOKEN !== undefined && node === undefined) {
     problems.push('AMBIT_JOIN_TOKEN: a node joins by its name, so --node (NODE_NAME) is needed');
   }
+  const dns = readDnsListen(variables, problems);
   if (mesh === undefined || mode === undefined || chosen === undefined) return undefined;
   const mark = variables.PACKET_MARK ?? (PROXY_MODE === 'dedicated' ? 0 : undefined);
   const preset = withMark(chosen, mark);
-  return { variables, preset, node, mesh, caHeaders, mode, drainDeadlineMs: drainDeadline(variables) };
+  return { variables, preset, node, mesh, caHeaders, mode, dns, drainDeadlineMs: drainDeadline(variables) };
 }
 
 function readMode(variables: Variables, node: boolean, problems: string[]): ZtunnelProgramSettings['mode'] | undefined {

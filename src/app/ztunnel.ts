@@ -29,6 +29,7 @@ import { createObservability, type Observability } from './observability.ts';
 import { version } from './version.ts';
 import { wildcard } from './wildcard.ts';
 import { bearsName } from './workload-place.ts';
+import { createDns } from './ztunnel-dns.ts';
 import { openSecrets } from './ztunnel-identity.ts';
 import { startMeshSource } from './ztunnel-mesh.ts';
 import { createPlaces } from './ztunnel-places.ts';
@@ -94,6 +95,7 @@ async function run(settings: ZtunnelProgramSettings, seen: Observability): Promi
     logger,
     resolve: resolveName,
     placeOf: places.placeOf,
+    dns: createDns(settings, { mesh, clock, random, metrics, logger }),
   });
   const lifecycle = startLifecycle({
     clock,

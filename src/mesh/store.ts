@@ -10,6 +10,7 @@ import { AddressIndex } from './address-index.ts';
 import { emptyMeshChange, isEmptyChange } from './diff.ts';
 import { recordsEqual } from './equal.ts';
 import { GroupedIndex } from './grouped-index.ts';
+import { HostnameIndex } from './hostname-index.ts';
 import type { L4Policy, MeshChange, PoliciesInForce, PolicyKey, Service, ServiceKey, Workload } from './model.ts';
 import { PolicyGroups } from './policy-groups.ts';
 import type { MeshView } from './view.ts';
@@ -19,6 +20,7 @@ export class MeshStore implements MeshView {
   readonly #services = new Map<ServiceKey, Service>();
   readonly #policies = new Map<PolicyKey, L4Policy>();
   readonly #addresses = new AddressIndex();
+  readonly #hostnames = new HostnameIndex();
   readonly #byName = new GroupedIndex<Workload>();
   readonly #byHostname = new GroupedIndex<Workload>();
   readonly #byNode = new GroupedIndex<Workload>();
@@ -77,6 +79,14 @@ export class MeshStore implements MeshView {
 
   service(key: ServiceKey): Service | undefined {
     return this.#services.get(key);
+  }
+
+  servicesByHostname(hostname: string): readonly Service[] {
+    return this.#hostnames.find(hostname);
+  }
+
+  hasWildcardHostname(labels: number): boolean {
+    return this.#hostnames.hasWildcard(labels);
   }
 
   endpoints(key: ServiceKey): readonly Workload[] {
@@ -162,6 +172,7 @@ export class MeshStore implements MeshView {
     if (old !== undefined) this.#addresses.removeService(old);
     this.#services.set(service.key, service);
     this.#addresses.addService(service);
+    this.#hostnames.set(service, old);
     return true;
   }
 
@@ -169,6 +180,7 @@ export class MeshStore implements MeshView {
     const old = this.#services.get(key);
     if (old === undefined) return false;
     this.#addresses.removeService(old);
+    this.#hostnames.delete(old);
     return this.#services.delete(key);
   }
 

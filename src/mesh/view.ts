@@ -15,6 +15,10 @@ export interface MeshView {
   /** VIP, then CIDR, seen from a namespace: own namespace, then canonical, then any that is visible. */
   serviceByAddress(network: string, ip: string, fromNamespace: string): Service | undefined;
   service(key: ServiceKey): Service | undefined;
+  /** Services of exactly this host name (lower case; `*.example.com` is a name like others), in the order of their keys. */
+  servicesByHostname(hostname: string): readonly Service[];
+  /** Whether some service's host name is a wildcard of so many labels: `*.example.com` has three. */
+  hasWildcardHostname(labels: number): boolean;
   /** Workloads that name the service as theirs, in stable order. Unhealthy ones too: choosing is not the view's job. */
   endpoints(key: ServiceKey): readonly Workload[];
   policy(key: PolicyKey): L4Policy | undefined;

@@ -6,6 +6,7 @@ import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/logger.ts';
 import type { Random } from '../base/random.ts';
 import type { Preset } from '../config/preset.ts';
+import type { DnsProxy } from '../dns/proxy.ts';
 import type { Relay } from '../hbone/seam.ts';
 import type { SecretStore } from '../identity/secret.ts';
 import type { PolicyKey, Workload } from '../mesh/model.ts';
@@ -46,6 +47,8 @@ export interface ZtunnelServices {
   /** Where a workload is served by this process, for delivery without a network in between. */
   readonly placeOf: (workload: Workload) => Place | undefined;
   readonly deliversLocally: (workload: Workload) => boolean;
+  /** Undefined: DNS is left alone. */
+  readonly dns: DnsProxy | undefined;
 }
 
 /** Whose traffic a set of listeners serves. */

@@ -1,11 +1,13 @@
 /**
- * One set of listeners for one place: outbound, inbound, plaintext. Made together or not at all.
+ * One set of listeners for one place: outbound, inbound, plaintext, and DNS where it is on. Made together or not at all.
  *
  * I1: it is only started once the mesh is complete; before that a listener does not exist (design §4 rule 1).
  */
 import { AmbitError } from '../base/errors.ts';
+import type { RunningDns } from '../dns/proxy.ts';
 import type { RunningListener } from '../hbone/seam.ts';
 import type { Place, ZtunnelServices } from './context.ts';
+import { startDns } from './dns.ts';
 import { startInbound } from './inbound.ts';
 import { startInboundPassthrough } from './inbound-passthrough.ts';
 import { startOutbound } from './outbound.ts';
@@ -14,6 +16,7 @@ export interface RunningProxy {
   readonly outbound: RunningListener;
   readonly inbound: RunningListener;
   readonly plaintext: RunningListener;
+  readonly dns: RunningDns | undefined;
   /** Stops accepting; live connections go on. */
   close(): Promise<void>;
   /** Ends what is left. */
@@ -27,11 +30,13 @@ export async function startProxy(services: ZtunnelServices, place: Place): Promi
     throw new AmbitError(message, { code: 'ZTUNNEL_MESH_INCOMPLETE', origin: 'local' });
   }
   const started: RunningListener[] = [];
+  let dns: RunningDns | undefined;
   try {
     // Inbound first: a pod that can be reached, but cannot reach others, does less harm than the reverse.
     for (const start of [startInbound, startInboundPassthrough, startOutbound]) {
       started.push(await start(services, place));
     }
+    dns = await startDns(services, place);
   } catch (error) {
     for (const listener of started) listener.destroy();
     throw error;
@@ -41,10 +46,12 @@ export async function startProxy(services: ZtunnelServices, place: Place): Promi
     outbound,
     inbound,
     plaintext,
+    dns,
     async close() {
-      await Promise.all(started.map((listener) => listener.close()));
+      await Promise.all([...started.map((listener) => listener.close()), dns?.close()]);
     },
     destroy() {
+      dns?.destroy();
       for (const listener of started) listener.destroy();
     },
   };

@@ -9,6 +9,7 @@ import type { Logger } from '../base/logger.ts';
 import type { Gauge, MetricsRegistry } from '../base/metrics.ts';
 import type { Random } from '../base/random.ts';
 import type { Preset } from '../config/preset.ts';
+import type { DnsProxy } from '../dns/proxy.ts';
 import type { Relay } from '../hbone/seam.ts';
 import type { SecretStore } from '../identity/secret.ts';
 import type { PolicyKey, Workload } from '../mesh/model.ts';
@@ -37,6 +38,7 @@ export interface ZtunnelOptions {
   readonly logger: Logger;
   readonly resolve: ZtunnelServices['resolve'];
   readonly placeOf: (workload: Workload) => Place | undefined;
+  readonly dns?: DnsProxy | undefined;
 }
 
 export interface Ztunnel {
@@ -74,6 +76,7 @@ export function createZtunnel(options: ZtunnelOptions): Ztunnel {
     grace,
     peers,
     deliversLocally,
+    dns: options.dns,
     emptyMatches: new EmptyMatches(metrics, logger),
   };
   const open = metrics.gauge('ambit_connections_live', 'Connections that are open now.');
