@@ -7,22 +7,24 @@ export interface ReadinessSource {
   pending(): readonly string[];
 }
 
-/** A view of live state. Called per request; the answer is JSON or finished text. */
+/** A view of live state. Called per request; what may be large comes in chunks, made while they are sent. */
 export interface View {
   readonly name: string;
   readonly contentType: 'application/json' | 'text/plain; charset=utf-8';
-  render(query: URLSearchParams): string;
+  render(query: URLSearchParams): string | AsyncIterable<string>;
 }
 
 export interface LevelControl {
   /** `info`, `info,hbone:debug`; throws an AmbitError on nonsense. `reset` replaces what was set before. */
   set(directives: string, reset: boolean): void;
   current(): string;
+  /** What the program started with. */
+  reset(): void;
 }
 
 export interface MetricsSource {
-  /** Prometheus text or, when `openMetrics`, OpenMetrics. */
-  render(openMetrics: boolean): Promise<{ readonly contentType: string; readonly body: string }>;
+  /** Prometheus text or, when `openMetrics`, OpenMetrics. Made while it is sent. */
+  render(openMetrics: boolean): { readonly contentType: string; readonly body: AsyncIterable<string> };
 }
 
 export interface AdminDependencies {
@@ -33,4 +35,6 @@ export interface AdminDependencies {
   readonly views: readonly View[];
   /** Starts a graceful shutdown. */
   readonly quit: () => void;
+  /** Stops accepting and tells peers to go elsewhere, without ending; undefined: the program cannot. */
+  readonly drain?: () => void;
 }

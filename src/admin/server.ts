@@ -7,10 +7,14 @@
 import { chmodSync, rmSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
 import { AmbitError, errorText } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
+import { chooseCoding, encoderFor } from './content-coding.ts';
 import type { AdminDependencies } from './interfaces.ts';
-import { adminRoutes, metricsRoutes, type Reply, type Routes, readinessRoutes } from './routes.ts';
+import { type Reply, type Routes, textReply } from './reply.ts';
+import { adminRoutes, metricsRoutes, readinessRoutes } from './routes.ts';
 
 export interface AdminAddresses {
   readonly admin: ListenAddress | undefined;
@@ -63,6 +67,9 @@ export async function startAdmin(
   }
 }
 
+/** For the whole of a body of chunks. */
+const streamDeadlineMs = 60_000;
+
 async function answer(
   request: IncomingMessage,
   response: ServerResponse,
@@ -79,32 +86,67 @@ async function answer(
   } catch (error) {
     const wrong = error instanceof AmbitError;
     if (!wrong) log.error('request failed', { path: request.url, error: errorText(error) });
-    reply = { status: wrong ? 400 : 500, contentType: 'text/plain; charset=utf-8', body: `${errorText(error)}\n` };
+    reply = textReply(wrong ? 400 : 500, errorText(error));
   }
-  response.writeHead(reply.status, {
+  const headers = {
     'content-type': reply.contentType,
     'x-content-type-options': 'nosniff',
     'cache-control': 'no-store',
     ...reply.headers,
-  });
-  response.end(request.method === 'HEAD' ? undefined : reply.body);
+  };
+  const { body } = reply;
+  if (request.method === 'HEAD' || typeof body === 'string' || body instanceof Uint8Array) {
+    response.writeHead(reply.status, headers);
+    response.end(request.method === 'HEAD' ? undefined : body);
+    return;
+  }
+  await stream(request, response, { status: reply.status, headers, body }, log);
+}
+
+/** Many at a time would take the thread's time from traffic, and each holds what its reader has not read yet. */
+const mostStreams = 4;
+let streams = 0;
+
+/** A body of chunks, compressed when that is wanted. A reader that leaves or stalls ends it. */
+async function stream(
+  request: IncomingMessage,
+  response: ServerResponse,
+  reply: { readonly status: number; readonly headers: Record<string, string>; readonly body: AsyncIterable<string> },
+  log: Logger,
+): Promise<void> {
+  if (streams >= mostStreams) {
+    response.writeHead(503, { 'content-type': 'text/plain; charset=utf-8', 'retry-after': '1' });
+    response.end('too many large answers are under way\n');
+    return;
+  }
+  streams++;
+  const deadline = AbortSignal.timeout(streamDeadlineMs);
+  try {
+    const coding = chooseCoding(String(request.headers['accept-encoding'] ?? ''));
+    const encoded = coding === undefined ? {} : { 'content-encoding': coding };
+    response.writeHead(reply.status, { ...reply.headers, ...encoded });
+    const chunks = Readable.from(reply.body, { objectMode: false, highWaterMark: 64 * 1024 });
+    if (coding === undefined) await pipeline(chunks, response, { signal: deadline });
+    else await pipeline(chunks, encoderFor(coding), response, { signal: deadline });
+  } catch (error) {
+    // The head is out: what is left is to cut it short, which a reader of chunks notices.
+    response.destroy();
+    log.debug('an answer was cut short', { path: request.url, error: errorText(error) });
+  } finally {
+    streams--;
+  }
 }
 
 async function route(request: IncomingMessage, routes: Routes, guarded: boolean): Promise<Reply> {
-  const text = (status: number, body: string): Reply => ({
-    status,
-    contentType: 'text/plain; charset=utf-8',
-    body: `${body}\n`,
-  });
-  if (guarded && !isLocal(request)) return text(403, 'admin answers only to localhost');
+  if (guarded && !isLocal(request)) return textReply(403, 'admin answers only to localhost');
   const url = URL.parse(`http://admin${request.url ?? '/'}`);
   const found = url === null ? undefined : routes.get(url.pathname);
-  if (url === null || found === undefined) return text(404, 'not found');
+  if (url === null || found === undefined) return textReply(404, 'not found');
   const method = request.method === 'HEAD' ? 'GET' : (request.method ?? 'GET');
   const handler = method === 'GET' ? found.get : method === 'POST' ? found.post : undefined;
   if (handler !== undefined) return await handler(url.searchParams, request);
   const allow = [found.get && 'GET', found.post && 'POST'].filter(Boolean).join(', ');
-  return { ...text(405, `use ${allow}`), headers: { allow } };
+  return { ...textReply(405, `use ${allow}`), headers: { allow } };
 }
 
 /** A browser sends its page's Origin, and after DNS rebinding the page's name as Host. */

@@ -10,15 +10,15 @@ import { LogLevels } from '../telemetry/levels.ts';
 import { createLogger, type LogOutput, openLogOutput } from '../telemetry/log.ts';
 import type { LogFormat } from '../telemetry/log-format.ts';
 import { CellRegistry } from '../telemetry/metrics.ts';
-import type { AccessLog, TrafficMetrics } from '../telemetry/traffic.ts';
-import { createTrafficMetrics } from '../telemetry/traffic-metrics.ts';
+import type { AccessLog } from '../telemetry/traffic.ts';
+import { createTrafficMetrics, type DroppableTraffic } from '../telemetry/traffic-metrics.ts';
 
 export interface Observability {
   readonly logger: Logger;
   readonly accessLog: AccessLog;
   readonly levels: LogLevels;
   readonly metrics: CellRegistry;
-  readonly traffic: TrafficMetrics;
+  readonly traffic: DroppableTraffic;
   /** Writes buffered log lines; synchronous, for the end of the process. */
   flush(): void;
 }
@@ -32,6 +32,8 @@ export interface ObservabilityOptions {
   readonly version: string;
   /** Where lines go; standard output unless told. */
   readonly output?: LogOutput;
+  /** Label sets of traffic metrics; more share one. */
+  readonly maxLabelSets?: number;
   readonly clock?: Clock;
 }
 
@@ -48,11 +50,14 @@ export function logLevelProblem(directives: string): string | undefined {
 
 /** Throws AmbitError `TELEMETRY_LOG_LEVEL` when `levels` cannot be read. */
 export function createObservability(options: ObservabilityOptions): Observability {
-  const levels = new LogLevels();
-  levels.set(options.levels, true);
-  const output = options.output ?? openLogOutput(1);
-  const logOptions = { levels, format: options.format, clock: options.clock ?? systemClock, sink: output };
   const metrics = new CellRegistry();
+  const levels = new LogLevels();
+  levels.start(options.levels);
+  const lost = () => {
+    metrics.counter('ambit_log_lines_lost_total', 'Batches of log lines lost because nobody read them.').value++;
+  };
+  const output = options.output ?? openLogOutput(1, systemClock, lost);
+  const logOptions = { levels, format: options.format, clock: options.clock ?? systemClock, sink: output };
   metrics.addProcessMetrics();
   metrics.gauge('istio_build', 'Program and version.', { component: options.program, tag: options.version }).value = 1;
   return {
@@ -60,7 +65,7 @@ export function createObservability(options: ObservabilityOptions): Observabilit
     accessLog: createAccessLog(logOptions),
     levels,
     metrics,
-    traffic: createTrafficMetrics(metrics),
+    traffic: createTrafficMetrics(metrics, options.maxLabelSets),
     flush: () => output.flush(),
   };
 }

@@ -20,6 +20,7 @@ import { FolderSource } from '../xds/folder-source.ts';
 import { startLifecycle } from './lifecycle.ts';
 import { keepMemorySmall } from './memory.ts';
 import { createObservability, type Observability } from './observability.ts';
+import { startSeriesExpiry } from './series-expiry.ts';
 import { version } from './version.ts';
 import { openWaypointSecrets } from './waypoint-identity.ts';
 import { readWaypointCommand, type WaypointProgramSettings, waypointHelp } from './waypoint-settings.ts';
@@ -156,6 +157,14 @@ async function run(settings: WaypointProgramSettings, seen: Observability): Prom
   // Without a certificate nobody could be answered: the port opens when there is one.
   await secrets.acquire(identity);
   keepMemorySmall(clock);
+  startSeriesExpiry({
+    holders: traffic.holders,
+    mesh,
+    metrics,
+    clock,
+    logger,
+    afterMs: variables.AMBIT_METRICS_EXPIRY,
+  });
   for (const port of settings.ports) {
     const listener = await waypoint.listen(variables.AMBIT_LISTEN_IP ?? wildcard(true), port);
     address ??= formatSocketAddress(listener.address);

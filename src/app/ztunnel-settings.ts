@@ -92,6 +92,10 @@ const shape = {
   AMBIT_OUTBOUND_POLICY: choice(['ALLOW_ANY', 'REGISTRY_ONLY'], 'ALLOW_ANY'),
   AMBIT_UNKNOWN_POLICY: choice(['deny', 'skip'], 'deny'),
   AMBIT_EMPTY_DENY_MATCH: choice(['match', 'ignore'], 'match'),
+  AUTHZ_POLICY_INFO_LOGGING: flag(false),
+  ISTIO_META_ISTIO_VERSION: optionalText(),
+  AMBIT_METRICS_MAX_LABEL_SETS: integer(10_000, 1, 1_000_000),
+  AMBIT_METRICS_EXPIRY: duration(900_000),
   AMBIT_MAX_CONNECTIONS_PER_POD: integer(16_384, 1, 1_000_000),
 };
 

@@ -11,6 +11,7 @@ import { systemClock } from '../base/clock.ts';
 import { AmbitError, errorText } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import { systemRandom } from '../base/random.ts';
+import { inSlices } from '../base/slices.ts';
 import type { Environment } from '../config/environment.ts';
 import { createRelay } from '../hbone/relay.ts';
 import type { SecretStore } from '../identity/secret.ts';
@@ -26,6 +27,7 @@ import type { ZtunnelSettings } from '../ztunnel/settings.ts';
 import { startLifecycle } from './lifecycle.ts';
 import { keepMemorySmall } from './memory.ts';
 import { createObservability, type Observability } from './observability.ts';
+import { startSeriesExpiry } from './series-expiry.ts';
 import { version } from './version.ts';
 import { wildcard } from './wildcard.ts';
 import { bearsName } from './workload-place.ts';
@@ -52,8 +54,9 @@ export async function runZtunnel(argv: readonly string[], environment: Environme
     case 'view':
       return await printView(command.request);
     case 'run': {
-      const { RUST_LOG: levels, LOG_FORMAT: format } = command.settings.variables;
-      const seen = createObservability({ levels, format, program: 'ztunnel', version });
+      const { RUST_LOG: levels, LOG_FORMAT: format, ISTIO_META_ISTIO_VERSION: tag } = command.settings.variables;
+      const { AMBIT_METRICS_MAX_LABEL_SETS: maxLabelSets } = command.settings.variables;
+      const seen = createObservability({ levels, format, program: 'ztunnel', version: tag ?? version, maxLabelSets });
       try {
         await run(command.settings, seen);
         return undefined;
@@ -108,6 +111,13 @@ async function run(settings: ZtunnelProgramSettings, seen: Observability): Promi
     },
     flush: () => seen.flush(),
   });
+  let drained = false;
+  const stopAccepting = (reason: string) => {
+    if (drained) return;
+    drained = true;
+    logger.info('no longer accepting; live connections go on', { reason });
+    places.close().catch((error: unknown) => logger.error('cannot stop accepting', { error: errorText(error) }));
+  };
   // Whoever may signal us must not be able to open a debugger.
   process.on('SIGUSR1', () => logger.warn('SIGUSR1 means nothing here'));
 
@@ -121,14 +131,14 @@ async function run(settings: ZtunnelProgramSettings, seen: Observability): Promi
     ...places.pending(),
     ...(certificates.settled ? [] : ['certificates']),
     ...secrets.alarms(),
-    ...(lifecycle.draining ? ['draining'] : []),
+    ...(lifecycle.draining || drained ? ['draining'] : []),
   ];
   const admin: AdminDependencies = {
     readiness: { pending },
     metrics: {
-      async render(openMetrics) {
-        ztunnel.flush();
-        return await metrics.render(openMetrics);
+      render(openMetrics) {
+        const { contentType, body } = metrics.render(openMetrics);
+        return { contentType, body: after(() => inSlices(ztunnel.flushing(), { clock }), body) };
       },
     },
     levels,
@@ -152,15 +162,24 @@ async function run(settings: ZtunnelProgramSettings, seen: Observability): Promi
       },
     }),
     quit: () => lifecycle.quit('asked on the admin port'),
+    drain: () => stopAccepting('asked on the admin port'),
   };
   for (const addresses of adminAddresses(settings)) await startAdmin(admin, addresses, logger);
   await startMeshSource(settings, mesh, clock, logger.topic('mesh'));
   await completeMesh(mesh, logger);
-  if (lifecycle.draining) return;
+  if (lifecycle.draining || drained) return;
   // One workload asks for its own when it needs it; a node's are to be there before they are needed.
   if (settings.mode.kind !== 'dedicated') new LocalIdentities(mesh, secrets, isLocal);
   certificates.wanted();
   keepMemorySmall(clock);
+  startSeriesExpiry({
+    holders: traffic.holders,
+    mesh,
+    metrics,
+    clock,
+    logger,
+    afterMs: variables.AMBIT_METRICS_EXPIRY,
+  });
   await places.start(ztunnel.services);
   logger.info('listening', { preset: preset.name, mode: settings.mode.kind, node });
 }
@@ -184,6 +203,12 @@ class FirstCertificates {
     this.#settled ||= ![...this.#secrets.states()].some(([, state]) => state.kind === 'initializing');
     return this.#settled;
   }
+}
+
+/** A body whose making begins with something else. */
+async function* after(first: () => Promise<void>, body: AsyncIterable<string>): AsyncGenerator<string> {
+  await first();
+  yield* body;
 }
 
 /** Until then there is nothing to decide with. */
@@ -229,6 +254,7 @@ function ztunnelSettings(settings: ZtunnelProgramSettings, privileged: boolean):
     unknownPolicy: variables.AMBIT_UNKNOWN_POLICY,
     unknownPolicyGraceMs: 5000,
     emptyDenyMatch: variables.AMBIT_EMPTY_DENY_MATCH,
+    policyInfoLogging: variables.AUTHZ_POLICY_INFO_LOGGING,
     spoofing: privileged && variables.ENABLE_ORIG_SRC !== false,
     // TPROXY hands nothing to a listener that is not.
     transparentListeners: privileged && (preset.capture === 'node' || variables.ENABLE_ORIG_SRC !== false),

@@ -23,6 +23,8 @@ export interface MetricsRegistry {
   gauge(name: string, help: string, labels?: Labels): Gauge;
   /** `buckets`: upper bounds, ascending, without +Inf. */
   histogram(name: string, help: string, buckets: readonly number[], labels?: Labels): Histogram;
+  /** Forgets one label set of a family: whoever still holds its cell adds to what nobody sees. */
+  remove(name: string, labels: Labels): void;
 }
 
 /** Cells that nobody scrapes: for tests and for programs without telemetry. */
@@ -30,4 +32,5 @@ export const unscrapedMetrics: MetricsRegistry = {
   counter: () => ({ value: 0 }),
   gauge: () => ({ value: 0 }),
   histogram: () => ({ observe: () => {} }),
+  remove: () => {},
 };

@@ -118,12 +118,14 @@ class NodeRelay implements Relay {
   }
 
   stats(): RelayStats {
-    let { sessions, streams } = this.#pool;
+    const { sessions } = this.#pool;
+    let { streams } = this.#pool;
+    let servedSessions = 0;
     for (const server of this.#servers) {
-      sessions += server.sessions;
+      servedSessions += server.sessions;
       streams += server.streams;
     }
-    return { sessions, streams, captured: this.#captured.size };
+    return { sessions: sessions + servedSessions, servedSessions, streams, captured: this.#captured.size };
   }
 
   async close(): Promise<void> {

@@ -178,6 +178,8 @@ export type OpenOutcome =
 
 export interface RelayStats {
   readonly sessions: number;
+  /** Those of them that clients opened. */
+  readonly servedSessions: number;
   readonly streams: number;
   readonly captured: number;
 }

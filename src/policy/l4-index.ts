@@ -17,6 +17,8 @@ export class L4Index {
   readonly allow = new RuleIndex();
   /** Whether any ALLOW policy is in force. */
   restricts = false;
+  /** Whether any dry-run ALLOW policy is. */
+  dryRunRestricts = false;
   #policies: readonly L4Policy[] = [];
   #known = new Map<L4Policy, IndexedPolicy>();
 
@@ -33,6 +35,7 @@ export class L4Index {
     }
     for (const { policy, rules } of before.values()) for (const rule of rules) this[policy.action].delete(rule);
     this.restricts = policies.some(({ action, dryRun }) => action === 'allow' && !dryRun);
+    this.dryRunRestricts = policies.some(({ action, dryRun }) => action === 'allow' && dryRun);
   }
 
   #add(policy: L4Policy): IndexedPolicy {

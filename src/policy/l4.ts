@@ -4,10 +4,9 @@
  * places (istiod-observed.md): a DENY that lost its conditions on the way still denies, and a policy that is named but
  * never arrived denies.
  */
-import { type Cidr, cidrContains } from '../base/address.ts';
-import type { Identity } from '../base/spiffe.ts';
-import type { L4Policy, PoliciesInForce, PolicyKey, PolicyMatch, StringMatch } from '../mesh/model.ts';
+import type { L4Policy, PoliciesInForce, PolicyKey } from '../mesh/model.ts';
 import { l4Index } from './l4-index.ts';
+import { matchHolds } from './l4-match.ts';
 import { describePeer, type L4Connection, type L4Peer } from './l4-peer.ts';
 import { type IndexedRule, isEmptyMatch } from './rule-index.ts';
 
@@ -25,6 +24,14 @@ export interface DryRunNote {
   readonly action: 'allow' | 'deny';
 }
 
+/** Why the dry-run policies together, had they been enforced, would have refused what was allowed. */
+export interface DryRunDenial {
+  readonly reason: 'denied-by-policy' | 'not-allowed';
+  /** Undefined: dry-run ALLOW policies exist, and none allows. */
+  readonly policy: PolicyKey | undefined;
+  readonly rule: number | undefined;
+}
+
 export type L4Verdict =
   | {
       readonly kind: 'allow';
@@ -33,6 +40,7 @@ export type L4Verdict =
       /** Index of the rule within the policy. */
       readonly rule: number | undefined;
       readonly dryRun: readonly DryRunNote[];
+      readonly dryRunDenial: DryRunDenial | undefined;
     }
   | {
       readonly kind: 'deny';
@@ -54,29 +62,48 @@ export function evaluateL4(connection: L4Connection, inForce: PoliciesInForce, o
   if (missing !== undefined && options.unknownPolicy === 'deny') {
     return { kind: 'deny', reason: 'unknown-policy', policy: missing, rule: undefined, emptyMatch: false, dryRun };
   }
-  const { deny, allow, restricts } = l4Index(inForce);
+  const { deny, allow, restricts, dryRunRestricts } = l4Index(inForce);
   const emptyCounts = options.emptyDenyMatch === 'match';
   const denied = decidingRule(deny.candidates(peer), peer, emptyCounts, dryRun);
   if (denied !== undefined) return { kind: 'deny', reason: 'denied-by-policy', ...denied, dryRun };
   const allowed = decidingRule(allow.candidates(peer), peer, false, dryRun);
   if (allowed !== undefined) {
     const { policy, rule } = allowed;
-    return { kind: 'allow', reason: 'allowed-by-policy', policy, rule, dryRun };
+    const dryRunDenial = dryRunDenialOf(dryRun, false);
+    return { kind: 'allow', reason: 'allowed-by-policy', policy, rule, dryRun, dryRunDenial };
   }
-  if (!restricts) return { kind: 'allow', reason: 'no-allow-policies', policy: undefined, rule: undefined, dryRun };
+  if (!restricts) {
+    const dryRunDenial = dryRunDenialOf(dryRun, dryRunRestricts);
+    return { kind: 'allow', reason: 'no-allow-policies', policy: undefined, rule: undefined, dryRun, dryRunDenial };
+  }
   return { kind: 'deny', reason: 'not-allowed', policy: undefined, rule: undefined, emptyMatch: false, dryRun };
 }
 
-/** The reason in ztunnel's words, as access logs carry it. */
-export function l4DenialText(verdict: Extract<L4Verdict, { kind: 'deny' }>): string {
+/** The reason in ztunnel's words, as access logs carry it, and the rule. */
+export function l4DenialText(verdict: Extract<L4Verdict, { kind: 'deny' }>, plaintext = false): string {
   switch (verdict.reason) {
-    case 'denied-by-policy':
-      return `explicitly denied by: ${verdict.policy}`;
+    case 'denied-by-policy': {
+      const strict = plaintext && verdict.policy !== undefined && isStrictMtls(verdict.policy);
+      const why = strict ? ': strict mutual TLS, and the connection came in clear' : '';
+      return `explicitly denied by: ${verdict.policy} rule ${verdict.rule}${why}`;
+    }
     case 'not-allowed':
       return 'allow policies exist, but none allowed';
     case 'unknown-policy':
       return `policy is named by the workload but unknown: ${verdict.policy}`;
   }
+}
+
+/** What istiod makes of PeerAuthentication: these say STRICT, and nobody wrote them. */
+function isStrictMtls(policy: PolicyKey): boolean {
+  return /\/(istio_converted_static_strict$|converted_peer_authentication_)/.test(policy);
+}
+
+function dryRunDenialOf(notes: readonly DryRunNote[], restricts: boolean): DryRunDenial | undefined {
+  const denial = notes.find(({ action }) => action === 'deny');
+  if (denial !== undefined) return { reason: 'denied-by-policy', policy: denial.policy, rule: denial.rule };
+  if (!restricts || notes.length > 0) return undefined;
+  return { reason: 'not-allowed', policy: undefined, rule: undefined };
 }
 
 interface RuleHit {
@@ -117,51 +144,4 @@ function ruleHolds(
     byEmpty = true;
   }
   return byEmpty ? 'by-empty-match' : 'yes';
-}
-
-function matchHolds(match: PolicyMatch, peer: L4Peer): boolean {
-  return (
-    textHolds(match.namespaces, match.notNamespaces, peer.identity?.namespace) &&
-    textHolds(match.principals, match.notPrincipals, peer.principal) &&
-    accountHolds(match, peer.identity) &&
-    ipHolds(match.sourceIps, match.notSourceIps, peer.sourceIp) &&
-    ipHolds(match.destinationIps, match.notDestinationIps, peer.destinationIp) &&
-    (match.destinationPorts.length === 0 || match.destinationPorts.includes(peer.connection.destinationPort)) &&
-    !match.notDestinationPorts.includes(peer.connection.destinationPort)
-  );
-}
-
-/** A peer without the attribute matches nothing, not even presence: this is how STRICT is written. */
-function textHolds(
-  values: readonly StringMatch[],
-  notValues: readonly StringMatch[],
-  text: string | undefined,
-): boolean {
-  if (text === undefined) return values.length === 0;
-  if (values.length > 0 && !values.some((value) => matchesText(value, text))) return false;
-  return !notValues.some((value) => matchesText(value, text));
-}
-
-function matchesText(match: StringMatch, text: string): boolean {
-  switch (match.kind) {
-    case 'exact':
-      return text === match.value;
-    case 'prefix':
-      return text.startsWith(match.value);
-    case 'suffix':
-      return text.endsWith(match.value);
-    case 'presence':
-      return text !== '';
-  }
-}
-
-function accountHolds(match: PolicyMatch, identity: Identity | undefined): boolean {
-  const is = (account: { readonly namespace: string; readonly serviceAccount: string }) =>
-    account.namespace === identity?.namespace && account.serviceAccount === identity.serviceAccount;
-  return (match.serviceAccounts.length === 0 || match.serviceAccounts.some(is)) && !match.notServiceAccounts.some(is);
-}
-
-function ipHolds(blocks: readonly Cidr[], notBlocks: readonly Cidr[], ip: Uint8Array): boolean {
-  const holds = (block: Cidr) => cidrContains(block, ip);
-  return (blocks.length === 0 || blocks.some(holds)) && !notBlocks.some(holds);
 }

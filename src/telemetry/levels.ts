@@ -1,9 +1,13 @@
 /**
  * Log levels by topic, changed at run time: `info,hbone=debug,access=off`. The form is RUST_LOG's, so that ztunnel's
- * settings and `istioctl ztunnel-config log` work unchanged; `topic:level` is accepted as well.
+ * settings and `istioctl ztunnel-config log` work unchanged; `topic:level` is accepted as well. Rust's module paths mean
+ * the topics that do the same work here (`log-targets.ts`).
+ *
+ * I1: of several directives that concern a topic the most specific counts; of equally specific ones the last.
  */
 import { AmbitError } from '../base/errors.ts';
 import type { LogLevel } from '../base/logger.ts';
+import { isLogTarget, targetSpecificity } from './log-targets.ts';
 
 export type LevelOrOff = LogLevel | 'off';
 
@@ -18,28 +22,49 @@ export function rankOf(level: LogLevel): number {
   return ranks[level];
 }
 
+/** An operator names a few; more are forgotten, the oldest first. */
+const mostTargets = 256;
+
 export class LogLevels {
   #fallback: LevelOrOff = 'info';
-  readonly #topics = new Map<string, LevelOrOff>();
+  readonly #targets = new Map<string, LevelOrOff>();
   readonly #thresholds = new Map<string, Threshold>();
+  #atStart = 'info';
 
   /** Throws AmbitError `TELEMETRY_LOG_LEVEL` on nonsense and then changes nothing. */
   set(directives: string, reset: boolean): void {
-    const parsed = directives.split(',').filter((part) => part.trim() !== '');
-    const changes = parsed.map((part) => parseDirective(part.trim()));
+    const parsed = splitDirectives(directives).map((part) => parseDirective(part));
     if (reset) {
-      this.#topics.clear();
+      this.#targets.clear();
       this.#fallback = 'info';
     }
-    for (const { topic, level } of changes) {
-      if (topic === undefined) this.#fallback = level;
-      else this.#topics.set(topic, level);
+    for (const { target, level } of parsed) {
+      if (target === undefined) this.#fallback = level;
+      else {
+        // The last of equals counts: it goes to the end.
+        this.#targets.delete(target);
+        this.#targets.set(target, level);
+      }
+    }
+    for (const target of this.#targets.keys()) {
+      if (this.#targets.size <= mostTargets) break;
+      this.#targets.delete(target);
     }
     for (const [topic, threshold] of this.#thresholds) threshold.rank = this.#rank(topic);
   }
 
+  /** As `set` with `reset`, and what `reset()` goes back to. */
+  start(directives: string): void {
+    this.set(directives, true);
+    this.#atStart = directives;
+  }
+
+  reset(): void {
+    this.set(this.#atStart, true);
+  }
+
   current(): string {
-    return [this.#fallback, ...[...this.#topics].map(([topic, level]) => `${topic}=${level}`)].join(',');
+    return [this.#fallback, ...[...this.#targets].map(([target, level]) => `${target}=${level}`)].join(',');
   }
 
   threshold(topic: string): Threshold {
@@ -52,21 +77,35 @@ export class LogLevels {
   }
 
   #rank(topic: string): number {
-    return ranks[this.#topics.get(topic) ?? this.#fallback];
+    let best = 0;
+    let rank = ranks[this.#fallback];
+    for (const [target, level] of this.#targets) {
+      const specificity = targetSpecificity(target, topic, ranks[level] < ranks.info);
+      if (specificity === 0 || specificity < best) continue;
+      best = specificity;
+      rank = ranks[level];
+    }
+    return rank;
   }
 }
 
-function parseDirective(text: string): { readonly topic: string | undefined; readonly level: LevelOrOff } {
-  const match = /^(?:([A-Za-z0-9_.-]{1,64})\s*[=:]\s*)?([A-Za-z]+)$/.exec(text);
+/** Commas within `[span{a=1,b=2}]` do not part directives. */
+function splitDirectives(text: string): string[] {
+  return text
+    .replace(/\[[^\]]*\]/g, '')
+    .split(',')
+    .map((part) => part.trim())
+    .filter((part) => part !== '');
+}
+
+function parseDirective(text: string): { readonly target: string | undefined; readonly level: LevelOrOff } {
+  const match = /^(?:([\w.-]{1,64}(?:::[\w.-]{1,64}){0,8})\s*[=:]\s*)?([A-Za-z]+)$/.exec(text);
   const level = match?.[2]?.toLowerCase();
-  if (level === undefined || !Object.hasOwn(ranks, level)) {
-    throw new AmbitError(
-      `log level ${JSON.stringify(text.slice(0, 80))}: say level or topic=level, of trace, debug, info, warn, error, off`,
-      {
-        code: 'TELEMETRY_LOG_LEVEL',
-        origin: 'local',
-      },
-    );
-  }
-  return { topic: match?.[1], level: level as LevelOrOff };
+  if (level !== undefined && Object.hasOwn(ranks, level)) return { target: match?.[1], level: level as LevelOrOff };
+  // As in RUST_LOG, a target alone wants everything of it.
+  if (text.length <= 200 && isLogTarget(text)) return { target: text, level: 'trace' };
+  throw new AmbitError(
+    `log level ${JSON.stringify(text.slice(0, 80))}: say level or topic=level, of trace, debug, info, warn, error, off`,
+    { code: 'TELEMETRY_LOG_LEVEL', origin: 'local' },
+  );
 }

@@ -29,11 +29,12 @@ export interface LogOptions {
 const gatherMs = 10;
 const gatherLength = 64 * 1024;
 
-/** A buffered descriptor (1 or 2). Buffers at most 16 MiB; what comes beyond that is lost. */
-export function openLogOutput(fd: number, clock: Clock = systemClock): LogOutput {
+/** A buffered descriptor (1 or 2). Buffers at most 16 MiB; what comes beyond that is lost, and `onLost` is told. */
+export function openLogOutput(fd: number, clock: Clock = systemClock, onLost: () => void = () => {}): LogOutput {
   const stream = destination({ dest: fd, sync: false, maxLength: 16 * 1024 * 1024 });
   // The reader of a pipe may leave before us; logging must not end the process then.
   stream.on('error', () => {});
+  stream.on('drop', onLost);
   let gathered = '';
   let timer: Timer | undefined;
   const release = () => {

@@ -1,11 +1,29 @@
 /**
  * `istio_tcp_*`, `istio_requests_total` and the request histograms, with Istio's names, labels, units and semantics:
  * bytes received flow client → server for both reporters; opened and byte counters carry flag `-`, closed the final one.
+ * Label sets are bounded, and those of workloads that have left can be dropped (`series-table.ts`).
  */
 import type { ResponseFlag } from '../base/errors.ts';
-import type { Counter, Histogram, Labels, MetricsRegistry } from '../base/metrics.ts';
+import type { Counter, Histogram, MetricsRegistry } from '../base/metrics.ts';
+import { labelsText } from './exposition.ts';
+import { requestLabels, tcpLabels } from './label-sets.ts';
+import { type Series, type SeriesHolder, SeriesTable } from './series-table.ts';
 import type { ConnectionMetrics, TrafficMetrics } from './traffic.ts';
-import type { RequestLabels, TrafficLabels, WorkloadLabels } from './traffic-labels.ts';
+import type { RequestLabels, TrafficLabels } from './traffic-labels.ts';
+
+/** As ztunnel and Envoy explain them. */
+const helps = {
+  istio_tcp_connections_opened_total: 'The total number of TCP connections opened.',
+  istio_tcp_connections_closed_total: 'The total number of TCP connections closed.',
+  istio_tcp_received_bytes_total: 'The size of total bytes received during request in case of a TCP connection.',
+  istio_tcp_sent_bytes_total: 'The size of total bytes sent during response in case of a TCP connection.',
+  istio_tcp_connections_failed_total: 'The total number of TCP connections that failed to establish (unstable).',
+  istio_requests_total: 'Requests a waypoint has answered.',
+  istio_request_duration_milliseconds: 'Duration of requests.',
+  istio_request_bytes: 'Bytes of request bodies.',
+  istio_response_bytes: 'Bytes of response bodies.',
+} as const;
+type MetricName = keyof typeof helps;
 
 const durationBuckets = [0.5, 1, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 30000, 60000, 300000, 600000];
 const sizeBuckets = [1, 5, 10, 50, 100, 500, 1000, 5000, 10000, 50000, 100000, 500000, 1000000];
@@ -13,25 +31,141 @@ const sizeBuckets = [1, 5, 10, 50, 100, 500, 1000, 5000, 10000, 50000, 100000, 5
 /** Classes of requests whose cells are kept per label set; more are looked up each time. */
 const keptClasses = 32;
 
-export function createTrafficMetrics(registry: MetricsRegistry): TrafficMetrics {
-  const connections = new WeakMap<TrafficLabels, ConnectionCells>();
-  const requests = new WeakMap<TrafficLabels, RequestCells[]>();
+/** Label sets of connections, and as many of requests. */
+export const defaultMaxLabelSets = 10_000;
+
+export interface DroppableTraffic extends TrafficMetrics {
+  readonly holders: readonly SeriesHolder[];
+}
+
+export function createTrafficMetrics(registry: MetricsRegistry, maxLabelSets = defaultMaxLabelSets): DroppableTraffic {
+  const overflow = (family: string) => () => {
+    const help = 'Label sets for which a family had no room: they are counted together, labelled overflow.';
+    registry.counter('ambit_metrics_overflowed_total', help, { family }).value++;
+  };
+  const connections = new SeriesTable(
+    maxLabelSets,
+    (labels) => new ConnectionSeries(registry, labels),
+    overflow('istio_tcp'),
+  );
+  const requests = new SeriesTable(
+    maxLabelSets,
+    (labels) => new RequestSeries(registry, labels),
+    overflow('istio_requests'),
+  );
   return {
-    connection: (labels) => connections.getOrInsertComputed(labels, () => new ConnectionCells(registry, labels)),
-    request(labels, request, durationMs, requestBytes, responseBytes) {
-      const known = requests.getOrInsertComputed(labels, noCells);
-      let cells = known.find((each) => each.isOf(request));
-      if (cells === undefined) {
-        cells = new RequestCells(registry, labels, request);
-        if (known.length < keptClasses) known.push(cells);
-      }
-      cells.add(durationMs, requestBytes, responseBytes);
-    },
+    connection: (labels) => connections.of(labels, keyOf),
+    request: (labels, request, durationMs, requestBytes, responseBytes) =>
+      requests.of(labels, keyOf).add(request, durationMs, requestBytes, responseBytes),
+    holders: [connections, requests],
   };
 }
 
-function noCells(): RequestCells[] {
-  return [];
+function keyOf(labels: TrafficLabels): string {
+  return labelsText(tcpLabels(labels, '-'));
+}
+
+/** Of one label set: cells by response flag. */
+class ConnectionSeries implements ConnectionMetrics, Series {
+  readonly labels: TrafficLabels;
+  readonly #registry: MetricsRegistry;
+  readonly #opened: Counter;
+  readonly #received: Counter;
+  readonly #sent: Counter;
+  readonly #closed = new Map<ResponseFlag, Counter>();
+  readonly #failed = new Map<ResponseFlag, Counter>();
+  live = 0;
+  activity = 0;
+
+  constructor(registry: MetricsRegistry, labels: TrafficLabels) {
+    this.labels = labels;
+    this.#registry = registry;
+    this.#opened = this.#counter('istio_tcp_connections_opened_total', '-');
+    this.#received = this.#counter('istio_tcp_received_bytes_total', '-');
+    this.#sent = this.#counter('istio_tcp_sent_bytes_total', '-');
+  }
+
+  opened(): void {
+    this.#opened.value++;
+    this.live++;
+    this.activity++;
+  }
+
+  transferred(received: number, sent: number): void {
+    this.#received.value += received;
+    this.#sent.value += sent;
+  }
+
+  closed(flag: ResponseFlag): void {
+    this.live--;
+    this.activity++;
+    this.#of(this.#closed, 'istio_tcp_connections_closed_total', flag).value++;
+    if (flag !== '-') this.#of(this.#failed, 'istio_tcp_connections_failed_total', flag).value++;
+  }
+
+  drop(): void {
+    const open: readonly MetricName[] = [
+      'istio_tcp_connections_opened_total',
+      'istio_tcp_received_bytes_total',
+      'istio_tcp_sent_bytes_total',
+    ];
+    for (const name of open) this.#remove(name, '-');
+    for (const flag of this.#closed.keys()) this.#remove('istio_tcp_connections_closed_total', flag);
+    for (const flag of this.#failed.keys()) this.#remove('istio_tcp_connections_failed_total', flag);
+  }
+
+  #of(cells: Map<ResponseFlag, Counter>, name: MetricName, flag: ResponseFlag): Counter {
+    return cells.getOrInsertComputed(flag, () => this.#counter(name, flag));
+  }
+
+  #counter(name: MetricName, flag: ResponseFlag): Counter {
+    return this.#registry.counter(name, helps[name], tcpLabels(this.labels, flag));
+  }
+
+  #remove(name: MetricName, flag: ResponseFlag): void {
+    this.#registry.remove(name, tcpLabels(this.labels, flag));
+  }
+}
+
+/** Of one label set: cells by class of request. */
+class RequestSeries implements Series {
+  readonly labels: TrafficLabels;
+  readonly live = 0;
+  activity = 0;
+  readonly #registry: MetricsRegistry;
+  readonly #kept: RequestCells[] = [];
+  /** Classes there are, kept or not: a few hundred statuses at most, since codes and flags are bounded. */
+  readonly #classes = new Map<string, RequestLabels>();
+
+  constructor(registry: MetricsRegistry, labels: TrafficLabels) {
+    this.labels = labels;
+    this.#registry = registry;
+  }
+
+  add(request: RequestLabels, durationMs: number, requestBytes: number, responseBytes: number): void {
+    this.activity++;
+    let cells = this.#kept.find((each) => each.isOf(request));
+    if (cells === undefined) {
+      cells = new RequestCells(this.#registry, this.labels, request);
+      const { requestProtocol, responseCode, responseFlags, grpcStatus } = request;
+      this.#classes.set(`${requestProtocol} ${responseCode} ${responseFlags} ${grpcStatus}`, request);
+      if (this.#kept.length < keptClasses) this.#kept.push(cells);
+    }
+    cells.add(durationMs, requestBytes, responseBytes);
+  }
+
+  drop(): void {
+    const names: readonly MetricName[] = [
+      'istio_requests_total',
+      'istio_request_duration_milliseconds',
+      'istio_request_bytes',
+      'istio_response_bytes',
+    ];
+    for (const request of this.#classes.values()) {
+      const labels = requestLabels(this.labels, request);
+      for (const name of names) this.#registry.remove(name, labels);
+    }
+  }
 }
 
 /** Of one label set and one class of requests: protocol, status and flags. */
@@ -45,12 +179,12 @@ class RequestCells {
   constructor(registry: MetricsRegistry, labels: TrafficLabels, request: RequestLabels) {
     const all = requestLabels(labels, request);
     this.#class = request;
-    this.#requests = registry.counter('istio_requests_total', 'Requests a waypoint has answered.', all);
-    const histogram = (name: string, help: string, buckets: readonly number[]) =>
-      registry.histogram(name, help, buckets, all);
-    this.#durations = histogram('istio_request_duration_milliseconds', 'Duration of requests.', durationBuckets);
-    this.#requestBytes = histogram('istio_request_bytes', 'Bytes of request bodies.', sizeBuckets);
-    this.#responseBytes = histogram('istio_response_bytes', 'Bytes of response bodies.', sizeBuckets);
+    this.#requests = registry.counter('istio_requests_total', helps.istio_requests_total, all);
+    const histogram = (name: MetricName, buckets: readonly number[]) =>
+      registry.histogram(name, helps[name], buckets, all);
+    this.#durations = histogram('istio_request_duration_milliseconds', durationBuckets);
+    this.#requestBytes = histogram('istio_request_bytes', sizeBuckets);
+    this.#responseBytes = histogram('istio_response_bytes', sizeBuckets);
   }
 
   isOf({ requestProtocol, responseCode, responseFlags, grpcStatus }: RequestLabels): boolean {
@@ -69,97 +203,4 @@ class RequestCells {
     this.#requestBytes.observe(requestBytes);
     this.#responseBytes.observe(responseBytes);
   }
-}
-
-class ConnectionCells implements ConnectionMetrics {
-  readonly #registry: MetricsRegistry;
-  readonly #labels: TrafficLabels;
-  readonly #opened: Counter;
-  readonly #received: Counter;
-  readonly #sent: Counter;
-  readonly #closed = new Map<ResponseFlag, Counter>();
-  readonly #failed = new Map<ResponseFlag, Counter>();
-
-  constructor(registry: MetricsRegistry, labels: TrafficLabels) {
-    this.#registry = registry;
-    this.#labels = labels;
-    const open = tcpLabels(labels, '-');
-    this.#opened = registry.counter('istio_tcp_connections_opened_total', 'Connections opened.', open);
-    this.#received = registry.counter('istio_tcp_received_bytes_total', 'Bytes from client to server.', open);
-    this.#sent = registry.counter('istio_tcp_sent_bytes_total', 'Bytes from server to client.', open);
-  }
-
-  opened(): void {
-    this.#opened.value++;
-  }
-
-  transferred(received: number, sent: number): void {
-    this.#received.value += received;
-    this.#sent.value += sent;
-  }
-
-  closed(flag: ResponseFlag): void {
-    this.#cell(this.#closed, flag, 'istio_tcp_connections_closed_total', 'Connections closed.').value++;
-    if (flag === '-') return;
-    this.#cell(this.#failed, flag, 'istio_tcp_connections_failed_total', 'Connections that failed.').value++;
-  }
-
-  #cell(cells: Map<ResponseFlag, Counter>, flag: ResponseFlag, name: string, help: string): Counter {
-    return cells.getOrInsertComputed(flag, () => this.#registry.counter(name, help, tcpLabels(this.#labels, flag)));
-  }
-}
-
-function tcpLabels(labels: TrafficLabels, flag: ResponseFlag): Labels {
-  return {
-    ...commonLabels(labels),
-    request_protocol: 'tcp',
-    response_flags: flag,
-    connection_security_policy: labels.connectionSecurityPolicy,
-    ...localityLabels(labels),
-  };
-}
-
-function requestLabels(labels: TrafficLabels, request: RequestLabels): Labels {
-  return {
-    ...commonLabels(labels),
-    request_protocol: request.requestProtocol,
-    response_code: String(request.responseCode),
-    grpc_response_status: request.grpcStatus ?? '',
-    response_flags: request.responseFlags,
-    connection_security_policy: labels.connectionSecurityPolicy,
-    ...localityLabels(labels),
-  };
-}
-
-function commonLabels(labels: TrafficLabels): Labels {
-  return {
-    reporter: labels.reporter,
-    ...side('source', labels.source),
-    destination_service: labels.destinationService,
-    destination_service_namespace: labels.destinationServiceNamespace,
-    destination_service_name: labels.destinationServiceName,
-    ...side('destination', labels.destination),
-  };
-}
-
-function side(prefix: 'source' | 'destination', workload: WorkloadLabels): Labels {
-  return {
-    [`${prefix}_workload`]: workload.workload,
-    [`${prefix}_canonical_service`]: workload.canonicalService,
-    [`${prefix}_canonical_revision`]: workload.canonicalRevision,
-    [`${prefix}_workload_namespace`]: workload.namespace,
-    [`${prefix}_principal`]: workload.principal,
-    [`${prefix}_app`]: workload.app,
-    [`${prefix}_version`]: workload.version,
-    [`${prefix}_cluster`]: workload.cluster,
-  };
-}
-
-function localityLabels(labels: TrafficLabels): Labels {
-  return {
-    source_region: labels.source.region,
-    source_zone: labels.source.zone,
-    destination_region: labels.destination.region,
-    destination_zone: labels.destination.zone,
-  };
 }

@@ -1,8 +1,10 @@
 /** What ztunnel shows on its admin port: the whole dump, and the article's views as JSON and as text. */
 import type { View } from '../admin/interfaces.ts';
+import { slicedText } from '../base/sliced-text.ts';
 import type { Workload } from '../mesh/model.ts';
-import { configDump, type DumpSources, dumpCertificates } from './config-dump.ts';
+import { configDump, type DumpSources } from './config-dump.ts';
 import type { ZtunnelServices } from './context.ts';
+import { dumpCertificates } from './dump-certificates.ts';
 import { buildViews, viewOptions, type ZtunnelViews } from './view.ts';
 import { certificatesText, clustersText, endpointsText, listenersText } from './view-text.ts';
 
@@ -28,7 +30,11 @@ export function adminViews(options: AdminViewOptions): readonly View[] {
     plain(`${name}.txt`, (query) => text(build(query))),
   ];
   return [
-    json('', () => configDump(dump)),
+    {
+      name: '',
+      contentType: 'application/json',
+      render: () => slicedText(configDump(dump), { clock: services.clock }),
+    },
     ...pair(
       'listeners',
       (views) => views.listeners,

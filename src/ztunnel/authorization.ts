@@ -10,7 +10,8 @@ import type { Preset } from '../config/preset.ts';
 import type { PolicyKey, Workload } from '../mesh/model.ts';
 import type { MeshView } from '../mesh/view.ts';
 import { waypointIdentities } from '../mesh/waypoint.ts';
-import { evaluateL4, l4DenialText } from '../policy/l4.ts';
+import { type DryRunDenial, type DryRunNote, evaluateL4, type L4Verdict, l4DenialText } from '../policy/l4.ts';
+import { nearestAllow, nearMissText } from '../policy/l4-near-miss.ts';
 import type { L4Connection } from '../policy/l4-peer.ts';
 import type { ZtunnelSettings } from './settings.ts';
 
@@ -21,11 +22,22 @@ export interface AuthorizationContext {
   readonly grace: UnknownPolicyGrace;
 }
 
+/** What decided, for logs and metrics: a bounded set of words and the policy's own name. */
+export interface PolicyOutcome {
+  readonly action: 'allow' | 'deny';
+  readonly cause: L4Verdict['reason'] | 'waypoint-only';
+  readonly policy: PolicyKey | undefined;
+  readonly rule: number | undefined;
+  readonly dryRun: readonly DryRunNote[];
+  readonly dryRunDenial: DryRunDenial | undefined;
+}
+
 export type Authorization =
-  | { readonly kind: 'allow'; readonly reason: string }
+  | { readonly kind: 'allow'; readonly reason: string; readonly outcome: PolicyOutcome }
   | {
       readonly kind: 'deny';
       readonly reason: string;
+      readonly outcome: PolicyOutcome;
       /** It matched only because an empty match counts as one: worth a warning that names it. */
       readonly emptyMatchOf: PolicyKey | undefined;
     }
@@ -42,21 +54,36 @@ export function authorize(
   const inForce = mesh.policiesFor(workload);
   const anyPolicy = inForce.policies.length > 0 || inForce.missing.length > 0;
   if (preset.onlyWaypointBehindPolicies && workload.waypoint !== undefined && anyPolicy) {
-    return peer !== undefined && waypointIdentities(mesh, workload.waypoint).includes(peer)
-      ? { kind: 'allow', reason: 'peer is the waypoint of the workload' }
-      : deny('only the waypoint of the workload is admitted');
+    const admitted = peer !== undefined && waypointIdentities(mesh, workload.waypoint).includes(peer);
+    const outcome = waypointOnly(admitted);
+    return admitted
+      ? { kind: 'allow', reason: 'peer is the waypoint of the workload', outcome }
+      : { kind: 'deny', reason: 'only the waypoint of the workload is admitted', outcome, emptyMatchOf: undefined };
   }
   const graceMs = settings.unknownPolicy === 'deny' ? context.grace.remainingMs(workload, inForce.missing) : 0;
   const unknownPolicy = graceMs > 0 ? 'skip' : settings.unknownPolicy;
-  const verdict = evaluateL4({ ...connection, peer }, inForce, {
-    unknownPolicy,
-    emptyDenyMatch: settings.emptyDenyMatch,
-  });
+  const described = { ...connection, peer };
+  const verdict = evaluateL4(described, inForce, { unknownPolicy, emptyDenyMatch: settings.emptyDenyMatch });
   if (verdict.kind === 'deny') {
-    return deny(l4DenialText(verdict), verdict.emptyMatch ? verdict.policy : undefined);
+    const { policy, rule, dryRun } = verdict;
+    const text = l4DenialText(verdict, peer === undefined);
+    const nearest = verdict.reason === 'not-allowed' ? nearestAllow(described, inForce) : undefined;
+    return {
+      kind: 'deny',
+      reason: nearest === undefined ? text : `${text}; ${nearMissText(nearest, described)}`,
+      outcome: { action: 'deny', cause: verdict.reason, policy, rule, dryRun, dryRunDenial: undefined },
+      emptyMatchOf: verdict.emptyMatch ? policy : undefined,
+    };
   }
   if (graceMs > 0) return { kind: 'wait', forMs: graceMs };
-  return { kind: 'allow', reason: verdict.policy === undefined ? verdict.reason : `allowed by: ${verdict.policy}` };
+  const { policy, rule, dryRun, dryRunDenial, reason: cause } = verdict;
+  const outcome: PolicyOutcome = { action: 'allow', cause, policy, rule, dryRun, dryRunDenial };
+  return { kind: 'allow', reason: policy === undefined ? cause : `allowed by: ${policy} rule ${rule}`, outcome };
+}
+
+function waypointOnly(admitted: boolean): PolicyOutcome {
+  const action = admitted ? 'allow' : 'deny';
+  return { action, cause: 'waypoint-only', policy: undefined, rule: undefined, dryRun: [], dryRunDenial: undefined };
 }
 
 /**
@@ -92,8 +119,4 @@ export class UnknownPolicyGrace {
     for (const key of missing) latest = Math.max(latest, this.#removedMs.get(key) ?? 0);
     return Math.max(0, latest + this.#graceMs - this.#clock.nowMs());
   }
-}
-
-function deny(reason: string, emptyMatchOf?: PolicyKey): Authorization {
-  return { kind: 'deny', reason, emptyMatchOf };
 }

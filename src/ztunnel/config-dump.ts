@@ -1,24 +1,14 @@
 /**
- * `/config_dump` with ztunnel's keys and spellings, which istioctl and people's scripts read (ztunnel.md §8.4, §6.5).
- * Certificates and chains only: keys are nowhere in it.
+ * `/config_dump` with ztunnel's keys, which `istioctl ztunnel-config` and people's scripts read (ztunnel.md §8.4). Written
+ * piece by piece, a record a line, so that a mesh of any size is dumped in slices; what changes meanwhile may be in it or
+ * not. Certificates and chains only: keys are nowhere in it.
  */
-import type { Secret, SecretState, SecretStore } from '../identity/secret.ts';
-import type { GatewayAddress, L4Policy, PolicyMatch, Service, StringMatch, Workload } from '../mesh/model.ts';
+import type { SecretStore } from '../identity/secret.ts';
+import type { Service, Workload } from '../mesh/model.ts';
 import type { MeshView } from '../mesh/view.ts';
-import type { ConnectionRegistry, WorkloadConnections } from './connection-registry.ts';
-import { gatewayText } from './names.ts';
-
-export interface CertificateDump {
-  readonly identity: string;
-  readonly state: string;
-  readonly certChain: readonly {
-    readonly pem: string;
-    readonly serialNumber: string;
-    readonly validFrom: string;
-    readonly expirationTime: string;
-  }[];
-  readonly rootCerts: readonly { readonly pem: string }[];
-}
+import type { ConnectionRegistry } from './connection-registry.ts';
+import { certificateDumps } from './dump-certificates.ts';
+import { dumpEndpoint, dumpPolicy, dumpService, dumpWorkload } from './dump-records.ts';
 
 /** A pod of this node, as ztunnel's `workloadState` shows it. */
 export interface PodState {
@@ -39,179 +29,70 @@ export interface DumpSources {
   readonly config: Readonly<Record<string, unknown>>;
 }
 
-export function configDump(sources: DumpSources): Readonly<Record<string, unknown>> {
-  const { mesh, registry } = sources;
-  const workloadState = Object.fromEntries(
-    [...sources.pods()].map(({ uid, state, info, workload }) => {
-      const connections: WorkloadConnections =
-        workload === undefined ? { inbound: [], outbound: [] } : registry.dump(workload.uid);
-      return [uid, { state, info: { ...info, trustDomain: workload?.trustDomain ?? '' }, connections }];
-    }),
-  );
-  return {
-    workloads: [...mesh.workloads()].map((workload) => dumpWorkload(workload)),
-    services: [...mesh.services()].map((service) => dumpService(service, mesh)),
-    policies: [...mesh.policies()].map((policy) => dumpPolicy(policy)),
-    stagedServices: {},
-    staticConfig: {},
-    certificates: dumpCertificates(sources.secrets),
-    workloadState,
-    version: { version: sources.version },
-    config: sources.config,
-  };
+export function* configDump(sources: DumpSources): Generator<string> {
+  const { mesh, secrets, registry, pods, version, config } = sources;
+  yield '{\n"workloads": [';
+  yield* list(mesh.workloads(), (workload) => text(dumpWorkload(workload)));
+  yield '],\n"services": [';
+  yield* services(mesh);
+  yield '],\n"policies": [';
+  yield* list(mesh.policies(), (policy) => text(dumpPolicy(policy)));
+  yield '],\n"certificates": [';
+  yield* list(certificateDumps(secrets), text);
+  yield '],\n"workloadState": {';
+  yield* podStates(pods(), registry);
+  yield `},\n"stagedServices": {},\n"staticConfig": {},\n"version": ${text({ version })},\n`;
+  yield `"config": ${text(config)}\n}\n`;
 }
 
-export function dumpCertificates(secrets: SecretStore): readonly CertificateDump[] {
-  return [...secrets.states()].map(([identity, state]) => {
-    const secret = state.kind === 'available' ? state.secret : undefined;
-    return {
-      identity,
-      state: stateText(state),
-      certChain: secret === undefined ? [] : secret.chainPem.map((pem, i) => dumpCertificate(pem, i, secret)),
-      rootCerts: secret === undefined ? [] : [{ pem: base64(secret.rootsPem) }],
-    };
-  });
-}
-
-function stateText(state: SecretState): string {
-  switch (state.kind) {
-    case 'available':
-      return 'Available';
-    case 'initializing':
-      return 'Initializing';
-    case 'unavailable':
-      return `Unavailable: ${state.reason}`;
+/** An endpoint a piece: a service may have as many as there are pods. */
+function* services(mesh: MeshView): Generator<string> {
+  let comma = '';
+  for (const service of mesh.services()) {
+    yield `${comma}\n${text(dumpService(service)).slice(0, -1)},"endpoints":{`;
+    yield* list(mesh.endpoints(service.key), (workload) => endpoint(service, workload));
+    yield '}}';
+    comma = ',';
   }
 }
 
-/** Serial and times are the leaf's; those of intermediates are in their PEM. */
-function dumpCertificate(pem: string, index: number, secret: Secret): CertificateDump['certChain'][number] {
-  const leaf = index === 0;
-  return {
-    pem: base64(pem),
-    serialNumber: leaf ? secret.serialNumber : '',
-    validFrom: leaf ? new Date(secret.notBeforeMs).toISOString() : '',
-    expirationTime: leaf ? new Date(secret.notAfterMs).toISOString() : '',
-  };
+function endpoint(service: Service, workload: Workload): string {
+  return `${JSON.stringify(workload.uid)}:${text(dumpEndpoint(service, workload))}`;
 }
 
-function dumpWorkload(workload: Workload) {
-  return {
-    workloadIps: workload.addresses,
-    ...gatewayKey('waypoint', workload.waypoint),
-    ...gatewayKey('networkGateway', workload.networkGateway),
-    protocol: workload.tunnelProtocol === 'hbone' ? 'HBONE' : 'TCP',
-    networkMode: workload.networkMode === 'host' ? 'HostNetwork' : 'Standard',
-    uid: workload.uid,
-    name: workload.name,
-    namespace: workload.namespace,
-    trustDomain: workload.trustDomain,
-    serviceAccount: workload.serviceAccount,
-    network: workload.network,
-    workloadName: workload.workloadName,
-    workloadType: workload.workloadType,
-    canonicalName: workload.canonicalName,
-    canonicalRevision: workload.canonicalRevision,
-    hostname: workload.hostname,
-    node: workload.node,
-    nativeTunnel: workload.nativeTunnel,
-    ...(workload.applicationTunnel === undefined
-      ? {}
-      : {
-          applicationTunnel: {
-            protocol: workload.applicationTunnel.protocol.toUpperCase(),
-            port: workload.applicationTunnel.port,
-          },
-        }),
-    authorizationPolicies: workload.authorizationPolicies,
-    status: workload.healthy ? 'Healthy' : 'Unhealthy',
-    clusterId: workload.clusterId,
-    ...(workload.locality === undefined ? {} : { locality: workload.locality }),
-    services: [...workload.services.keys()],
-    capacity: workload.capacity,
-  };
-}
-
-function dumpService(service: Service, mesh: MeshView) {
-  const ports = [...service.ports.values()];
-  return {
-    name: service.name,
-    namespace: service.namespace,
-    hostname: service.hostname,
-    vips: service.addresses.map(({ network, ip }) => `${network}/${ip}`),
-    cidrVips: service.cidrs.map(({ network, cidr }) => ({ network, cidr: cidr.text })),
-    ports: Object.fromEntries(ports.map((port) => [String(port.servicePort), port.targetPort])),
-    endpoints: Object.fromEntries(
-      mesh.endpoints(service.key).map((workload) => [
-        workload.uid,
-        {
-          workloadUid: workload.uid,
-          port: Object.fromEntries(workload.services.get(service.key) ?? []),
-          status: workload.healthy ? 'Healthy' : 'Unhealthy',
-        },
-      ]),
-    ),
-    subjectAltNames: service.subjectAltNames,
-    ...gatewayKey('waypoint', service.waypoint),
-    loadBalancer: {
-      mode: loadBalancerModes[service.loadBalancing.mode],
-      routingPreferences: service.loadBalancing.preferences.map(capital),
-      healthPolicy: service.loadBalancing.allowUnhealthy ? 'AllowAll' : 'OnlyHealthy',
-    },
-    ipFamilies: ipFamilyNames[service.ipFamilies],
-    canonical: service.canonical,
-    visibility: service.visibility === 'public' ? 'Public' : 'Namespace',
-  };
-}
-
-function dumpPolicy(policy: L4Policy) {
-  const scopes = { global: 'Global', namespace: 'Namespace', workload: 'WorkloadSelector' } as const;
-  return {
-    name: policy.name,
-    namespace: policy.namespace,
-    scope: scopes[policy.scope],
-    action: policy.action === 'allow' ? 'Allow' : 'Deny',
-    dryRun: policy.dryRun,
-    rules: policy.rules.map((clauses) => clauses.map((matches) => matches.map(dumpMatch))),
-  };
-}
-
-/** Empty kinds of condition are left out. */
-function dumpMatch(match: PolicyMatch): Readonly<Record<string, unknown>> {
-  const shown = Object.entries(match).map(([key, values]: [string, readonly unknown[]]) => [
-    key,
-    values.map(dumpValue),
-  ]);
-  return Object.fromEntries(shown.filter(([, values]) => values !== undefined && values.length > 0));
-}
-
-function dumpValue(value: unknown): unknown {
-  if (typeof value !== 'object' || value === null) return value;
-  if ('kind' in value) {
-    const match = value as StringMatch;
-    return match.kind === 'presence' ? { Presence: null } : { [capital(match.kind)]: match.value };
+function* podStates(pods: Iterable<PodState>, registry: ConnectionRegistry): Generator<string> {
+  let comma = '';
+  for (const { uid, state, info, workload } of pods) {
+    const shown = { state, info: { ...info, trustDomain: workload?.trustDomain ?? '' } };
+    yield `${comma}\n${JSON.stringify(uid)}:${text(shown).slice(0, -1)},"connections":{"inbound":[`;
+    yield* connections(registry, workload, 'inbound');
+    yield '],"outbound":[';
+    yield* connections(registry, workload, 'outbound');
+    yield ']}}';
+    comma = ',';
   }
-  return 'text' in value ? value.text : value;
 }
 
-const loadBalancerModes = {
-  any: 'Standard',
-  strict: 'Strict',
-  failover: 'Failover',
-  passthrough: 'Passthrough',
-} as const;
-const ipFamilyNames = { automatic: null, ipv4: 'IPv4', ipv6: 'IPv6', dual: 'Dual' } as const;
-
-function gatewayKey(key: 'waypoint' | 'networkGateway', gateway: GatewayAddress | undefined) {
-  return gateway === undefined
-    ? {}
-    : { [key]: { destination: gatewayText(gateway), hboneMtlsPort: gateway.hbonePort } };
+function* connections(
+  registry: ConnectionRegistry,
+  workload: Workload | undefined,
+  direction: 'inbound' | 'outbound',
+): Generator<string> {
+  if (workload !== undefined) yield* list(registry.connections(workload.uid, direction), text);
 }
 
-function capital(text: string): string {
-  return text.charAt(0).toUpperCase() + text.slice(1);
+function* list<T>(things: Iterable<T>, textOf: (thing: T) => string): Generator<string> {
+  let comma = '';
+  for (const thing of things) {
+    yield `${comma}\n${textOf(thing)}`;
+    comma = ',';
+  }
 }
 
-function base64(text: string): string {
-  return Buffer.from(text).toString('base64');
+function text(value: unknown): string {
+  return JSON.stringify(value, mapsAsObjects);
+}
+
+function mapsAsObjects(_key: string, value: unknown): unknown {
+  return value instanceof Map ? Object.fromEntries(value) : value;
 }

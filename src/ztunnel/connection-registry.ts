@@ -57,6 +57,8 @@ export class ConnectionRegistry {
   readonly #stopListening: () => void;
   readonly #onEmpty: (() => void)[] = [];
   #checking = false;
+  #outbound = 0;
+  #inboundPlain = 0;
 
   constructor(mesh: MeshView, clock: Clock, maxPerWorkload = 16_384) {
     this.#mesh = mesh;
@@ -76,9 +78,11 @@ export class ConnectionRegistry {
     const uid = entry.workload?.uid ?? noWorkload;
     const ofWorkload = this.#byWorkload.get(uid) ?? new Set();
     this.#byWorkload.set(uid, ofWorkload.add(entry));
+    this.#count(entry, 1);
     entry.hop.onEnd(() => {
       this.#toCheck.delete(entry);
       ofWorkload.delete(entry);
+      this.#count(entry, -1);
       if (ofWorkload.size === 0 && this.#byWorkload.get(uid) === ofWorkload) this.#byWorkload.delete(uid);
       if (this.#byWorkload.size === 0) for (const callback of this.#onEmpty.splice(0)) callback();
     });
@@ -110,24 +114,40 @@ export class ConnectionRegistry {
     for (const uid of [...this.#byWorkload.keys()]) this.stopWorkload(uid, reason);
   }
 
-  /** Brings byte counters up to date: call before a scrape. */
-  flush(): void {
-    for (const entries of this.#byWorkload.values()) for (const entry of entries) entry.hop.flush();
+  /** Brings byte counters up to date: to be gone through before a scrape, in slices. */
+  *flushing(): Generator<void> {
+    let left = sliceSize;
+    for (const entries of this.#byWorkload.values()) {
+      for (const { hop } of entries) {
+        hop.flush();
+        if (--left > 0) continue;
+        left = sliceSize;
+        yield;
+      }
+    }
+  }
+
+  /** Connections that have an accepted socket of their own: all but those in a tunnel or delivered in process. */
+  sockets(): { readonly outbound: number; readonly inbound: number } {
+    return { outbound: this.#outbound, inbound: this.#inboundPlain };
   }
 
   dump(uid: string): WorkloadConnections {
-    const inbound: ConnectionDump[] = [];
-    const outbound: ConnectionDump[] = [];
+    return { inbound: [...this.connections(uid, 'inbound')], outbound: [...this.connections(uid, 'outbound')] };
+  }
+
+  /** One a step: a workload may have very many. */
+  *connections(uid: string, direction: 'inbound' | 'outbound'): Generator<ConnectionDump> {
     for (const { hop, originalDestination, protocol } of this.#byWorkload.get(uid) ?? []) {
-      const { source, destination, direction } = hop.facts;
-      (direction === 'inbound' ? inbound : outbound).push({
+      const { source, destination } = hop.facts;
+      if (hop.facts.direction !== direction) continue;
+      yield {
         src: formatSocketAddress(source.address),
         originalDst: formatSocketAddress(originalDestination),
         actualDst: formatSocketAddress(hop.dialled ?? destination.address),
         protocol,
-      });
+      };
     }
-    return { inbound, outbound };
   }
 
   close(): void {
@@ -135,6 +155,11 @@ export class ConnectionRegistry {
     for (const timer of this.#later.values()) timer.cancel();
     this.#later.clear();
     this.#toCheck.clear();
+  }
+
+  #count({ hop, protocol }: ConnectionEntry, by: number): void {
+    if (hop.facts.direction === 'outbound') this.#outbound += by;
+    else if (protocol === 'TCP') this.#inboundPlain += by;
   }
 
   #changed(change: MeshChange): void {

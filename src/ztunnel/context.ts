@@ -21,6 +21,7 @@ import type { FilterChainMatcher } from './matcher.ts';
 import type { Names } from './names.ts';
 import type { OutboundContext } from './outbound-decision.ts';
 import type { PeerMemory } from './peer-memory.ts';
+import type { PolicyReport } from './policy-report.ts';
 import type { ZtunnelSettings } from './settings.ts';
 
 export interface ZtunnelServices {
@@ -43,6 +44,7 @@ export interface ZtunnelServices {
   readonly resolve: (hostname: string) => Promise<string | undefined>;
   /** Warned of, and counted, when a DENY matched by an empty match alone. */
   readonly emptyMatches: { warn(policy: PolicyKey): void };
+  readonly policyReport: PolicyReport;
   readonly matcher: FilterChainMatcher;
   /** Where a workload is served by this process, for delivery without a network in between. */
   readonly placeOf: (workload: Workload) => Place | undefined;

@@ -13,7 +13,7 @@ import type { TunnelHeaders } from '../hbone/seam.ts';
 import type { PolicyKey, Service, Workload } from '../mesh/model.ts';
 import { isGatewayEndpoint } from '../mesh/waypoint.ts';
 import type { SocketProfile } from '../net/socket-spec.ts';
-import { type AuthorizationContext, authorize } from './authorization.ts';
+import { type AuthorizationContext, authorize, type PolicyOutcome } from './authorization.ts';
 import { objectText } from './chains.ts';
 import { isOwnPort } from './settings.ts';
 import { applicationSocket, ownSocket, type SocketRules } from './socket-rules.ts';
@@ -52,6 +52,7 @@ export type InboundDecision =
       readonly preface: ProxyPreface | undefined;
       readonly headers: TunnelHeaders;
       readonly reason: string;
+      readonly outcome: PolicyOutcome;
     }
   | {
       readonly kind: 'refuse';
@@ -59,6 +60,8 @@ export type InboundDecision =
       readonly flag: ResponseFlag;
       readonly reason: string;
       readonly workload: Workload | undefined;
+      /** Undefined: it was refused before policies were asked. */
+      readonly outcome: PolicyOutcome | undefined;
       readonly emptyMatchOf: PolicyKey | undefined;
     }
   /** Ask again after a change of the mesh, or when this time is over. */
@@ -83,10 +86,12 @@ export function decideInbound(event: InboundEvent, context: InboundContext): Inb
   );
   if (authorization.kind === 'wait') return authorization;
   if (authorization.kind === 'deny') {
-    return { ...refuse(401, authorization.reason, workload, 'DENY'), emptyMatchOf: authorization.emptyMatchOf };
+    const { reason, outcome, emptyMatchOf } = authorization;
+    return { ...refuse(401, reason, workload, 'DENY'), outcome, emptyMatchOf };
   }
   const headers: TunnelHeaders = context.settings.responseBaggage ? [['baggage', baggage(workload)]] : [];
-  const common = { kind: 'dial', workload, service: meant.service, headers, reason: authorization.reason } as const;
+  const { reason, outcome } = authorization;
+  const common = { kind: 'dial', workload, service: meant.service, headers, reason, outcome } as const;
   const tunnel = workload.applicationTunnel;
   if (tunnel === undefined) {
     const socket = applicationSocket(context.sockets, event.source, ip);
@@ -166,5 +171,5 @@ function refuse(
   workload?: Workload,
   flag: ResponseFlag = 'CONNECT',
 ): Extract<InboundDecision, { kind: 'refuse' }> {
-  return { kind: 'refuse', status, flag, reason, workload, emptyMatchOf: undefined };
+  return { kind: 'refuse', status, flag, reason, workload, outcome: undefined, emptyMatchOf: undefined };
 }

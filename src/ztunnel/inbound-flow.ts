@@ -6,11 +6,13 @@ import { canonicalIp, splitHostPort } from '../base/address.ts';
 import type { SpiffeId } from '../base/spiffe.ts';
 import type { Workload } from '../mesh/model.ts';
 import type { MeshView } from '../mesh/view.ts';
+import type { PolicyOutcome } from './authorization.ts';
 import type { Recheck } from './connection-registry.ts';
 import type { ZtunnelServices } from './context.ts';
 import type { DecisionWaiter } from './decision-waiter.ts';
 import { Hop, logDenied } from './hop.ts';
 import type { InboundDecision, InboundEvent } from './inbound-decision.ts';
+import type { PolicySubject } from './policy-report.ts';
 
 interface Waiting {
   readonly kind: 'wait';
@@ -30,11 +32,27 @@ export function settle<T extends { readonly kind: string }>(
   });
 }
 
-/** A decision made again for a live connection. */
-export function recheck(decide: () => { readonly kind: string; readonly reason?: string } | Waiting): Recheck {
+interface Decided {
+  readonly kind: string;
+  readonly reason: string;
+  readonly outcome: PolicyOutcome | undefined;
+}
+
+/** A decision made again for a live connection. One that ends it is reported like the first. */
+export function recheck(
+  decide: () => Decided | Waiting,
+  services: Pick<ZtunnelServices, 'policyReport'>,
+  subject: PolicySubject,
+): Recheck {
   const again = decide();
   if (isWaiting(again)) return { kind: 'later', inMs: again.forMs };
-  return again.kind === 'refuse' ? { kind: 'stop', reason: again.reason ?? 'refused' } : { kind: 'keep' };
+  if (again.kind !== 'refuse') return { kind: 'keep' };
+  if (again.outcome !== undefined) services.policyReport.decided(again.outcome, subject);
+  return { kind: 'stop', reason: again.reason };
+}
+
+export function subjectOf(event: InboundEvent): PolicySubject {
+  return { source: event.peer, destination: event.local, identity: event.peerIdentity };
 }
 
 /**
@@ -85,6 +103,7 @@ export function recordRefusal(
   decision: Extract<InboundDecision, { kind: 'refuse' }>,
 ): void {
   const { event } = arrival;
+  if (decision.outcome !== undefined) services.policyReport.decided(decision.outcome, subjectOf(event));
   if (decision.emptyMatchOf !== undefined) services.emptyMatches.warn(decision.emptyMatchOf);
   if (decision.flag === 'DENY' && decision.workload !== undefined) {
     inboundHop(services, arrival, decision.workload).refused(policyRejection(decision.reason), 'DENY');

@@ -6,7 +6,7 @@ import type { SocketAddress } from '../base/address.ts';
 import type { ResponseFlag } from '../base/errors.ts';
 import type { PolicyKey, Workload } from '../mesh/model.ts';
 import type { SocketProfile } from '../net/socket-spec.ts';
-import { authorize } from './authorization.ts';
+import { authorize, type PolicyOutcome } from './authorization.ts';
 import type { InboundContext } from './inbound-decision.ts';
 import { isOwnPort } from './settings.ts';
 import { applicationSocket } from './socket-rules.ts';
@@ -23,12 +23,14 @@ export type PlaintextDecision =
       readonly destination: SocketAddress;
       readonly socket: SocketProfile;
       readonly reason: string;
+      readonly outcome: PolicyOutcome;
     }
   | {
       readonly kind: 'refuse';
       readonly flag: ResponseFlag;
       readonly reason: string;
       readonly workload: Workload | undefined;
+      readonly outcome: PolicyOutcome | undefined;
       readonly emptyMatchOf: PolicyKey | undefined;
     }
   /** Ask again after a change of the mesh, or when this time is over. */
@@ -36,7 +38,13 @@ export type PlaintextDecision =
 
 export function decidePlaintext(event: PlaintextEvent, context: InboundContext): PlaintextDecision {
   const { client, destination } = event;
-  const refusal = { kind: 'refuse', flag: 'CONNECT', workload: undefined, emptyMatchOf: undefined } as const;
+  const refusal = {
+    kind: 'refuse',
+    flag: 'CONNECT',
+    workload: undefined,
+    outcome: undefined,
+    emptyMatchOf: undefined,
+  } as const;
   if (isOwnPort(destination.port, context.settings.ports)) {
     return { ...refusal, reason: `port ${destination.port} is a listener of this proxy` };
   }
@@ -57,7 +65,8 @@ export function decidePlaintext(event: PlaintextEvent, context: InboundContext):
       return { ...refusal, ...authorization, kind: 'refuse', flag: 'DENY', workload };
     case 'allow': {
       const socket = applicationSocket(context.sockets, client.ip, destination.ip);
-      return { kind: 'dial', workload, destination, socket, reason: authorization.reason };
+      const { reason, outcome } = authorization;
+      return { kind: 'dial', workload, destination, socket, reason, outcome };
     }
   }
 }

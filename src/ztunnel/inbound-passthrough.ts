@@ -43,6 +43,8 @@ function carryOut(
   const { accessLog, names, registry, mesh, settings } = services;
   const { client, destination } = event;
   const workload = decision?.workload;
+  const subject = { source: client, destination, identity: undefined };
+  if (decision?.outcome !== undefined) services.policyReport.decided(decision.outcome, subject);
   if (workload === undefined) {
     connection.refuse();
     const reason = decision?.reason ?? 'policies could not be decided in time';
@@ -82,6 +84,6 @@ function carryOut(
     workload,
     originalDestination: destination,
     protocol: 'TCP',
-    recheck: () => recheck(decide),
+    recheck: () => recheck(decide, services, subject),
   });
 }

@@ -8,7 +8,7 @@ import type { Secret, SecretStore } from '../identity/secret.ts';
 import { inboundContext, listenSpec, type Place, type ZtunnelServices } from './context.ts';
 import { logDenied } from './hop.ts';
 import { decideInbound, type InboundDecision, type InboundEvent } from './inbound-decision.ts';
-import { type Arrival, inboundHop, recheck, recordRefusal, settle, sourceWorkload } from './inbound-flow.ts';
+import { type Arrival, inboundHop, recheck, recordRefusal, settle, sourceWorkload, subjectOf } from './inbound-flow.ts';
 import { encodeProxyPreface } from './proxy-preface.ts';
 
 const maxStreamsPerSession = 200;
@@ -68,6 +68,8 @@ function verdict(
     return { kind: 'refuse', status: decision.status, headers: [] };
   }
   const { workload, destination, socket, headers, preface } = decision;
+  const subject = subjectOf(arrival.event);
+  services.policyReport.decided(decision.outcome, subject);
   const hop = inboundHop(services, arrival, workload);
   if (!services.registry.hasRoom(workload)) {
     hop.refused(`too many connections of ${workload.namespace}/${workload.name}`, 'CONNECT');
@@ -89,7 +91,7 @@ function verdict(
         workload,
         originalDestination: destination,
         protocol: 'HBONE',
-        recheck: () => recheck(() => decideInbound(arrival.event, context)),
+        recheck: () => recheck(() => decideInbound(arrival.event, context), services, subject),
       });
     },
   };

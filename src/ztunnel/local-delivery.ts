@@ -8,7 +8,7 @@ import type { CapturedConnection, Join, JoinObserver } from '../hbone/seam.ts';
 import { inboundContext, type ZtunnelServices } from './context.ts';
 import type { Hop } from './hop.ts';
 import { decideInbound, type InboundDecision, type InboundEvent } from './inbound-decision.ts';
-import { type Arrival, inboundHop, recheck, recordRefusal, settle } from './inbound-flow.ts';
+import { type Arrival, inboundHop, recheck, recordRefusal, settle, subjectOf } from './inbound-flow.ts';
 import type { OutboundDecision } from './outbound-decision.ts';
 import { encodeProxyPreface } from './proxy-preface.ts';
 
@@ -53,6 +53,8 @@ export async function deliverLocally(
     return;
   }
   const { workload, destination, socket, preface } = inbound;
+  const subject = subjectOf(event);
+  services.policyReport.decided(inbound.outcome, subject);
   const inboundSide = inboundHop(services, arrival, workload);
   if (!services.registry.hasRoom(workload)) {
     inboundSide.refused(`too many connections of ${workload.namespace}/${workload.name}`, 'CONNECT');
@@ -69,7 +71,7 @@ export async function deliverLocally(
     originalDestination: destination,
     protocol: 'HBONE',
     place,
-    recheck: () => recheck(decide),
+    recheck: () => recheck(decide, services, subject),
   });
   running(join);
 }

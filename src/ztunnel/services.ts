@@ -22,6 +22,7 @@ import { DecisionWaiter } from './decision-waiter.ts';
 import { FilterChainMatcher } from './matcher.ts';
 import { namesOf } from './names.ts';
 import { PeerMemory } from './peer-memory.ts';
+import { PolicyReport } from './policy-report.ts';
 import type { ZtunnelSettings } from './settings.ts';
 
 export interface ZtunnelOptions {
@@ -43,8 +44,8 @@ export interface ZtunnelOptions {
 
 export interface Ztunnel {
   readonly services: ZtunnelServices;
-  /** Brings counters and gauges up to date: call before a scrape. */
-  flush(): void;
+  /** Brings counters and gauges up to date: to be gone through before a scrape, in slices. */
+  flushing(): Iterable<unknown>;
   /** Stops listening to the mesh. Connections are the relay's to end. */
   close(): void;
 }
@@ -53,10 +54,12 @@ export function createZtunnel(options: ZtunnelOptions): Ztunnel {
   const { preset, settings, mesh, relay, secrets, clock, metrics, logger, placeOf } = options;
   const grace = new UnknownPolicyGrace(clock, settings.unknownPolicyGraceMs);
   const peers = new PeerMemory(relay);
+  const policyReport = new PolicyReport(metrics, logger, settings.policyInfoLogging);
   // The first to listen: those that decide again upon a change come after it.
   const stopMesh = mesh.onChange((change) => {
     grace.changed(change.workloads, change.removedPolicies);
     peers.changed(change);
+    policyReport.removed(change.removedPolicies);
   });
   const stopSecrets = secrets.onChange((identity, state) => {
     // A new session is to carry the new certificate; streams on the old one go on.
@@ -78,16 +81,17 @@ export function createZtunnel(options: ZtunnelOptions): Ztunnel {
     deliversLocally,
     dns: options.dns,
     emptyMatches: new EmptyMatches(metrics, logger),
+    policyReport,
   };
   const open = metrics.gauge('ambit_connections_live', 'Connections that are open now.');
   const waiting = metrics.gauge('ambit_connections_undecided', 'Connections that wait for the mesh to know more.');
   return {
     services,
-    flush() {
-      registry.flush();
+    *flushing() {
+      yield* registry.flushing();
       open.value = registry.size;
       waiting.value = waiter.waiting;
-      flushRelay(relay, metrics);
+      flushRelay(relay, registry, metrics);
     },
     close() {
       stopMesh();
@@ -119,8 +123,13 @@ class EmptyMatches {
   }
 }
 
-function flushRelay(relay: Relay, metrics: MetricsRegistry): void {
+function flushRelay(relay: Relay, registry: ConnectionRegistry, metrics: MetricsRegistry): void {
   const stats = relay.stats();
+  const sockets = registry.sockets();
+  const open = (reporter: string): Gauge =>
+    metrics.gauge('istio_tcp_sockets_open', 'The current number of open TCP sockets (unstable).', { reporter });
+  open('source').value = sockets.outbound;
+  open('destination').value = sockets.inbound + stats.servedSessions;
   const gauge = (name: string, help: string): Gauge => metrics.gauge(name, help);
   gauge('ambit_hbone_sessions', 'HBONE sessions, both roles.').value = stats.sessions;
   gauge('ambit_hbone_streams', 'HBONE streams, both roles.').value = stats.streams;

@@ -16,6 +16,8 @@ export interface ZtunnelSettings {
   readonly unknownPolicyGraceMs: number;
   /** What a DENY's match without any condition means (istiod-observed.md, Policies). */
   readonly emptyDenyMatch: 'match' | 'ignore';
+  /** What policies decide is logged at info, not at debug. */
+  readonly policyInfoLogging: boolean;
   /** Foreign source addresses may be used (IP_TRANSPARENT is allowed to us). */
   readonly spoofing: boolean;
   /** Listeners take connections for foreign addresses (TPROXY). */
@@ -52,6 +54,7 @@ export const defaultZtunnelSettings: ZtunnelSettings = {
   unknownPolicy: 'deny',
   unknownPolicyGraceMs: 5000,
   emptyDenyMatch: 'match',
+  policyInfoLogging: false,
   spoofing: true,
   transparentListeners: true,
   listenerMarks: true,

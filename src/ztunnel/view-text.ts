@@ -1,5 +1,5 @@
 /** The views as indented text, for people: the shape of the article's figures. */
-import type { CertificateDump } from './config-dump.ts';
+import type { CertificateDump } from './dump-certificates.ts';
 import type { ListenerView, MatcherNode } from './view.ts';
 import type { ClusterView, EndpointView } from './view-clusters.ts';
 

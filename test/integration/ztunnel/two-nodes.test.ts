@@ -122,7 +122,7 @@ t.test('a policy refuses on either way in, and says so at both ends', async (t) 
     const [inbound] = nodes.lines.filter((line) => line.fields.direction === 'inbound');
     t.equal(
       inbound?.fields.error,
-      'connection closed due to policy rejection: explicitly denied by: default/deny-sleep',
+      'connection closed due to policy rejection: explicitly denied by: default/deny-sleep rule 0',
     );
     const [outbound] = nodes.lines.filter((line) => line.fields.direction === 'outbound');
     t.match(outbound?.fields.error, /401/);
@@ -197,7 +197,7 @@ t.test('live connections can be dumped and counted', async (t) => {
       { src: /^127\.1\.0\.4:/, originalDst: `${vip}:${nodes.port}`, actualDst: /^127\.2\.0\.5:/, protocol: 'HBONE' },
     ],
   });
-  nodes.a.ztunnel.flush();
+  for (const _ of nodes.a.ztunnel.flushing());
   t.ok(nodes.metrics.some((each) => each.event === 'bytes' && each.detail === '5/5'));
   nodes.a.ztunnel.services.registry.stopAll('over');
   await closed(socket);

@@ -54,7 +54,7 @@ t.test('DENY goes before ALLOW and names itself', async (t) => {
   });
   const verdict = evaluate(sleep, [allow(sleepOnly), deny]);
   t.match(verdict, { kind: 'deny', reason: 'denied-by-policy', policy: 'default/deny', rule: 1, emptyMatch: false });
-  t.equal(verdict.kind === 'deny' && l4DenialText(verdict), 'explicitly denied by: default/deny');
+  t.equal(verdict.kind === 'deny' && l4DenialText(verdict), 'explicitly denied by: default/deny rule 1');
 });
 
 t.test('a strict policy turns plaintext away and lets identities in', async (t) => {
@@ -100,7 +100,31 @@ t.test('dry-run policies decide nothing and are reported', async (t) => {
     policy: undefined,
     rule: undefined,
     dryRun: [{ policy: 'default/deny', rule: 0, action: 'deny' }],
+    dryRunDenial: { reason: 'denied-by-policy', policy: 'default/deny', rule: 0 },
   });
+});
+
+t.test('only dry-run ALLOW policies, and none allows: it would have been denied', async (t) => {
+  const trial = { ...allow(sleepOnly), dryRun: true };
+  const dryRunDenial = { reason: 'not-allowed', policy: undefined, rule: undefined };
+  t.match(evaluate(plaintext, [trial]), { kind: 'allow', dryRun: [], dryRunDenial });
+  t.match(evaluate(sleep, [trial]), { kind: 'allow', dryRun: [{ action: 'allow' }], dryRunDenial: undefined });
+  // One that is enforced allows it: the trial would have changed nothing.
+  t.match(evaluate(plaintext, [trial, makePolicy({ rules: [[]] })]), { kind: 'allow', dryRunDenial: undefined });
+});
+
+t.test('strict mutual TLS reads as such, static or of a PeerAuthentication', async (t) => {
+  const rules = [[[makeMatch({ notPrincipals: [{ kind: 'presence' }] })]]];
+  for (const name of ['istio_converted_static_strict', 'converted_peer_authentication_shop']) {
+    const policy = makePolicy({ name, namespace: 'istio-system', action: 'deny', rules });
+    const verdict = evaluate(plaintext, [policy]);
+    if (verdict.kind !== 'deny') throw new Error('it was let in');
+    t.equal(
+      l4DenialText(verdict, true),
+      `explicitly denied by: istio-system/${name} rule 0: strict mutual TLS, and the connection came in clear`,
+    );
+    t.equal(evaluate(sleep, [policy]).kind, 'allow');
+  }
 });
 
 t.test('addresses and ports are those of the application’s socket', async (t) => {

@@ -1,7 +1,14 @@
+import { Readable } from 'node:stream';
+import { text } from 'node:stream/consumers';
 import t from 'tap';
 import { CellRegistry } from '../../../src/telemetry/metrics.ts';
 import { type TrafficLabels, unknownWorkload } from '../../../src/telemetry/traffic-labels.ts';
 import { createTrafficMetrics } from '../../../src/telemetry/traffic-metrics.ts';
+
+async function rendered(registry: CellRegistry, openMetrics: boolean) {
+  const { contentType, body } = registry.render(openMetrics);
+  return { contentType, body: await text(Readable.from(body)) };
+}
 
 const labels: TrafficLabels = {
   reporter: 'source',
@@ -19,13 +26,13 @@ t.test('cells are rendered in both text forms', async (t) => {
   registry.gauge('ambit_open', 'Open.').value = 2;
   const histogram = registry.histogram('ambit_wait_ms', 'Wait.', [1, 10]);
   for (const value of [0.5, 1, 5, 100]) histogram.observe(value);
-  const { body, contentType } = await registry.render(false);
+  const { body, contentType } = await rendered(registry, false);
   t.match(contentType, /^text\/plain; version=0\.0\.4/);
   t.match(body, 'ambit_things_total{kind="a\\"b"} 3\n');
   t.match(body, 'ambit_open 2\n');
   t.match(body, 'ambit_wait_ms_bucket{le="1"} 2\nambit_wait_ms_bucket{le="10"} 3\nambit_wait_ms_bucket{le="+Inf"} 4\n');
   t.match(body, 'ambit_wait_ms_sum 106.5\nambit_wait_ms_count 4\n');
-  const open = await registry.render(true);
+  const open = await rendered(registry, true);
   t.match(open.contentType, /^application\/openmetrics-text/);
   t.match(open.body, 'ambit_things_total{kind="a\\"b"} 3\n');
   t.match(open.body, /# EOF\n$/);
@@ -36,7 +43,7 @@ t.test('the same labels are the same cell, and a family is bounded', async (t) =
   t.equal(registry.counter('c_total', 'C.', { a: '1' }), registry.counter('c_total', 'C.', { a: '1' }));
   registry.counter('c_total', 'C.', { a: '2' }).value = 5;
   for (let i = 3; i < 100; i++) registry.counter('c_total', 'C.', { a: String(i) }).value++;
-  const { body } = await registry.render(false);
+  const { body } = await rendered(registry, false);
   t.match(body, 'c_total{a="overflow"} 97\n');
   t.equal(body.match(/^c_total/gm)?.length, 3);
 });
@@ -48,8 +55,8 @@ t.test('a connection counts opened, live bytes and closed with Istio’s labels'
   connection.transferred(10, 20);
   connection.transferred(1, 2);
   connection.closed('DENY');
-  const { body } = await registry.render(false);
-  const line = (name: string) => body.split('\n').find((text) => text.startsWith(`${name}{`)) ?? '';
+  const { body } = await rendered(registry, false);
+  const line = (name: string) => body.split('\n').find((each) => each.startsWith(`${name}{`)) ?? '';
   t.match(line('istio_tcp_connections_opened_total'), /response_flags="-".*\} 1$/);
   t.match(line('istio_tcp_received_bytes_total'), /\} 11$/);
   t.match(line('istio_tcp_sent_bytes_total'), /\} 22$/);
@@ -66,7 +73,7 @@ t.test('a request counts once, with its code, flags and sizes', async (t) => {
   const metrics = createTrafficMetrics(registry);
   const request = { requestProtocol: 'http', responseCode: 403, responseFlags: '-', grpcStatus: undefined } as const;
   metrics.request({ ...labels, reporter: 'waypoint' }, request, 3, 0, 19);
-  const { body } = await registry.render(false);
+  const { body } = await rendered(registry, false);
   t.match(body, /istio_requests_total\{reporter="waypoint".*response_code="403".*\} 1\n/);
   t.match(
     body,
@@ -82,7 +89,7 @@ t.test('requests of one label set are counted by their class, however many class
     const [responseCode, grpcStatus] = [200 + (i % 50), i % 2 === 0 ? undefined : '0'];
     metrics.request(labels, { requestProtocol: 'http', responseCode, responseFlags: '-', grpcStatus }, 1, 2, 3);
   }
-  const { body } = await registry.render(false);
+  const { body } = await rendered(registry, false);
   const counts = [...body.matchAll(/^istio_requests_total\{.*\} (\d+)$/gm)].map(([, count]) => count);
   t.same(counts, Array(50).fill('2'));
 });
@@ -91,7 +98,7 @@ t.test('process metrics are there, without those that walk every socket', async 
   const registry = new CellRegistry();
   registry.addProcessMetrics();
   for (const openMetrics of [false, true]) {
-    const { body } = await registry.render(openMetrics);
+    const { body } = await rendered(registry, openMetrics);
     t.match(body, 'process_resident_memory_bytes');
     t.match(body, 'process_open_fds');
     t.notMatch(body, 'nodejs_active_handles');

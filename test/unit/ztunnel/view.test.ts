@@ -1,4 +1,6 @@
 /** The article's figures 3-7 and ztunnel's config dump, from state. */
+import { Readable } from 'node:stream';
+import { text } from 'node:stream/consumers';
 import t from 'tap';
 import { silentLogger } from '../../../src/base/logger.ts';
 import { unscrapedMetrics } from '../../../src/base/metrics.ts';
@@ -20,7 +22,7 @@ const silentRelay: Relay = {
   open: () => Promise.reject(new Error('no tunnels in this test')),
   forgetPeer: () => {},
   forgetIdentity: () => {},
-  stats: () => ({ sessions: 0, streams: 0, captured: 0 }),
+  stats: () => ({ sessions: 0, servedSessions: 0, streams: 0, captured: 0 }),
   close: async () => {},
 };
 
@@ -75,10 +77,11 @@ async function views(change: MeshChange, preset: Preset) {
       ],
     },
   });
-  return (name: string, query = '') => {
+  return async (name: string, query = '') => {
     const view = all.find((each) => each.name === name);
     if (view === undefined) throw new Error(`no view ${name}`);
-    return view.render(new URLSearchParams(query));
+    const body = view.render(new URLSearchParams(query));
+    return typeof body === 'string' ? body : await text(Readable.from(body));
   };
 }
 
@@ -87,7 +90,7 @@ const chain = `${sleepId}_to_server_waypoint_proxy_spiffe://cluster.local/ns/def
 
 t.test('figures 3 and 4: listener ztunnel_outbound and its matcher, from source to chain', async (t) => {
   const view = await views(bookinfo(true), legacyPreset);
-  const [outbound, inbound, plaintext] = JSON.parse(view('listeners'));
+  const [outbound, inbound, plaintext] = JSON.parse(await view('listeners'));
   t.match(outbound, { name: 'ztunnel_outbound', address: '0.0.0.0:15001', transparent: true, mark: 0x401 });
   const { filterChainMatcher: root } = outbound;
   t.equal(root.input, 'destination port');
@@ -111,36 +114,36 @@ t.test('figures 3 and 4: listener ztunnel_outbound and its matcher, from source 
 
 t.test('figures 5 to 7: chain, cluster of the same name, endpoint on 15006', async (t) => {
   const view = await views(bookinfo(true), legacyPreset);
-  const text = view('listeners.txt', 'source=sleep');
+  const text = await view('listeners.txt', 'source=sleep');
   t.match(text, `      10.96.179.71\n`);
   t.match(text, `9080 → ${chain}`);
   t.match(text, `tcp_proxy → cluster ${chain}`);
-  const cluster = JSON.parse(view('clusters')).find((each: { name: string }) => each.name === chain);
+  const cluster = JSON.parse(await view('clusters')).find((each: { name: string }) => each.name === chain);
   t.match(cluster, {
     type: 'EDS',
     loadBalancing: 'ROUND_ROBIN',
     connectTimeoutMs: 2000,
     tls: { versions: 'TLSv1.3', alpn: 'h2', certificate: sleepId },
   });
-  const endpoints = JSON.parse(view('endpoints')).find((each: { cluster: string }) => each.cluster === chain);
+  const endpoints = JSON.parse(await view('endpoints')).find((each: { cluster: string }) => each.cluster === chain);
   t.match(endpoints.endpoints, [{ address: '10.244.1.8:15006', health: 'HEALTHY', weight: 1 }]);
-  t.match(view('endpoints.txt'), '10.244.1.8:15006 HEALTHY weight 1');
-  t.match(view('clusters.txt'), `certificate ${sleepId}`);
-  t.match(view('certs.txt'), `${sleepId} Available`);
+  t.match(await view('endpoints.txt'), '10.244.1.8:15006 HEALTHY weight 1');
+  t.match(await view('clusters.txt'), `certificate ${sleepId}`);
+  t.match(await view('certs.txt'), `${sleepId} Available`);
 });
 
 t.test('without a waypoint the service’s chain has the tunnel as its endpoint', async (t) => {
   const view = await views(bookinfo(false), legacyPreset);
   const name = `${sleepId}_to_http_productpage.default.svc.cluster.local_outbound_internal`;
-  const endpoints = JSON.parse(view('endpoints')).find((each: { cluster: string }) => each.cluster === name);
+  const endpoints = JSON.parse(await view('endpoints')).find((each: { cluster: string }) => each.cluster === name);
   t.match(endpoints.endpoints, [{ tunnel: { destination: '10.244.2.5:9080', address: '10.244.2.5:15008' } }]);
 });
 
 t.test('a view of one source is of that source, and a large one is cut short and says so', async (t) => {
   const view = await views(bookinfo(false), modernPreset);
-  const [outbound] = JSON.parse(view('listeners', 'source=default/notsleep'));
+  const [outbound] = JSON.parse(await view('listeners', 'source=default/notsleep'));
   t.strictSame(Object.keys(outbound.filterChainMatcher.onNoMatch.entries), ['10.244.1.5']);
-  t.match(JSON.parse(view('listeners', 'limit=1'))[0], { truncated: true });
+  t.match(JSON.parse(await view('listeners', 'limit=1'))[0], { truncated: true });
 });
 
 t.test('the whole dump has ztunnel’s keys, spellings and no key', async (t) => {
@@ -158,8 +161,8 @@ t.test('the whole dump has ztunnel’s keys, spellings and no key', async (t) =>
       ],
     ],
   });
-  const text = (await views({ ...bookinfo(true), policies: [policy] }, legacyPreset))('');
-  const dump = JSON.parse(text);
+  const dumped = await (await views({ ...bookinfo(true), policies: [policy] }, legacyPreset))('');
+  const dump = JSON.parse(dumped);
   const productpage = dump.workloads.find((each: { name: string }) => each.name === 'productpage-v1');
   t.match(productpage, {
     workloadIps: ['10.244.2.5'],
@@ -179,6 +182,6 @@ t.test('the whole dump has ztunnel’s keys, spellings and no key', async (t) =>
   ]);
   t.match(dump.certificates[0], { identity: sleepId, state: 'Available', certChain: [{ serialNumber: /./ }] });
   t.match(dump.workloadState['pod-1'], { state: 'Up', connections: { inbound: [], outbound: [] } });
-  t.notMatch(text, /PRIVATE KEY/);
+  t.notMatch(dumped, /PRIVATE KEY/);
   t.notMatch(Buffer.from(dump.certificates[0].certChain[0].pem, 'base64').toString(), /PRIVATE KEY/);
 });
