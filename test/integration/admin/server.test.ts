@@ -90,10 +90,32 @@ t.test('admin shows views, sets levels by POST alone and quits by POST alone', a
   t.match(await ask({ port, path: '/logging?level=debug' }), { status: 200, body: 'info\n' });
   t.match(await ask({ port, path: '/logging?level=debug', method: 'POST' }), { status: 200, body: /debug/ });
   t.match(await ask({ port, path: '/logging?level=loud', method: 'POST' }), { status: 400, body: /loud/ });
+  t.match(await ask({ port, path: '/logging?reset', method: 'POST' }), { body: 'current log level is info\n' });
   t.match(await ask({ port, path: '/quitquitquit' }), { status: 405 });
+  t.match(await ask({ port, path: '/drain', method: 'POST' }), { status: 404 }, 'not every program can');
   t.equal(quits, 0);
   await ask({ port, path: '/quitquitquit', method: 'POST' });
   t.equal(quits, 1);
+});
+
+t.test('drain goes by POST alone, and the index shows what there is, to browsers as a page', async (t) => {
+  let drains = 0;
+  const deps = dependencies({ drain: () => drains++ });
+  const running = await startAdmin(deps, { admin: loopback, metrics: undefined, readiness: undefined }, silentLogger);
+  t.teardown(() => running.close());
+  const port = running.ports.admin;
+  t.match(await ask({ port, path: '/drain' }), { status: 405 });
+  t.equal(drains, 0);
+  t.match(await ask({ port, path: '/drain', method: 'POST' }), { status: 200, body: 'draining\n' });
+  t.equal(drains, 1);
+  const { body, type } = await ask({ port, path: '/' });
+  t.match(type, /^text\/plain/);
+  for (const path of ['/config_dump', '/logging', '/debug/pprof/heap', '/drain', '/quitquitquit', '?view=listeners']) {
+    t.match(body, path);
+  }
+  const page = await ask({ port, path: '/', headers: { accept: 'text/html,*/*' } });
+  t.match(page, { type: /^text\/html/, body: '<a href="/config_dump?view=listeners">' });
+  t.notMatch(page.body, '<a href="/quitquitquit">');
 });
 
 t.test('admin refuses a foreign Host and a foreign Origin', async (t) => {
@@ -128,6 +150,10 @@ t.test('admin on a unix socket is for its owner alone and replaces a stale file'
   t.teardown(() => running.close());
   t.equal(statSync(socketPath).mode & 0o777, 0o600);
   t.match(await ask({ socketPath, path: '/healthz/ready' }), { status: 200 });
+  t.match(await ask({ socketPath, path: '/config_dump' }), { status: 200 });
+  t.match(await ask({ socketPath, path: '/logging?level=debug', method: 'POST' }), { status: 200, body: /debug/ });
+  t.match(await ask({ socketPath, path: '/debug/pprof/heap/profiling' }), { status: 200, body: 'inactive\n' });
+  t.match(await ask({ socketPath, path: '/', headers: { host: 'evil.example' } }), { status: 403 });
 });
 
 t.test('metrics answer on both paths, and a taken port is told and leaves nothing open', async (t) => {

@@ -5,34 +5,13 @@ import type { End } from '../../../src/hbone/seam.ts';
 import { MeshStore } from '../../../src/mesh/store.ts';
 import { ConnectionRegistry, type Recheck } from '../../../src/ztunnel/connection-registry.ts';
 import { DecisionWaiter } from '../../../src/ztunnel/decision-waiter.ts';
-import { Hop } from '../../../src/ztunnel/hop.ts';
 import { LocalIdentities } from '../../../src/ztunnel/local-identities.ts';
 import { PeerMemory } from '../../../src/ztunnel/peer-memory.ts';
 import { encodeProxyPreface } from '../../../src/ztunnel/proxy-preface.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
 import { makeChange, makePolicy, makeWorkload } from '../../support/mesh-records.ts';
 import { at, productpage, sleep } from './bookinfo.ts';
-
-function makeHop(lines: string[] = []) {
-  return new Hop(
-    {
-      direction: 'inbound',
-      source: { address: at('10.244.1.4:1000'), workload: sleep, identity: sleep.identity },
-      destination: { address: at('10.244.2.5:15008'), workload: productpage, identity: productpage.identity },
-      authority: '10.244.2.5:9080',
-      service: undefined,
-      hop: undefined,
-    },
-    {
-      clock: new FakeClock(),
-      traffic: {
-        connection: () => ({ opened() {}, transferred() {}, closed: (flag) => lines.push(flag) }),
-        request() {},
-      },
-      accessLog: { verbose: false, write: (event) => lines.push(event) },
-    },
-  );
-}
+import { makeTestHop } from './test-hop.ts';
 
 function end(kind: End['kind']): End {
   const counts = { toUpstream: 0, toDownstream: 0 };
@@ -45,7 +24,7 @@ function setup() {
   mesh.apply(makeChange({ workloads: [productpage, sleep] }));
   const clock = new FakeClock();
   const registry = new ConnectionRegistry(mesh, clock, 1);
-  const hop = makeHop();
+  const hop = makeTestHop('inbound');
   const state = { answer: { kind: 'keep' } as Recheck, asked: 0, stopped: '' };
   registry.add({
     hop,
@@ -104,7 +83,7 @@ t.test('a workload that leaves takes its connections along, one that is replaced
 
 t.test('a hop is closed and logged once, whatever is reported', async (t) => {
   const lines: string[] = [];
-  const hop = makeHop(lines);
+  const hop = makeTestHop('inbound', lines);
   hop.ended(end('closed'));
   hop.ended(end('failed'));
   hop.refused('late', 'DENY');
