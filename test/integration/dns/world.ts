@@ -1,4 +1,6 @@
 /** A DNS proxy on loopback for one client, with real sockets to real upstream servers. */
+import { Readable } from 'node:stream';
+import { text } from 'node:stream/consumers';
 import type { Test } from 'tap';
 import type { SocketAddress } from '../../../src/base/address.ts';
 import { type Clock, systemClock } from '../../../src/base/clock.ts';
@@ -74,7 +76,7 @@ export async function startDnsWorld(t: Test, options: DnsWorldOptions = {}): Pro
     dns,
     address,
     async metrics(name) {
-      const { body } = await registry.render(false);
+      const body = await text(Readable.from(registry.render(false).body));
       return body.split('\n').filter((line) => line.startsWith(name));
     },
     get client() {
