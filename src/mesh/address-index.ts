@@ -18,7 +18,7 @@ export class AddressIndex {
   addWorkload(workload: Workload): void {
     if (workload.networkMode === 'host') return;
     const { workloads } = this.#network(workload.network);
-    for (const ip of workload.addresses) workloads.set(ip, workload.uid, workload);
+    for (const ip of workload.addresses) workloads.set(ip, workload);
   }
 
   removeWorkload(workload: Workload): void {
@@ -28,7 +28,7 @@ export class AddressIndex {
   }
 
   addService(service: Service): void {
-    for (const { network, ip } of service.addresses) this.#network(network).vips.set(ip, service.key, service);
+    for (const { network, ip } of service.addresses) this.#network(network).vips.set(ip, service);
     for (const { network, cidr } of service.cidrs) this.#network(network).cidrs.add(cidr, service);
   }
 
@@ -64,7 +64,11 @@ export class AddressIndex {
   #network(name: string): Network {
     let network = this.#networks.get(name);
     if (network === undefined) {
-      network = { workloads: new GroupedIndex(), vips: new GroupedIndex(), cidrs: new CidrTrie() };
+      network = {
+        workloads: new GroupedIndex(({ uid }) => uid),
+        vips: new GroupedIndex(({ key }) => key),
+        cidrs: new CidrTrie(),
+      };
       this.#networks.set(name, network);
     }
     return network;

@@ -21,7 +21,7 @@ const everyNamespace = '';
 
 export class PolicyGroups {
   readonly #policies: ReadonlyMap<PolicyKey, L4Policy>;
-  readonly #scoped = new GroupedIndex<L4Policy>();
+  readonly #scoped = new GroupedIndex<L4Policy>(({ key }) => key);
   readonly #groups = new Map<string, WeakRef<Group>>();
   readonly #groupOf = new WeakMap<Workload, Group>();
 
@@ -33,7 +33,7 @@ export class PolicyGroups {
   /** Once the policy is in `policies`. */
   added(policy: L4Policy): void {
     const scope = scopeOf(policy);
-    if (scope !== undefined) this.#scoped.set(scope, policy.key, policy);
+    if (scope !== undefined) this.#scoped.set(scope, policy);
     this.#concern(policy);
   }
 

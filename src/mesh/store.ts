@@ -12,6 +12,7 @@ import { recordsEqual } from './equal.ts';
 import { GroupedIndex } from './grouped-index.ts';
 import { HostnameIndex } from './hostname-index.ts';
 import type { L4Policy, MeshChange, PoliciesInForce, PolicyKey, Service, ServiceKey, Workload } from './model.ts';
+import { NodeIndex } from './node-index.ts';
 import { PolicyGroups } from './policy-groups.ts';
 import type { MeshView } from './view.ts';
 
@@ -21,10 +22,9 @@ export class MeshStore implements MeshView {
   readonly #policies = new Map<PolicyKey, L4Policy>();
   readonly #addresses = new AddressIndex();
   readonly #hostnames = new HostnameIndex();
-  readonly #byName = new GroupedIndex<Workload>();
-  readonly #byHostname = new GroupedIndex<Workload>();
-  readonly #byNode = new GroupedIndex<Workload>();
-  readonly #endpoints = new GroupedIndex<Workload>();
+  readonly #byHostname = new GroupedIndex<Workload>(uidOf);
+  readonly #nodes = new NodeIndex();
+  readonly #endpoints = new GroupedIndex<Workload>(uidOf);
   readonly #policyGroups = new PolicyGroups(this.#policies);
   readonly #listeners = new Set<(change: MeshChange) => void>();
   #complete = false;
@@ -66,7 +66,7 @@ export class MeshStore implements MeshView {
   }
 
   workloadByName(namespace: string, name: string, serviceAccount: string, node: string): Workload | undefined {
-    return this.#byName.list(nameKey(namespace, name, serviceAccount, node))[0];
+    return this.#nodes.find(namespace, name, serviceAccount, node);
   }
 
   workloadByHostname(name: string): Workload | undefined {
@@ -114,7 +114,7 @@ export class MeshStore implements MeshView {
   }
 
   workloadsOnNode(node: string): Iterable<Workload> {
-    return this.#byNode.list(node);
+    return this.#nodes.list(node);
   }
 
   onChange(listener: (change: MeshChange) => void): () => void {
@@ -140,13 +140,11 @@ export class MeshStore implements MeshView {
     const old = this.#workloads.get(workload.uid);
     if (recordsEqual(old, workload)) return false;
     if (old !== undefined) this.#unindexWorkload(old, workload);
-    const { uid } = workload;
-    this.#workloads.set(uid, workload);
+    this.#workloads.set(workload.uid, workload);
     this.#addresses.addWorkload(workload);
-    this.#byName.set(nameKeyOf(workload), uid, workload);
-    if (workload.hostname !== '') this.#byHostname.set(hostKey(workload), uid, workload);
-    this.#byNode.set(workload.node, uid, workload);
-    for (const key of workload.services.keys()) this.#endpoints.set(key, uid, workload);
+    this.#nodes.put(workload, old);
+    if (workload.hostname !== '') this.#byHostname.set(hostKey(workload), workload);
+    for (const key of workload.services.keys()) this.#endpoints.set(key, workload);
     return true;
   }
 
@@ -154,15 +152,16 @@ export class MeshStore implements MeshView {
     const old = this.#workloads.get(uid);
     if (old === undefined) return false;
     this.#unindexWorkload(old, undefined);
+    this.#nodes.remove(old);
     return this.#workloads.delete(uid);
   }
 
   /** Leaves alone the groups that the next record joins again, so that it keeps its place in them. */
   #unindexWorkload(old: Workload, next: Workload | undefined): void {
     this.#addresses.removeWorkload(old);
-    if (next === undefined || nameKeyOf(next) !== nameKeyOf(old)) this.#byName.delete(nameKeyOf(old), old.uid);
-    if (next === undefined || hostKey(next) !== hostKey(old)) this.#byHostname.delete(hostKey(old), old.uid);
-    if (next?.node !== old.node) this.#byNode.delete(old.node, old.uid);
+    if (old.hostname !== '' && (next === undefined || hostKey(next) !== hostKey(old))) {
+      this.#byHostname.delete(hostKey(old), old.uid);
+    }
     for (const key of old.services.keys()) if (next?.services.has(key) !== true) this.#endpoints.delete(key, old.uid);
   }
 
@@ -201,13 +200,7 @@ export class MeshStore implements MeshView {
   }
 }
 
-function nameKey(namespace: string, name: string, serviceAccount: string, node: string): string {
-  return `${namespace}/${name}/${serviceAccount}/${node}`;
-}
-
-function nameKeyOf(workload: Workload): string {
-  return nameKey(workload.namespace, workload.name, workload.serviceAccount, workload.node);
-}
+const uidOf = ({ uid }: Workload) => uid;
 
 function hostKey({ namespace, hostname }: Workload): string {
   return `${namespace}/${hostname}`;

@@ -13,6 +13,17 @@ export interface NetworkAddress {
 
 export const none: readonly never[] = [];
 
+/**
+ * The list with one value more: a new one while it is short, since a push makes room for sixteen more, and nearly all lists
+ * have one value. Only for who made the list.
+ */
+export function withOne<T>(list: readonly T[], value: T): readonly T[] {
+  if (list.length === 0) return [value];
+  if (list.length === 1) return [list[0] as T, value];
+  (list as T[]).push(value);
+  return list;
+}
+
 /** A value of an enum, by its number on the wire. */
 export function enumValue<T>(reader: WireReader, values: readonly T[], field: string): T {
   const number = reader.uint32();

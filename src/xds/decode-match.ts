@@ -1,7 +1,7 @@
 /** One match of an L4 policy from the wire: its conditions, and whether all of them are known here. */
 import type { Cidr } from '../base/address.ts';
 import type { PolicyMatch, StringMatch } from '../mesh/model.ts';
-import { blockOf, none } from './decode-common.ts';
+import { blockOf, none, withOne } from './decode-common.ts';
 import { MalformedRecord, type WireReader } from './wire-reader.ts';
 
 /** How much a policy may still hold. */
@@ -95,13 +95,6 @@ function emptyLists(): Writable {
     destinationPorts: none,
     notDestinationPorts: none,
   };
-}
-
-/** The first makes the list, the others join it. */
-function withOne<T>(list: readonly T[], value: T): readonly T[] {
-  if (list.length === 0) return [value];
-  (list as T[]).push(value);
-  return list;
 }
 
 /** Packed or one by one. */

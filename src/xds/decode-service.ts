@@ -4,7 +4,7 @@
  */
 import { isSpiffeId, type SpiffeId } from '../base/spiffe.ts';
 import type { AppProtocol, LoadBalancing, Scope, Service, ServicePort, WeightedWaypoint } from '../mesh/model.ts';
-import { blockOf, enumValue, gatewayAddress, ipOf, networkAddress, none, port } from './decode-common.ts';
+import { blockOf, enumValue, gatewayAddress, ipOf, networkAddress, none, port, withOne } from './decode-common.ts';
 import type { Interner } from './interner.ts';
 import { MalformedRecord, type WireReader } from './wire-reader.ts';
 
@@ -29,10 +29,10 @@ export function decodeService(resource: string, reader: WireReader, interner: In
   let families: Service['ipFamilies'] = 'automatic';
   let canonical = false;
   let visibility: Service['visibility'] = 'public';
-  let addresses: Service['addresses'][number][] | undefined;
-  let cidrs: Service['cidrs'][number][] | undefined;
-  let subjectAltNames: SpiffeId[] | undefined;
-  let weightedWaypoints: WeightedWaypoint[] | undefined;
+  let addresses: Service['addresses'] = none;
+  let cidrs: Service['cidrs'] = none;
+  let subjectAltNames: readonly SpiffeId[] = none;
+  let weightedWaypoints: readonly WeightedWaypoint[] = none;
   for (let field = reader.field(); field !== 0; field = reader.field()) {
     switch (field) {
       case 1:
@@ -47,11 +47,9 @@ export function decodeService(resource: string, reader: WireReader, interner: In
       case 4: {
         const { network, bytes, length } = networkAddress(reader, interner);
         if (length === undefined) {
-          addresses ??= [];
-          addresses.push({ network, ip: ipOf(bytes, 'addresses') });
+          addresses = withOne(addresses, { network, ip: ipOf(bytes, 'addresses') });
         } else {
-          cidrs ??= [];
-          cidrs.push({ network, cidr: blockOf(bytes, length, 'addresses') });
+          cidrs = withOne(cidrs, { network, cidr: blockOf(bytes, length, 'addresses') });
         }
         break;
       }
@@ -64,9 +62,7 @@ export function decodeService(resource: string, reader: WireReader, interner: In
       case 6: {
         // Of a ServiceEntry it may be any name; only a workload identity can be proven here.
         const id = interner.text(reader);
-        if (!isSpiffeId(id)) break;
-        subjectAltNames ??= [];
-        subjectAltNames.push(id);
+        if (isSpiffeId(id)) subjectAltNames = withOne(subjectAltNames, id);
         break;
       }
       case 7:
@@ -84,8 +80,7 @@ export function decodeService(resource: string, reader: WireReader, interner: In
         canonical = reader.bool();
         break;
       case 13:
-        weightedWaypoints ??= [];
-        weightedWaypoints.push(weightedWaypointOf(reader, interner));
+        weightedWaypoints = withOne(weightedWaypoints, weightedWaypointOf(reader, interner));
         break;
       case 14:
         visibility = enumValue(reader, visibilities, 'visibility');
@@ -102,12 +97,12 @@ export function decodeService(resource: string, reader: WireReader, interner: In
     name,
     namespace,
     hostname,
-    addresses: addresses ?? none,
-    cidrs: cidrs ?? none,
+    addresses,
+    cidrs,
     ports,
-    subjectAltNames: subjectAltNames ?? none,
+    subjectAltNames,
     waypoint,
-    weightedWaypoints: weightedWaypoints ?? none,
+    weightedWaypoints,
     loadBalancing,
     ipFamilies: families,
     canonical,

@@ -3,7 +3,7 @@
  * Of a field that arrives twice the last counts.
  */
 import type { Locality, PolicyKey, ServiceKey, Workload } from '../mesh/model.ts';
-import { enumValue, gatewayAddress, ipOf, none, port } from './decode-common.ts';
+import { enumValue, gatewayAddress, ipOf, none, port, withOne } from './decode-common.ts';
 import type { Interner } from './interner.ts';
 import { MalformedRecord, type WireReader } from './wire-reader.ts';
 
@@ -40,7 +40,7 @@ export function decodeWorkload(name: string, reader: WireReader, interner: Inter
   let waypoint: Workload['waypoint'];
   let networkGateway: Workload['networkGateway'];
   let applicationTunnel: Workload['applicationTunnel'];
-  let addresses: string[] | undefined;
+  let addresses: readonly string[] = none;
   for (let field = reader.field(); field !== 0; field = reader.field()) {
     switch (field) {
       case 1:
@@ -50,8 +50,7 @@ export function decodeWorkload(name: string, reader: WireReader, interner: Inter
         namespace = interner.text(reader);
         break;
       case 3:
-        addresses ??= [];
-        addresses.push(ipOf(reader.view(), 'addresses'));
+        addresses = withOne(addresses, ipOf(reader.view(), 'addresses'));
         break;
       case 4:
         network = interner.text(reader);
@@ -136,7 +135,7 @@ export function decodeWorkload(name: string, reader: WireReader, interner: Inter
     name: ownName,
     namespace,
     network,
-    addresses: addresses ?? none,
+    addresses,
     hostname,
     trustDomain,
     serviceAccount,
