@@ -38,17 +38,31 @@ export function bearsName(workload: Workload, name: WorkloadName): boolean {
   );
 }
 
-/** On any node: the mesh has no index for that, so what was found is asked for by its uid as long as it is there. */
+/**
+ * On any node: the mesh has no index for that, so it is looked for once, and from then on seen coming and going. What was
+ * found is asked for by its uid.
+ */
 function remembering(mesh: MeshView, name: WorkloadName): () => Workload | undefined {
   let uid: string | undefined;
+  let lookedFor = false;
+  const known = () => {
+    const workload = uid === undefined ? undefined : mesh.workload(uid);
+    return workload !== undefined && bearsName(workload, name) ? workload : undefined;
+  };
+  mesh.onChange(({ workloads }) => {
+    if (known() !== undefined) return;
+    // Another one that bears the name may have been there all the time.
+    if (uid !== undefined) lookedFor = false;
+    uid = workloads.find((workload) => bearsName(workload, name))?.uid;
+  });
   return () => {
-    const known = uid === undefined ? undefined : mesh.workload(uid);
-    if (known !== undefined && bearsName(known, name)) return known;
+    if (known() !== undefined || lookedFor) return known();
+    lookedFor = true;
     for (const workload of mesh.workloads()) {
       if (!bearsName(workload, name)) continue;
       uid = workload.uid;
-      return workload;
+      break;
     }
-    return undefined;
+    return known();
   };
 }

@@ -97,6 +97,22 @@ export function isGatewayEndpoint(mesh: MeshView, gateway: GatewayAddress, workl
   return gatewayWorkload(mesh, gateway)?.uid === workload.uid;
 }
 
+const noEndpoints: readonly Workload[] = [];
+
+/** The records a gateway stands for now. `endpoints` are the service's; of no service: an empty list. */
+export function gatewayRecords(
+  mesh: MeshView,
+  gateway: GatewayAddress,
+): {
+  readonly service: Service | undefined;
+  readonly workload: Workload | undefined;
+  readonly endpoints: readonly Workload[];
+} {
+  const service = gatewayService(mesh, gateway);
+  if (service === undefined) return { service, workload: gatewayWorkload(mesh, gateway), endpoints: noEndpoints };
+  return { service, workload: undefined, endpoints: mesh.endpoints(service.key) };
+}
+
 function gatewayService(mesh: MeshView, gateway: GatewayAddress): Service | undefined {
   if (gateway.kind === 'hostname') return mesh.service(gateway.service);
   if (mesh.workloadByAddress(gateway.network, gateway.ip) !== undefined) return undefined;

@@ -93,7 +93,7 @@ export function decodeService(resource: string, reader: WireReader, interner: In
   if (hostname === '') throw new MalformedRecord('it is empty', 'hostname');
   const key = `${namespace}/${hostname}`;
   return {
-    key: key === resource ? resource : interner.shared(key),
+    key: interner.shared(key === resource ? resource : key),
     name,
     namespace,
     hostname,

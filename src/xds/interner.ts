@@ -13,9 +13,16 @@ const textLimit = 1 << 17;
 const recordLimit = 1 << 15;
 
 export class Interner {
-  readonly #texts = new ByteTable<string>(textLimit);
-  readonly #identities = new ByteTable<SpiffeId>(textLimit);
+  #texts = new ByteTable<string>(textLimit);
+  #identities = new ByteTable<SpiffeId>(textLimit);
   readonly #records = new Map<string, ByteTable<unknown>>();
+
+  /** Gives its memory back: for when many records were read and few will follow. Those share among themselves. */
+  forget(): void {
+    this.#texts = new ByteTable(textLimit);
+    this.#identities = new ByteTable(textLimit);
+    this.#records.clear();
+  }
 
   /** The text of the reader's current field. */
   text(reader: WireReader): string {

@@ -7,7 +7,7 @@
 import type { Clock } from '../base/clock.ts';
 import type { SpiffeId } from '../base/spiffe.ts';
 import type { Preset } from '../config/preset.ts';
-import type { PolicyKey, Workload } from '../mesh/model.ts';
+import type { MeshChange, PolicyKey, Workload } from '../mesh/model.ts';
 import type { MeshView } from '../mesh/view.ts';
 import { waypointIdentities } from '../mesh/waypoint.ts';
 import { type DryRunDenial, type DryRunNote, evaluateL4, type L4Verdict, l4DenialText } from '../policy/l4.ts';
@@ -88,28 +88,41 @@ function waypointOnly(admitted: boolean): PolicyOutcome {
 
 /**
  * For how long a missing policy counts as being under way: since the workload that names it last changed, or since the
- * policy itself went.
+ * policy itself went; after the first state since that was complete.
+ *
+ * I1: a workload is remembered only when a policy it names was missing as it changed: of a mesh that is whole, none is.
  */
 export class UnknownPolicyGrace {
   readonly #clock: Clock;
   readonly #graceMs: number;
-  readonly #startedMs: number;
+  readonly #mesh: Pick<MeshView, 'complete' | 'policy'>;
+  #startedMs: number;
+  #complete: boolean;
   readonly #changedMs = new WeakMap<Workload, number>();
   readonly #removedMs = new Map<PolicyKey, number>();
 
-  constructor(clock: Clock, graceMs: number) {
+  constructor(mesh: Pick<MeshView, 'complete' | 'policy'>, clock: Clock, graceMs: number) {
+    this.#mesh = mesh;
+    this.#complete = mesh.complete;
     this.#clock = clock;
     this.#graceMs = graceMs;
     this.#startedMs = clock.nowMs();
   }
 
-  /** To be told of every change of the mesh. */
-  changed(workloads: readonly Workload[], removedPolicies: readonly PolicyKey[]): void {
+  /** To be told of every change of the mesh, once it is in force. */
+  changed({ workloads, removedPolicies }: MeshChange): void {
     const now = this.#clock.nowMs();
+    if (!this.#complete) {
+      this.#startedMs = now;
+      this.#complete = this.#mesh.complete;
+      return;
+    }
     for (const [key, atMs] of this.#removedMs) if (now - atMs > this.#graceMs) this.#removedMs.delete(key);
     for (const key of removedPolicies) this.#removedMs.set(key, now);
     for (const workload of workloads) {
-      if (workload.authorizationPolicies.length > 0) this.#changedMs.set(workload, now);
+      const named = workload.authorizationPolicies;
+      if (named.length > 0 && named.some((key) => this.#mesh.policy(key) === undefined))
+        this.#changedMs.set(workload, now);
     }
   }
 

@@ -11,6 +11,7 @@ import { AmbitError } from '../base/errors.ts';
 import type { Join } from '../hbone/seam.ts';
 import type { L4Policy, MeshChange, Workload } from '../mesh/model.ts';
 import type { MeshView } from '../mesh/view.ts';
+import { GatewayWatch } from './gateway-watch.ts';
 import type { Hop } from './hop.ts';
 
 /** What a look again says. `later`: nothing can be said before that. */
@@ -51,6 +52,7 @@ export class ConnectionRegistry {
   readonly #mesh: MeshView;
   readonly #clock: Clock;
   readonly #maxPerWorkload: number;
+  readonly #gateways: GatewayWatch;
   readonly #byWorkload = new Map<string, Set<ConnectionEntry>>();
   readonly #toCheck = new Set<ConnectionEntry>();
   readonly #later = new Map<string, Timer>();
@@ -64,6 +66,7 @@ export class ConnectionRegistry {
     this.#mesh = mesh;
     this.#clock = clock;
     this.#maxPerWorkload = maxPerWorkload;
+    this.#gateways = new GatewayWatch(mesh);
     this.#stopListening = mesh.onChange((change) => this.#changed(change));
   }
 
@@ -167,16 +170,16 @@ export class ConnectionRegistry {
       // One that was removed and put back in one change is still there.
       if (this.#mesh.workload(uid) === undefined) this.stopWorkload(uid, 'connection closed: its workload has left');
     }
-    const changedRecords = change.workloads.length > 0 || change.services.length > 0;
+    const changedWorkloads = new Set(change.workloads);
     for (const [uid, entries] of this.#byWorkload) {
       const workload = this.#mesh.workload(uid);
       if (workload === undefined) continue;
       const concerned =
         change.removedPolicies.length > 0 ||
         change.policies.some((policy) => concerns(policy, workload)) ||
-        change.workloads.includes(workload) ||
+        changedWorkloads.has(workload) ||
         // Whom a waypoint's pod admits follows from the waypoint's own records.
-        (changedRecords && workload.waypoint !== undefined);
+        (workload.waypoint !== undefined && this.#gateways.changedBy(change, workload.waypoint));
       if (concerned) for (const entry of entries) if (entry.recheck !== undefined) this.#toCheck.add(entry);
     }
     this.#check();

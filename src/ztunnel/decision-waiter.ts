@@ -1,22 +1,30 @@
 /**
  * Waiting for the mesh to know enough to decide: an attempt is repeated after each change, until it answers or its time
  * is over. Bounded in number; beyond the limit nobody waits, and what cannot be decided is refused.
+ *
+ * I1: however many wait and however fast the mesh changes, a turn of the loop repeats a slice of them, each once for all
+ *     changes since its last turn.
  */
 import type { Clock } from '../base/clock.ts';
 import type { MeshView } from '../mesh/view.ts';
+
+const sliceSize = 256;
 
 export class DecisionWaiter {
   readonly #mesh: MeshView;
   readonly #clock: Clock;
   readonly #limit: number;
   readonly #waiting = new Set<() => void>();
+  readonly #toRepeat = new Set<() => void>();
+  #repeating = false;
 
   constructor(mesh: MeshView, clock: Clock, limit = 4096) {
     this.#mesh = mesh;
     this.#clock = clock;
     this.#limit = limit;
     mesh.onChange(() => {
-      for (const attempt of [...this.#waiting]) attempt();
+      for (const attempt of this.#waiting) this.#toRepeat.add(attempt);
+      this.#repeat();
     });
   }
 
@@ -32,6 +40,7 @@ export class DecisionWaiter {
       const settle = (answer: T | undefined) => {
         timer.cancel();
         this.#waiting.delete(again);
+        this.#toRepeat.delete(again);
         resolve(answer);
       };
       const again = () => {
@@ -40,6 +49,21 @@ export class DecisionWaiter {
       };
       const timer = this.#clock.after(forMs, () => settle(attempt()));
       this.#waiting.add(again);
+    });
+  }
+
+  #repeat(): void {
+    if (this.#repeating || this.#toRepeat.size === 0) return;
+    this.#repeating = true;
+    setImmediate(() => {
+      this.#repeating = false;
+      let left = sliceSize;
+      for (const attempt of this.#toRepeat) {
+        if (left-- === 0) break;
+        this.#toRepeat.delete(attempt);
+        attempt();
+      }
+      this.#repeat();
     });
   }
 }

@@ -52,12 +52,12 @@ export interface Ztunnel {
 
 export function createZtunnel(options: ZtunnelOptions): Ztunnel {
   const { preset, settings, mesh, relay, secrets, clock, metrics, logger, placeOf } = options;
-  const grace = new UnknownPolicyGrace(clock, settings.unknownPolicyGraceMs);
+  const grace = new UnknownPolicyGrace(mesh, clock, settings.unknownPolicyGraceMs);
   const peers = new PeerMemory(relay);
   const policyReport = new PolicyReport(metrics, logger, settings.policyInfoLogging);
   // The first to listen: those that decide again upon a change come after it.
   const stopMesh = mesh.onChange((change) => {
-    grace.changed(change.workloads, change.removedPolicies);
+    grace.changed(change);
     peers.changed(change);
     policyReport.removed(change.removedPolicies);
   });

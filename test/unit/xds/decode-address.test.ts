@@ -197,5 +197,9 @@ t.test('equal parts of records are one object', async (t) => {
   const ports = { ports: [{ servicePort: 80, targetPort: 8080 }] };
   const other = workloadOf({ ...fields, services: { 'shop/other': ports } }, interner);
   t.equal(other.services.get('shop/other'), a.services.get('shop/cart'), 'port maps of different services too');
+  interner.forget();
+  const after = workloadOf(fields, interner);
+  t.not(after.services, a.services, 'until it is told to forget');
+  t.strictSame(after, a);
   t.equal(workloadOf(plainWorkload).addresses, workloadOf({ ...plainWorkload, name: 'x' }).addresses, 'empty lists');
 });

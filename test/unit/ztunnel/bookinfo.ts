@@ -96,8 +96,8 @@ export function makeBench(
   const sockets = { preset, namespace: undefined, spoofing: settings.spoofing };
   const deliversLocally = (workload: Workload) => workload.node === node && !workload.nativeTunnel;
   const matcher = new FilterChainMatcher({ mesh, names: namesOf(preset), settings, deliversLocally });
-  const grace = new UnknownPolicyGrace(clock, settings.unknownPolicyGraceMs);
-  mesh.onChange((changed) => grace.changed(changed.workloads, changed.removedPolicies));
+  const grace = new UnknownPolicyGrace(mesh, clock, settings.unknownPolicyGraceMs);
+  mesh.onChange((changed) => grace.changed(changed));
   return {
     mesh,
     clock,

@@ -2,14 +2,16 @@
 import t from 'tap';
 import type { SpiffeId } from '../../../src/base/spiffe.ts';
 import type { End } from '../../../src/hbone/seam.ts';
+import type { GatewayAddress, MeshChange } from '../../../src/mesh/model.ts';
 import { MeshStore } from '../../../src/mesh/store.ts';
+import { UnknownPolicyGrace } from '../../../src/ztunnel/authorization.ts';
 import { ConnectionRegistry, type Recheck } from '../../../src/ztunnel/connection-registry.ts';
 import { DecisionWaiter } from '../../../src/ztunnel/decision-waiter.ts';
 import { LocalIdentities } from '../../../src/ztunnel/local-identities.ts';
 import { PeerMemory } from '../../../src/ztunnel/peer-memory.ts';
 import { encodeProxyPreface } from '../../../src/ztunnel/proxy-preface.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
-import { makeChange, makePolicy, makeWorkload } from '../../support/mesh-records.ts';
+import { makeChange, makePolicy, makeService, makeWorkload } from '../../support/mesh-records.ts';
 import { at, productpage, sleep } from './bookinfo.ts';
 import { makeTestHop } from './test-hop.ts';
 
@@ -59,6 +61,46 @@ t.test('only changes that concern a workload make its connections be decided aga
   t.equal(state.asked, 4);
 });
 
+t.test(
+  'a connection that rests on a waypoint is decided again when the waypoint changes, and not with the mesh',
+  async (t) => {
+    const key = 'default/waypoint.default.svc.cluster.local';
+    const gateway: GatewayAddress = { kind: 'hostname', service: key, hbonePort: 15008 };
+    const pod = makeWorkload({ name: 'waypoint', services: new Map([[key, new Map([[15008, 15008]])]]) });
+    const service = makeService({ name: 'waypoint' });
+    const behind = { ...productpage, waypoint: gateway };
+    const mesh = new MeshStore();
+    mesh.apply(makeChange({ workloads: [behind, sleep, pod], services: [service] }));
+    const registry = new ConnectionRegistry(mesh, new FakeClock());
+    let asked = 0;
+    registry.add({
+      hop: makeHop(),
+      join: { counts: { toUpstream: 0, toDownstream: 0 }, stop() {} },
+      workload: behind,
+      originalDestination: at('10.244.2.5:9080'),
+      protocol: 'HBONE',
+      recheck() {
+        asked++;
+        return { kind: 'keep' };
+      },
+    });
+    const after = (change: Partial<MeshChange>) => {
+      asked = 0;
+      mesh.apply(makeChange(change));
+      return asked;
+    };
+    t.equal(after({ workloads: [{ ...sleep, capacity: 2 }] }), 1, 'nothing was known of it before');
+    t.equal(after({ workloads: [{ ...sleep, capacity: 3 }] }), 0);
+    t.equal(after({ services: [makeService({ name: 'other' })] }), 0);
+    t.equal(after({ services: [{ ...service, canonical: false }] }), 1, 'its service');
+    t.equal(after({ workloads: [{ ...pod, name: 'waypoint-2', uid: 'second' }] }), 1, 'an endpoint more');
+    t.equal(after({ workloads: [{ ...pod, services: new Map() }] }), 1, 'an endpoint that is none any more');
+    t.equal(after({ removedWorkloads: ['second'] }), 1, 'an endpoint that is gone');
+    t.equal(after({ removedServices: [key] }), 1);
+    t.equal(after({ removedWorkloads: [sleep.uid] }), 0);
+  },
+);
+
 t.test('a connection that is no longer allowed is stopped, one that waits is asked again in time', async (t) => {
   const { mesh, clock, registry, state } = setup();
   state.answer = { kind: 'later', inMs: 5000 };
@@ -103,11 +145,47 @@ t.test('a decision waits for the mesh, but not for ever and not in any number', 
   t.equal(await waiter.until(5000, attempt), undefined, 'beyond the limit nobody waits');
   mesh.apply(makeChange({ workloads: [sleep] }));
   t.equal((await first)?.uid, sleep.uid);
+  let asked = 0;
+  const counting = waiter.until(5000, () => void asked++);
+  for (let capacity = 2; capacity < 10; capacity++) mesh.apply(makeChange({ workloads: [{ ...sleep, capacity }] }));
+  await new Promise((resolve) => setImmediate(resolve));
+  t.equal(asked, 2, 'at first, and once for all changes of a turn');
+  clock.advance(5000);
+  t.equal(await counting, undefined);
   const late = waiter.until(5000, () => undefined);
   clock.advance(5000);
   t.equal(await late, undefined);
   t.equal(waiter.waiting, 0);
 });
+
+t.test(
+  'a missing policy counts as under way since its workload changed, since it went, or since the first state',
+  async (t) => {
+    const mesh = new MeshStore();
+    const clock = new FakeClock();
+    const grace = new UnknownPolicyGrace(mesh, clock, 5000);
+    mesh.onChange((change) => grace.changed(change));
+    const policy = makePolicy({ name: 'p' });
+    const names = { ...sleep, authorizationPolicies: ['default/p'] };
+    mesh.apply(makeChange({ workloads: [names] }));
+    clock.advance(8000);
+    mesh.markComplete();
+    t.equal(grace.remainingMs(names, ['default/p']), 5000, 'loading the first state does not use it up');
+    clock.advance(2000);
+    t.equal(grace.remainingMs(names, ['default/p']), 3000);
+    t.equal(grace.remainingMs(names, []), 0);
+    clock.advance(4000);
+    t.equal(grace.remainingMs(names, ['default/p']), 0);
+    const changed = { ...names, capacity: 2 };
+    mesh.apply(makeChange({ workloads: [changed] }));
+    clock.advance(1000);
+    t.equal(grace.remainingMs(changed, ['default/p']), 4000, 'it changed while the policy was missing');
+    mesh.apply(makeChange({ policies: [policy] }));
+    clock.advance(10_000);
+    mesh.apply(makeChange({ removedPolicies: ['default/p'] }));
+    t.equal(grace.remainingMs(changed, ['default/p']), 5000, 'it went');
+  },
+);
 
 t.test('identities are wanted while a workload of theirs runs here, and no longer', async (t) => {
   const mesh = new MeshStore();
