@@ -74,7 +74,7 @@ t.test(
     const registry = new ConnectionRegistry(mesh, new FakeClock());
     let asked = 0;
     registry.add({
-      hop: makeHop(),
+      hop: makeTestHop('inbound'),
       join: { counts: { toUpstream: 0, toDownstream: 0 }, stop() {} },
       workload: behind,
       originalDestination: at('10.244.2.5:9080'),
