@@ -1,5 +1,6 @@
 /** What is told of each connection and request: the label set and its counters, the access log line, both as one hop. */
 import { systemClock } from '../../src/base/clock.ts';
+import { systemRandom } from '../../src/base/random.ts';
 import { createAccessLog } from '../../src/telemetry/access-log.ts';
 import { LogLevels } from '../../src/telemetry/levels.ts';
 import type { LogFormat } from '../../src/telemetry/log-format.ts';
@@ -113,11 +114,11 @@ function hop(level: 'info' | 'off'): Operation {
   const all = Array.from({ length: 16 }, (_, i): HopFacts => {
     const [source, destination] = [party(i & 3), party(100 + (i >> 2))];
     const authority = `${destination.address.ip}:8080`;
-    return { direction: 'outbound', source, destination, authority, service, hop: undefined };
+    return { direction: 'outbound', source, destination, authority, service, traceparent: undefined, hop: undefined };
   });
   return (i) => {
     bytes = 0;
-    const one = new Hop(all[i & 15] as HopFacts, { traffic, accessLog, clock: systemClock });
+    const one = new Hop(all[i & 15] as HopFacts, { traffic, accessLog, clock: systemClock, random: systemRandom });
     one.ended({
       kind: 'closed',
       by: 'downstream',

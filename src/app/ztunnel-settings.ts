@@ -20,9 +20,12 @@ import {
 } from '../config/environment.ts';
 import { type Preset, presetByName } from '../config/preset.ts';
 import type { DnsListen } from '../dns/addresses.ts';
+import type { TracingOptions } from '../telemetry/tracing/tracer.ts';
 import { controlPlaneShape, type MeshSettings, readHeaders, readMeshSettings } from './control-plane-settings.ts';
 import { logLevelProblem } from './observability.ts';
 import { applyProxyConfig, type ProxyConfigOutcome, readMeshConfigFile } from './proxy-config.ts';
+import { readTracing, tracingShape } from './tracing-settings.ts';
+import { version } from './version.ts';
 import { dnsShape, readDnsListen } from './ztunnel-dns-settings.ts';
 
 export const ztunnelHelp = `Usage: ztunnel [proxy ztunnel] [options]
@@ -92,6 +95,7 @@ const shape = {
   AMBIT_OUTBOUND_POLICY: choice(['ALLOW_ANY', 'REGISTRY_ONLY'], 'ALLOW_ANY'),
   AMBIT_UNKNOWN_POLICY: choice(['deny', 'skip'], 'deny'),
   AMBIT_EMPTY_DENY_MATCH: choice(['match', 'ignore'], 'match'),
+  ...tracingShape,
   AUTHZ_POLICY_INFO_LOGGING: flag(false),
   ISTIO_META_ISTIO_VERSION: optionalText(),
   AMBIT_METRICS_MAX_LABEL_SETS: integer(10_000, 1, 1_000_000),
@@ -123,6 +127,8 @@ export interface ZtunnelProgramSettings {
   /** Where the DNS proxy listens; undefined: nowhere. */
   readonly dns: DnsListen | undefined;
   readonly drainDeadlineMs: number;
+  /** Undefined: nothing is traced. */
+  readonly tracing: TracingOptions | undefined;
 }
 
 export interface ViewRequest {
@@ -226,10 +232,12 @@ function readProgramSettings(
     problems.push('AMBIT_JOIN_TOKEN: a node joins by its name, so --node (NODE_NAME) is needed');
   }
   const dns = readDnsListen(variables, problems);
+  const tracing = readTracing(variables, { name: 'ztunnel', version }, problems);
   if (mesh === undefined || mode === undefined || chosen === undefined) return undefined;
   const mark = variables.PACKET_MARK ?? (PROXY_MODE === 'dedicated' ? 0 : undefined);
   const preset = withMark(chosen, mark);
-  return { variables, preset, node, mesh, caHeaders, mode, dns, drainDeadlineMs: drainDeadline(variables) };
+  const drainDeadlineMs = drainDeadline(variables);
+  return { variables, preset, node, mesh, caHeaders, mode, dns, drainDeadlineMs, tracing };
 }
 
 function readMode(variables: Variables, node: boolean, problems: string[]): ZtunnelProgramSettings['mode'] | undefined {

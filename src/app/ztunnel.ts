@@ -28,6 +28,7 @@ import { startLifecycle } from './lifecycle.ts';
 import { keepMemorySmall } from './memory.ts';
 import { createObservability, type Observability } from './observability.ts';
 import { startSeriesExpiry } from './series-expiry.ts';
+import { startTracing } from './tracing.ts';
 import { version } from './version.ts';
 import { wildcard } from './wildcard.ts';
 import { bearsName } from './workload-place.ts';
@@ -84,6 +85,7 @@ async function run(settings: ZtunnelProgramSettings, seen: Observability): Promi
     process.exit(1);
   };
   const places = createPlaces(settings, { mesh, logger, metrics, onFatal: end });
+  const tracing = settings.tracing && (await startTracing(settings.tracing, { clock, random, metrics, logger }));
   const ztunnel = createZtunnel({
     preset,
     settings: ztunnelSettings(settings, privileged),
@@ -96,6 +98,7 @@ async function run(settings: ZtunnelProgramSettings, seen: Observability): Promi
     clock,
     random,
     logger,
+    tracing,
     resolve: resolveName,
     placeOf: places.placeOf,
     dns: createDns(settings, { mesh, clock, random, metrics, logger }),
@@ -108,6 +111,7 @@ async function run(settings: ZtunnelProgramSettings, seen: Observability): Promi
       await places.close();
       await ztunnel.services.registry.empty();
       await relay.close();
+      await tracing?.close();
     },
     flush: () => seen.flush(),
   });

@@ -12,6 +12,7 @@ import type { SecretStore } from '../identity/secret.ts';
 import type { PolicyKey, Workload } from '../mesh/model.ts';
 import type { MeshView } from '../mesh/view.ts';
 import type { ListenSpec, NetworkNamespace } from '../net/socket-spec.ts';
+import type { Tracing } from '../telemetry/tracing/span.ts';
 import type { AccessLog, TrafficMetrics } from '../telemetry/traffic.ts';
 import type { UnknownPolicyGrace } from './authorization.ts';
 import type { ConnectionRegistry } from './connection-registry.ts';
@@ -45,6 +46,8 @@ export interface ZtunnelServices {
   /** Warned of, and counted, when a DENY matched by an empty match alone. */
   readonly emptyMatches: { warn(policy: PolicyKey): void };
   readonly policyReport: PolicyReport;
+  /** Undefined: nothing is traced. */
+  readonly tracing?: Tracing | undefined;
   readonly matcher: FilterChainMatcher;
   /** Where a workload is served by this process, for delivery without a network in between. */
   readonly placeOf: (workload: Workload) => Place | undefined;
@@ -69,6 +72,7 @@ export interface Place {
 export function outboundContext(services: ZtunnelServices, place: Place): OutboundContext {
   const { mesh, matcher, settings, random } = services;
   return {
+    sampler: services.tracing?.sampler,
     mesh,
     matcher,
     settings,

@@ -18,6 +18,8 @@ export interface HopFacts {
   /** CONNECT authority. */
   readonly authority: string | undefined;
   readonly service: Service | undefined;
+  /** Of the CONNECT: our own (outbound), or the peer's (inbound); undefined in clear, or when it sent none. */
+  readonly traceparent: string | undefined;
   /** The article's closing words; undefined: not written. */
   readonly hop: string | undefined;
 }

@@ -7,16 +7,22 @@
 import { formatSocketAddress, type SocketAddress } from '../base/address.ts';
 import type { Clock } from '../base/clock.ts';
 import { errorText, type ResponseFlag } from '../base/errors.ts';
+import type { Random } from '../base/random.ts';
 import type { ByteCounts, End, Established, Join, JoinObserver } from '../hbone/seam.ts';
 import type { Workload } from '../mesh/model.ts';
+import type { Span, Tracing } from '../telemetry/tracing/span.ts';
 import type { AccessLog, AccessLogFields, ConnectionMetrics, TrafficMetrics } from '../telemetry/traffic.ts';
 import type { HopFacts } from './hop-facts.ts';
 import { hopLabels, namespaceOf } from './hop-labels.ts';
+import { hopAttributes, startHopSpan } from './hop-span.ts';
 
 export interface HopDependencies {
   readonly traffic: TrafficMetrics;
   readonly accessLog: AccessLog;
   readonly clock: Clock;
+  readonly random: Random;
+  /** Undefined: nothing is traced. */
+  readonly tracing?: Tracing | undefined;
 }
 
 const noBytes: Readonly<ByteCounts> = { toUpstream: 0, toDownstream: 0 };
@@ -26,6 +32,7 @@ export class Hop implements JoinObserver {
   readonly #dependencies: HopDependencies;
   readonly #metrics: ConnectionMetrics;
   readonly #startedMs: number;
+  readonly #span: Span | undefined;
   readonly #onEnd: (() => void)[] = [];
   #counts = noBytes;
   #reported: ByteCounts = { toUpstream: 0, toDownstream: 0 };
@@ -38,7 +45,8 @@ export class Hop implements JoinObserver {
     this.#startedMs = dependencies.clock.nowMs();
     this.#metrics = dependencies.traffic.connection(hopLabels(facts));
     this.#metrics.opened();
-    const { accessLog } = dependencies;
+    const { accessLog, tracing, random } = dependencies;
+    this.#span = tracing === undefined ? undefined : startHopSpan(facts, tracing, random);
     if (accessLog.verbose) accessLog.write('opened', this.#fields(undefined));
   }
 
@@ -91,6 +99,7 @@ export class Hop implements JoinObserver {
     this.#over = true;
     this.#metrics.closed(flag);
     this.#dependencies.accessLog.write('complete', this.#fields(error));
+    this.#span?.end(hopAttributes(this.facts, { flag, ...this.#counts }), error);
     for (const callback of this.#onEnd.splice(0)) callback();
   }
 

@@ -77,11 +77,12 @@ export interface Arrival {
   readonly event: InboundEvent;
   readonly source: Workload | undefined;
   readonly forwarded: string | undefined;
+  readonly traceparent: string | undefined;
 }
 
 /** The record of an arrival whose workload is known, from before anything is dialled. */
 export function inboundHop(services: ZtunnelServices, arrival: Arrival, workload: Workload): Hop {
-  const { event, source, forwarded } = arrival;
+  const { event, source, forwarded, traceparent } = arrival;
   const { mesh, names } = services;
   return new Hop(
     {
@@ -89,6 +90,7 @@ export function inboundHop(services: ZtunnelServices, arrival: Arrival, workload
       source: { address: event.peer, workload: source, identity: event.peerIdentity },
       destination: { address: event.local, workload, identity: workload.identity },
       authority: event.authority,
+      traceparent,
       service: serviceOf(mesh, workload, event.authority, forwarded),
       hop: names.inboundHop,
     },

@@ -61,6 +61,7 @@ function carryOut(
       },
       destination: { address: destination, workload, identity: undefined },
       authority: undefined,
+      traceparent: undefined,
       service: undefined,
       hop: names.plaintextHop,
     },

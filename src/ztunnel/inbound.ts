@@ -44,7 +44,7 @@ function answer(
   const event: InboundEvent = { peerIdentity, peer, source: peer.ip, local, authority };
   const forwarded = request.header('forwarded');
   const source = sourceWorkload(services.mesh, services.settings.network, peerIdentity, peer.ip, forwarded);
-  const arrival: Arrival = { event, source, forwarded };
+  const arrival: Arrival = { event, source, forwarded, traceparent: request.header('traceparent') };
   const context = inboundContext(services, place);
   const decided = settle(() => decideInbound(event, context), services.waiter);
   return decided instanceof Promise

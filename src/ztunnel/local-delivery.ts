@@ -11,6 +11,7 @@ import { decideInbound, type InboundDecision, type InboundEvent } from './inboun
 import { type Arrival, inboundHop, recheck, recordRefusal, settle, subjectOf } from './inbound-flow.ts';
 import type { OutboundDecision } from './outbound-decision.ts';
 import { encodeProxyPreface } from './proxy-preface.ts';
+import { headerOf } from './tunnel-headers.ts';
 
 type LocalDecision = Extract<OutboundDecision, { kind: 'local' }>;
 
@@ -38,7 +39,8 @@ export async function deliverLocally(
     local: target.peer,
     authority,
   };
-  const arrival: Arrival = { event, source, forwarded: headers.find(([name]) => name === 'forwarded')?.[1] };
+  const [forwarded, traceparent] = [headerOf(headers, 'forwarded'), headerOf(headers, 'traceparent')];
+  const arrival: Arrival = { event, source, forwarded, traceparent };
   const problem = await identityProblem(services, decision, source.trustDomain);
   if (problem !== undefined) {
     refuse(connection, outbound, problem);

@@ -18,6 +18,7 @@ import { selectEndpoint } from '../mesh/select-endpoint.ts';
 import type { MeshView } from '../mesh/view.ts';
 import { selectGateway } from '../mesh/waypoint.ts';
 import type { SocketProfile } from '../net/socket-spec.ts';
+import type { Sampler } from '../telemetry/tracing/sampler.ts';
 import { type FilterChain, objectText } from './chains.ts';
 import type { FilterChainMatcher, Match } from './matcher.ts';
 import { gatewayText } from './names.ts';
@@ -38,6 +39,8 @@ export interface OutboundContext {
   readonly settings: ZtunnelSettings;
   readonly sockets: SocketRules;
   readonly random: Random;
+  /** Whose traces are kept; undefined: nobody's. */
+  readonly sampler?: Sampler | undefined;
   readonly deliversLocally: (workload: Workload) => boolean;
 }
 
@@ -212,7 +215,7 @@ class EndpointStep {
     authority: string,
     rule: SourceAddressRule,
   ): TunnelRequest {
-    const { sockets, random } = this.#context;
+    const { sockets, random, sampler } = this.#context;
     const { client } = this.event;
     return {
       target: {
@@ -226,6 +229,7 @@ class EndpointStep {
         { source: this.source, client, service: this.decided.service, authority },
         sockets.preset,
         random,
+        sampler,
       ),
     };
   }

@@ -10,6 +10,7 @@ import { Hop, logDenied } from './hop.ts';
 import type { HopParty } from './hop-facts.ts';
 import { deliverLocally } from './local-delivery.ts';
 import { decideOutbound, type OutboundDecision } from './outbound-decision.ts';
+import { headerOf } from './tunnel-headers.ts';
 
 /** Rejects when the listener cannot be made. */
 export function startOutbound(services: ZtunnelServices, place: Place): Promise<RunningListener> {
@@ -131,6 +132,7 @@ class Outbound {
         source: { address: connection.peer, workload: source, identity: inClear ? undefined : source?.identity },
         destination,
         authority: inClear ? undefined : decision.request.authority,
+        traceparent: inClear ? undefined : headerOf(decision.request.headers, 'traceparent'),
         service: decision.service,
         hop: decision.chain.hop,
       },

@@ -14,6 +14,7 @@ import type { Relay } from '../hbone/seam.ts';
 import type { SecretStore } from '../identity/secret.ts';
 import type { PolicyKey, Workload } from '../mesh/model.ts';
 import type { MeshView } from '../mesh/view.ts';
+import type { Tracing } from '../telemetry/tracing/span.ts';
 import type { AccessLog, TrafficMetrics } from '../telemetry/traffic.ts';
 import { UnknownPolicyGrace } from './authorization.ts';
 import { ConnectionRegistry } from './connection-registry.ts';
@@ -37,6 +38,7 @@ export interface ZtunnelOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
+  readonly tracing?: Tracing | undefined;
   readonly resolve: ZtunnelServices['resolve'];
   readonly placeOf: (workload: Workload) => Place | undefined;
   readonly dns?: DnsProxy | undefined;

@@ -7,6 +7,8 @@ import type { Random } from '../base/random.ts';
 import type { Preset } from '../config/preset.ts';
 import type { TunnelHeaders } from '../hbone/seam.ts';
 import type { Service, Workload } from '../mesh/model.ts';
+import type { Sampler } from '../telemetry/tracing/sampler.ts';
+import { formatTraceparent, newSpanId, newTraceId } from '../telemetry/tracing/trace-context.ts';
 
 export interface TunnelHeaderFacts {
   readonly source: Workload;
@@ -15,16 +17,29 @@ export interface TunnelHeaderFacts {
   readonly authority: string;
 }
 
-export function tunnelHeaders(facts: TunnelHeaderFacts, preset: Preset, random: Random): TunnelHeaders {
+/** `sampler`: whose traces are kept; without one nobody's is. */
+export function tunnelHeaders(
+  facts: TunnelHeaderFacts,
+  preset: Preset,
+  random: Random,
+  sampler?: Sampler,
+): TunnelHeaders {
   const { source, client, service, authority } = facts;
   const host = service === undefined ? '' : `;host=${service.hostname}`;
   const headers: (readonly [string, string])[] = [
     ['baggage', baggage(source)],
     ['forwarded', `for="${formatSocketAddress(client)}"${host}`],
-    ['traceparent', `00-${hex(random, 4)}-${hex(random, 2)}-00`],
+    ['traceparent', newTraceparent(random, sampler)],
   ];
   if (preset.originalDstHostHeader) headers.push(['x-envoy-original-dst-host', authority]);
   return headers;
+}
+
+/** The outbound hop of this connection: its span, when it is sampled, has these ids. */
+function newTraceparent(random: Random, sampler: Sampler | undefined): string {
+  const traceId = newTraceId(random);
+  const sampled = sampler?.samples(traceId, undefined) ?? false;
+  return formatTraceparent({ traceId, spanId: newSpanId(random), sampled });
 }
 
 const baggageOf = new WeakMap<Workload, string>();
@@ -47,12 +62,7 @@ function makeBaggage(workload: Workload): string {
   return members.flatMap(([key, value]) => (value ? [`${key}=${value}`] : [])).join(',');
 }
 
-/** `words` × 8 hexadecimal digits, never all zero. */
-function hex(random: Random, words: number): string {
-  let text = '';
-  for (let i = 0; i < words; i++) {
-    const word = Math.floor(random.next() * 2 ** 32);
-    text += ((i === 0 ? word | 1 : word) >>> 0).toString(16).padStart(8, '0');
-  }
-  return text;
+/** The first of a name in lower case. */
+export function headerOf(headers: TunnelHeaders, name: string): string | undefined {
+  return headers.find(([each]) => each === name)?.[1];
 }

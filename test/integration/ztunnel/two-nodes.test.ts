@@ -153,6 +153,56 @@ t.test('a change of policy ends the connections it no longer allows, and only th
   await closed(local);
 });
 
+t.test('a change of policy ends live connections on every way in: tunnel, in process and plaintext', async (t) => {
+  const nodes = await makeTwoNodes(t, modernPreset);
+  nodes.mesh.apply(nodes.records(false));
+  const ways = {
+    tunnel: await nodes.dial(vip),
+    'in process': await nodes.dial(reviewsVip),
+    plaintext: await nodes.dialPlaintext(),
+  };
+  for (const [way, socket] of Object.entries(ways)) {
+    socket.write('x');
+    await within(`the echo: ${way}`, once(socket, 'data'));
+  }
+  const late = makePolicy({ name: 'late', namespace: 'istio-system', scope: 'global', action: 'deny', rules: [[]] });
+  nodes.mesh.apply(makeChange({ policies: [late] }));
+  for (const socket of Object.values(ways)) await closed(socket);
+  const inbound = await eventually('three lines', () => {
+    const lines = complete(nodes).filter((line) => line.fields.direction === 'inbound');
+    return lines.length === 3 && lines;
+  });
+  for (const { fields } of inbound) {
+    t.equal(fields.error, 'connection closed due to policy change: explicitly denied by: istio-system/late rule 0');
+  }
+  const closings = nodes.metrics.filter((each) => each.event === 'closed' && each.labels.reporter === 'destination');
+  t.strictSame(
+    closings.map((each) => each.detail),
+    ['DENY', 'DENY', 'DENY'],
+  );
+});
+
+t.test('a plaintext connection is refused by a strict policy, and the line says so', async (t) => {
+  const nodes = await makeTwoNodes(t, modernPreset);
+  const strict = makePolicy({
+    name: 'istio_converted_static_strict',
+    namespace: 'istio-system',
+    action: 'deny',
+    rules: [[[makeMatch({ notPrincipals: [{ kind: 'presence' }] })]]],
+  });
+  const { workloads, ...rest } = nodes.records(false);
+  const strictly = workloads.map((each) => ({ ...each, authorizationPolicies: [strict.key] }));
+  nodes.mesh.apply({ ...rest, workloads: strictly, policies: [strict] });
+  t.equal(await exchange(await nodes.dial(vip), 'hello'), 'hello', 'with mTLS it goes through');
+  nodes.lines.length = 0;
+  t.ok(await isRefused(await nodes.dialPlaintext()));
+  const line = await eventually('its line', () => complete(nodes)[0]);
+  t.match(
+    line.fields.error,
+    /istio_converted_static_strict rule 0: strict mutual TLS, and the connection came in clear$/,
+  );
+});
+
 t.test('an unknown source waits until it is known', async (t) => {
   const nodes = await makeTwoNodes(t, modernPreset);
   const records = nodes.records(false);

@@ -12,10 +12,11 @@ import { unscrapedMetrics } from '../../../src/base/metrics.ts';
 import { systemRandom } from '../../../src/base/random.ts';
 import type { Preset } from '../../../src/config/preset.ts';
 import { createRelay } from '../../../src/hbone/relay.ts';
-import type { ConnectRequest, Relay } from '../../../src/hbone/seam.ts';
+import type { CapturedConnection, ConnectRequest, Relay } from '../../../src/hbone/seam.ts';
 import type { MeshChange, Service, Workload } from '../../../src/mesh/model.ts';
 import { MeshStore } from '../../../src/mesh/store.ts';
 import { plainSocket } from '../../../src/net/socket-spec.ts';
+import type { Tracing } from '../../../src/telemetry/tracing/span.ts';
 import type { AccessLogFields } from '../../../src/telemetry/traffic.ts';
 import type { TrafficLabels } from '../../../src/telemetry/traffic-labels.ts';
 import type { Place } from '../../../src/ztunnel/context.ts';
@@ -61,6 +62,8 @@ export interface TwoNodes {
   readonly records: (withWaypoint: boolean) => MeshChange;
   /** From sleep. */
   dial(ip: string, from?: string): Promise<Socket>;
+  /** From sleep in clear to productpage's application, by way of the plaintext listener. */
+  dialPlaintext(): Promise<Socket>;
 }
 
 export const vip = '127.96.0.71';
@@ -70,6 +73,7 @@ export async function makeTwoNodes(
   t: Test,
   preset: Preset,
   overrides: Partial<ZtunnelSettings> = {},
+  tracing?: Tracing,
 ): Promise<TwoNodes> {
   const ca = await TestCa.create();
   const app = await echoServer(t, '0.0.0.0');
@@ -193,18 +197,21 @@ export async function makeTwoNodes(
     reviews,
     productpageService,
     records,
-    async dial(ip, from = '127.1.0.4') {
-      const socket = connect({ host: ip, port, localAddress: from, allowHalfOpen: true });
-      socket.on('error', () => {});
-      t.teardown(() => socket.destroy());
-      // A refusal may arrive before the client has seen its connection stand.
-      await new Promise<void>((resolve) => {
-        socket.once('connect', resolve);
-        socket.once('close', () => resolve());
-      });
-      return socket;
-    },
+    dial: (ip, from = '127.1.0.4') => dialFrom(ip, port, from),
+    dialPlaintext: () => dialFrom('127.2.0.5', b.proxy.plaintext.address.port, '127.1.0.4'),
   };
+
+  async function dialFrom(host: string, toPort: number, localAddress: string) {
+    const socket = connect({ host, port: toPort, localAddress, allowHalfOpen: true });
+    socket.on('error', () => {});
+    t.teardown(() => socket.destroy());
+    // A refusal may arrive before the client has seen its connection stand.
+    await new Promise<void>((resolve) => {
+      socket.once('connect', resolve);
+      socket.once('close', () => resolve());
+    });
+    return socket;
+  }
 
   async function startNode(node: string, ip: string, hbonePort: number) {
     const secrets = new TestSecretStore();
@@ -234,12 +241,13 @@ export async function makeTwoNodes(
       preset: { ...preset, marks: { ...preset.marks, own: undefined } },
       settings,
       mesh,
-      relay: captureAnywhere(relay),
+      relay: captureAnywhere(relay, app.port),
       secrets,
       clock: systemClock,
       random: systemRandom,
       logger: silentLogger,
       metrics: unscrapedMetrics,
+      tracing,
       traffic: {
         connection: (labels) => ({
           opened: () => metrics.push({ node, labels, event: 'opened', detail: '' }),
@@ -261,20 +269,37 @@ export async function makeTwoNodes(
   }
 }
 
-/** The outbound listener goes to a port of the kernel's choice, on every address. */
-function captureAnywhere(relay: Relay): Relay {
+/**
+ * The outbound listener goes to a port of the kernel's choice, on every address; what reaches the plaintext one was meant
+ * for the application.
+ */
+function captureAnywhere(relay: Relay, appPort: number): Relay {
   return {
     capture: (listen, onConnection) =>
-      relay.capture(
-        listen.port === defaultPorts.outbound ? { ...listen, ip: '0.0.0.0', port: 0 } : listen,
-        onConnection,
-      ),
+      listen.port === defaultPorts.outbound
+        ? relay.capture({ ...listen, ip: '0.0.0.0', port: 0 }, onConnection)
+        : relay.capture(listen, (connection) => onConnection(meantFor(connection, appPort))),
     serve: (listen, options) => relay.serve(listen, options),
     open: (request, signal) => relay.open(request, signal),
     forgetPeer: (ip) => relay.forgetPeer(ip),
     forgetIdentity: (identity) => relay.forgetIdentity(identity),
     stats: () => relay.stats(),
     close: () => relay.close(),
+  };
+}
+
+function meantFor(connection: CapturedConnection, port: number): CapturedConnection {
+  const { peer, local } = connection;
+  return {
+    peer,
+    local,
+    originalDestination: { ip: local.ip, port },
+    tunnel: (request, observer) => connection.tunnel(request, observer),
+    dial: (destination, socket, observer, preface) => connection.dial(destination, socket, observer, preface),
+    refuse: () => connection.refuse(),
+    get gone() {
+      return connection.gone;
+    },
   };
 }
 

@@ -10,11 +10,13 @@ export function makeTestHop(direction: 'inbound' | 'outbound', lines: string[] =
       source: { address: at('10.244.1.4:1000'), workload: sleep, identity: sleep.identity },
       destination: { address: at('10.244.2.5:15008'), workload: productpage, identity: productpage.identity },
       authority: '10.244.2.5:9080',
+      traceparent: undefined,
       service: undefined,
       hop: undefined,
     },
     {
       clock: new FakeClock(),
+      random: { next: () => 0.5 },
       traffic: {
         connection: () => ({ opened() {}, transferred() {}, closed: (flag) => lines.push(flag) }),
         request() {},
