@@ -1,5 +1,5 @@
 /** What may be said of the DNS proxy and SOCKS5, by ztunnel's names (ztunnel.md §2.5); ours begin with AMBIT_. */
-import { optionalInteger, optionalText, text } from '../config/environment.ts';
+import { flag, optionalInteger, optionalText, port, text } from '../config/environment.ts';
 import { type DnsListen, parseDnsListen } from '../dns/addresses.ts';
 
 export const dnsShape = {
@@ -8,6 +8,8 @@ export const dnsShape = {
   PREFERED_SERVICE_NAMESPACE: optionalText(),
   AMBIT_DNS_PORT: optionalInteger(0, 65_535),
   AMBIT_RESOLV_CONF: text('/etc/resolv.conf'),
+  UNSTABLE_ENABLE_SOCKS5: flag(false),
+  AMBIT_SOCKS_PORT: port(15080),
 };
 
 export interface DnsVariables {
@@ -21,7 +23,7 @@ export interface DnsVariables {
 export function readDnsListen(variables: DnsVariables, problems: string[]): DnsListen | undefined {
   // ztunnel's rule: whatever is said and is not `true` turns it off.
   if ((variables.ISTIO_META_DNS_CAPTURE ?? 'true') !== 'true') return undefined;
-  const { ISTIO_META_DNS_PROXY_ADDR: address, AMBIT_DNS_PORT: port, IPV6_ENABLED } = variables;
+  const { ISTIO_META_DNS_PROXY_ADDR: address, AMBIT_DNS_PORT, IPV6_ENABLED } = variables;
   const listen = parseDnsListen(address, IPV6_ENABLED);
   if (listen === undefined) {
     problems.push(
@@ -29,5 +31,5 @@ export function readDnsListen(variables: DnsVariables, problems: string[]): DnsL
     );
     return undefined;
   }
-  return { ips: listen.ips, port: port ?? listen.port };
+  return { ips: listen.ips, port: AMBIT_DNS_PORT ?? listen.port };
 }

@@ -271,6 +271,7 @@ function ztunnelSettings(settings: ZtunnelProgramSettings, privileged: boolean):
       outbound: variables.AMBIT_OUTBOUND_PORT,
       inbound: variables.AMBIT_INBOUND_PORT,
       inboundPlaintext: variables.AMBIT_PLAINTEXT_PORT,
+      socks: variables.UNSTABLE_ENABLE_SOCKS5 && preset.capture === 'inpod' ? variables.AMBIT_SOCKS_PORT : undefined,
       hbone,
     },
   };

@@ -1,18 +1,22 @@
-/** The listening side for plain TCP: captured connections, each waiting for one verb. */
+/** The listening side for plain TCP: captured connections and those of SOCKS5 clients, each waiting for one verb. */
 import type { Socket } from 'node:net';
 import type { SocketAddress } from '../base/address.ts';
 import { Cancellation } from '../base/cancellation.ts';
+import type { Clock } from '../base/clock.ts';
 import { AmbitError, errorText } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import { DuplexEnd } from '../net/duplex-end.ts';
 import { originalDestination } from '../net/original-destination.ts';
 import { socketAddresses } from '../net/socket-factory.ts';
 import type { ListenSpec, SocketProfile } from '../net/socket-spec.ts';
+import { socksReplies } from '../net/socks5.ts';
 import { type Downstream, RunningJoin, type UpstreamOutcome } from './running-join.ts';
 import type { CapturedConnection, Join, JoinObserver, TunnelRequest } from './seam.ts';
+import { greetSocks, type SocksAnswer, type SocksRequested, socksReplyFor } from './socks-handshake.ts';
 
 /** How a captured connection reaches its upstream. */
 export interface Openers {
+  readonly clock: Clock;
   tunnel(request: TunnelRequest, cancellation: Cancellation): Promise<UpstreamOutcome>;
   dial(
     destination: SocketAddress,
@@ -22,7 +26,7 @@ export interface Openers {
   ): Promise<UpstreamOutcome>;
 }
 
-/** Hands an accepted socket to `onConnection`, or closes it. */
+/** Hands an accepted socket to `onConnection`, after its client's request where SOCKS5 is spoken; or closes it. */
 export function acceptCaptured(
   socket: Socket,
   listen: ListenSpec,
@@ -35,27 +39,37 @@ export function acceptCaptured(
     socket.destroy();
     return;
   }
-  const original = listen.redirected ? originalDestination(socket) : undefined;
-  const connection = new Captured(
-    socket,
-    addresses.peer,
-    addresses.local,
-    original ?? addresses.local,
-    openers,
-    logger,
-  );
-  try {
-    onConnection(connection);
-  } catch (error) {
-    logger.error('the handler of captured connections threw', { error: errorText(error) });
-    connection.abandon();
+  const { peer, local } = addresses;
+  const hand = (original: SocketAddress, socks?: Socks) => {
+    const connection = new Captured(socket, peer, local, original, openers, logger, socks);
+    try {
+      onConnection(connection);
+    } catch (error) {
+      logger.error('the handler of captured connections threw', { error: errorText(error) });
+      connection.abandon();
+    }
+  };
+  if (listen.greeting === 'socks5') {
+    greetSocks(socket, openers.clock, logger, (requested, answer) =>
+      hand(requested.destination, { requested, answer }),
+    );
+    return;
   }
+  const original = listen.redirected ? originalDestination(socket) : undefined;
+  hand(original ?? local);
+}
+
+interface Socks {
+  readonly requested: SocksRequested;
+  readonly answer: SocksAnswer;
 }
 
 class Captured implements CapturedConnection {
   readonly peer: SocketAddress;
   readonly local: SocketAddress;
   readonly originalDestination: SocketAddress;
+  readonly requestedHost: string | undefined;
+  readonly #answer: SocksAnswer | undefined;
   readonly #downstream: Downstream;
   readonly #gone = new Cancellation();
   readonly #openers: Openers;
@@ -70,7 +84,10 @@ class Captured implements CapturedConnection {
     original: SocketAddress,
     openers: Openers,
     logger: Logger,
+    socks: Socks | undefined,
   ) {
+    this.requestedHost = socks?.requested.hostname;
+    this.#answer = socks?.answer;
     this.peer = peer;
     this.local = local;
     this.originalDestination = original;
@@ -81,8 +98,9 @@ class Captured implements CapturedConnection {
     this.#downstream = {
       end,
       gone: this.#gone,
-      accept: () => !socket.destroyed,
-      reject: () => end.reset(),
+      accept: () => (socks === undefined ? !socket.destroyed : socks.answer.accept()),
+      reject: (status, error) =>
+        socks === undefined ? end.reset() : socks.answer.reject(socksReplyFor(status, error)),
     };
   }
 
@@ -98,10 +116,11 @@ class Captured implements CapturedConnection {
     return this.#run(observer, (cancellation) => this.#openers.dial(destination, socket, preface, cancellation));
   }
 
-  refuse(): void {
+  refuse(cause: 'not-allowed' | 'no-address' = 'not-allowed'): void {
     if (this.#join !== undefined || this.#refused) return;
     this.#refused = true;
-    this.#downstream.end.reset();
+    if (this.#answer === undefined) this.#downstream.end.reset();
+    else this.#answer.reject(cause === 'no-address' ? socksReplies.hostUnreachable : socksReplies.notAllowed);
   }
 
   /** Its handler threw: whatever stands is cut. */

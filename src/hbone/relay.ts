@@ -60,6 +60,7 @@ class NodeRelay implements Relay {
     this.#pool = new SessionPool({ secrets, logger: this.#logger, clock, options: this.#options });
     this.#onAcceptError = (error) => this.#logger.warn('accepting a connection failed', { error: errorText(error) });
     this.#openers = {
+      clock,
       tunnel: (request, cancellation) => openTunnel(this.#pool, request, clock, this.#options, cancellation),
       dial: (destination, socket, preface, cancellation) =>
         openPlain(destination, socket, preface, clock, cancellation),

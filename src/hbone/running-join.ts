@@ -21,8 +21,8 @@ export interface Downstream {
   readonly gone: Cancellation;
   /** The upstream stands. False: the client has gone meanwhile. */
   accept(): boolean;
-  /** It does not; `status` for those that answer with one. Nothing follows. */
-  reject(status: number): void;
+  /** It does not; `status` for those that answer with one, `error` for those that say why. Nothing follows. */
+  reject(status: number, error: AmbitError | undefined): void;
 }
 
 export type UpstreamOutcome =
@@ -81,13 +81,13 @@ export class RunningJoin implements Join {
       return;
     }
     if (outcome.kind === 'failed') {
-      this.#downstream.reject(503);
+      this.#downstream.reject(503, outcome.error);
       this.#finish('failed', outcome.error.origin, 503, outcome.error);
       return;
     }
     this.#established = outcome.established;
     if (outcome.kind === 'refused') {
-      this.#downstream.reject(outcome.status);
+      this.#downstream.reject(outcome.status, undefined);
       this.#finish('refused', 'upstream', outcome.status, undefined);
       return;
     }

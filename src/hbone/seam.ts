@@ -87,14 +87,16 @@ export interface CapturedConnection {
   readonly peer: SocketAddress;
   /** The socket's own address: the original destination under TPROXY. */
   readonly local: SocketAddress;
-  /** SO_ORIGINAL_DST when the listener asked for it and the kernel has it, else `local`. */
+  /** SO_ORIGINAL_DST when the listener asked for it and the kernel has it, else `local`; what a SOCKS5 client asked for. */
   readonly originalDestination: SocketAddress;
+  /** The name a SOCKS5 client asked for in place of an address; `originalDestination` then has only the port. */
+  readonly requestedHost?: string | undefined;
   /** Opens a tunnel and joins. Any failure or refusal resets the connection. */
   tunnel(request: TunnelRequest, observer: JoinObserver): Join;
   /** Dials plain TCP and joins. `preface` is written first (PROXY protocol). */
   dial(destination: SocketAddress, socket: SocketProfile, observer: JoinObserver, preface?: Uint8Array): Join;
-  /** Resets it. */
-  refuse(): void;
+  /** Resets it, or tells a SOCKS5 client why. */
+  refuse(cause?: 'not-allowed' | 'no-address'): void;
   /** Whether the client has gone already (only meaningful while a decision waits). */
   readonly gone: boolean;
 }

@@ -33,6 +33,8 @@ export interface ListenSpec {
   readonly reusePort: boolean;
   /** Ask accepted sockets for SO_ORIGINAL_DST. */
   readonly redirected: boolean;
+  /** Clients say where they want to go before anything else. */
+  readonly greeting?: 'socks5' | undefined;
 }
 
 export const plainSocket: SocketProfile = {

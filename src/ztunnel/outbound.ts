@@ -14,11 +14,16 @@ import { headerOf } from './tunnel-headers.ts';
 
 /** Rejects when the listener cannot be made. */
 export function startOutbound(services: ZtunnelServices, place: Place): Promise<RunningListener> {
-  const outbound = new Outbound(services, place);
   return services.relay.capture(
     listenSpec(services, place, 'outbound', services.settings.ports.outbound),
-    (connection) => outbound.accept(connection),
+    outboundHandler(services, place),
   );
+}
+
+/** What a place's own connections go through, however they came here. */
+export function outboundHandler(services: ZtunnelServices, place: Place): (connection: CapturedConnection) => void {
+  const outbound = new Outbound(services, place);
+  return (connection) => outbound.accept(connection);
 }
 
 class Outbound {

@@ -1,5 +1,5 @@
 /**
- * One set of listeners for one place: outbound, inbound, plaintext, and DNS where it is on. Made together or not at all.
+ * One set of listeners for one place: outbound, inbound, plaintext, and DNS and SOCKS5 where they are on. Made together or not at all.
  *
  * I1: it is only started once the mesh is complete; before that a listener does not exist (design §4 rule 1).
  */
@@ -11,12 +11,14 @@ import { startDns } from './dns.ts';
 import { startInbound } from './inbound.ts';
 import { startInboundPassthrough } from './inbound-passthrough.ts';
 import { startOutbound } from './outbound.ts';
+import { startSocks } from './socks.ts';
 
 export interface RunningProxy {
   readonly outbound: RunningListener;
   readonly inbound: RunningListener;
   readonly plaintext: RunningListener;
   readonly dns: RunningDns | undefined;
+  readonly socks: RunningListener | undefined;
   /** Stops accepting; live connections go on. */
   close(): Promise<void>;
   /** Ends what is left. */
@@ -31,13 +33,17 @@ export async function startProxy(services: ZtunnelServices, place: Place): Promi
   }
   const started: RunningListener[] = [];
   let dns: RunningDns | undefined;
+  let socks: RunningListener | undefined;
   try {
     // Inbound first: a pod that can be reached, but cannot reach others, does less harm than the reverse.
     for (const start of [startInbound, startInboundPassthrough, startOutbound]) {
       started.push(await start(services, place));
     }
     dns = await startDns(services, place);
+    socks = await startSocks(services, place, dns);
+    if (socks !== undefined) started.push(socks);
   } catch (error) {
+    dns?.destroy();
     for (const listener of started) listener.destroy();
     throw error;
   }
@@ -47,6 +53,7 @@ export async function startProxy(services: ZtunnelServices, place: Place): Promi
     inbound,
     plaintext,
     dns,
+    socks,
     async close() {
       await Promise.all([...started.map((listener) => listener.close()), dns?.close()]);
     },

@@ -39,6 +39,8 @@ export interface ZtunnelPorts {
   readonly outbound: number;
   readonly inbound: number;
   readonly inboundPlaintext: number;
+  /** Undefined: no SOCKS5. */
+  readonly socks?: number | undefined;
   /** The port at which every other pod's ztunnel is dialled. */
   readonly hbone: number;
 }
@@ -67,5 +69,6 @@ export const defaultZtunnelSettings: ZtunnelSettings = {
 
 /** A destination that would come straight back to a listener of ours. */
 export function isOwnPort(port: number, ports: ZtunnelPorts): boolean {
-  return port === ports.outbound || port === ports.inbound || port === ports.inboundPlaintext;
+  const { outbound, inbound, inboundPlaintext, socks } = ports;
+  return port === outbound || port === inbound || port === inboundPlaintext || port === socks;
 }

@@ -4,6 +4,7 @@ import { Resolver } from 'node:dns/promises';
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import t from 'tap';
+import type { SocketAddress } from '../../../src/base/address.ts';
 import { answerMessage, ipData, queryMessage, readMessage, types } from '../../support/dns-messages.ts';
 import { askTcp, askUdp, frame, startUpstream } from '../../support/dns-upstream.ts';
 import { eventually, within } from '../../support/eventually.ts';
@@ -102,6 +103,28 @@ t.test('no server, or only ones that do not listen: SERVFAIL at once', async (t)
     /request_query_type="a".*"udp".*"sleep".* 1$/,
     / 1$/,
   ]);
+});
+
+t.test('a server that is our own listener is not asked', async (t) => {
+  const servers: SocketAddress[] = [];
+  const again = await startDnsWorld(t, {
+    servers: [{ ip: '127.0.0.2', port: 15_953 }],
+    ips: ['127.0.0.2'],
+    port: 15_953,
+  });
+  t.match(readMessage(await askUdp(again.address, queryMessage('example.com'))), { code: 2 });
+  t.match(await again.metrics('istio_dns_requests_total'), [/ 1$/], 'it heard the query once');
+  // Two that ask each other: each question is on its way once, so they wait, and time ends it.
+  const clock = new FakeClock();
+  const one = await startDnsWorld(t, { servers, clock });
+  const two = await startDnsWorld(t, { servers: [one.address], clock });
+  servers.push(two.address);
+  const answer = askUdp(one.address, queryMessage('circle.example'));
+  await eventually('the circle is closed', async () =>
+    (await one.metrics('istio_dns_requests_total'))[0]?.endsWith(' 2'),
+  );
+  for (let step = 0; step < 3; step++) clock.advance(5000);
+  t.match(readMessage(await answer), { code: 2 });
 });
 
 t.test('one who does not listen, or refuses, is passed over for the next', async (t) => {

@@ -28,6 +28,7 @@ export interface DnsWorldOptions {
   readonly limits?: Partial<DnsLimits>;
   readonly randomId?: () => number;
   readonly ips?: readonly string[];
+  readonly port?: number;
   readonly awaitClient?: () => Promise<Workload | undefined>;
 }
 
@@ -50,7 +51,7 @@ export async function startDnsWorld(t: Test, options: DnsWorldOptions = {}): Pro
   const proxy = new DnsProxy({
     mesh,
     rules: { clusterDomain: 'cluster.local', searchDomains: undefined, preferredNamespace: undefined, ipv6: true },
-    listen: { ips: options.ips ?? ['127.0.0.1'], port: 0 },
+    listen: { ips: options.ips ?? ['127.0.0.1'], port: options.port ?? 0 },
     upstream: () => ({ servers: options.servers ?? [], searchDomains: [] }),
     clock: options.clock ?? systemClock,
     random: systemRandom,
