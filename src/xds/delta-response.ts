@@ -25,6 +25,8 @@ export type DeltaResource =
       readonly kind: 'resource';
       readonly name: string;
       readonly version: string;
+      /** Other names by which it may have been asked for. */
+      readonly aliases: readonly string[];
       /** Of the Any. */
       readonly typeUrl: string;
       /** A view into the response. */
@@ -105,11 +107,13 @@ function resourceOf(reader: WireReader, likelyUrl: string): DeltaResource {
   let version = '';
   let typeUrl = '';
   let value: Uint8Array = empty;
+  let aliases = noAliases;
   const { end } = reader;
   try {
     for (let field = reader.field(); field !== 0; field = reader.field()) {
       if (field === 1) version = reader.text();
       else if (field === 3) name = reader.text();
+      else if (field === 4) aliases = [...aliases, reader.text()];
       else if (field === 2) {
         const outer = reader.enter();
         for (let part = reader.field(); part !== 0; part = reader.field()) {
@@ -120,7 +124,7 @@ function resourceOf(reader: WireReader, likelyUrl: string): DeltaResource {
         reader.leave(outer);
       } else reader.skip();
     }
-    return { kind: 'resource', name, version, typeUrl, value };
+    return { kind: 'resource', name, version, aliases, typeUrl, value };
   } catch (error) {
     reader.end = end;
     return { kind: 'malformed', name, reason: `${name === '' ? 'a resource' : name}: ${errorText(error)}` };
@@ -128,3 +132,4 @@ function resourceOf(reader: WireReader, likelyUrl: string): DeltaResource {
 }
 
 const empty = new Uint8Array(0);
+const noAliases: readonly string[] = [];
