@@ -1,36 +1,71 @@
-/** Where a ztunnel's mesh comes from: a watched folder of YAML, or ztunnel's own local file, read once. */
+/** Where a ztunnel's mesh comes from: a watched folder of YAML, or ztunnel's own local file, read once, and a control plane. */
 import type { Clock } from '../base/clock.ts';
 import { formatDiagnostic, hasErrors } from '../base/diagnostics.ts';
 import { AmbitError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
+import type { MetricsRegistry } from '../base/metrics.ts';
+import type { Random } from '../base/random.ts';
 import { defaultCompileOptions } from '../compile/options.ts';
+import type { AddressDemand } from '../mesh/demand.ts';
 import { diffMesh, emptyMeshModel } from '../mesh/diff.ts';
 import type { MeshStore } from '../mesh/store.ts';
 import { readText, type TextSource } from '../rpc/credentials.ts';
 import { readConfigFile } from '../xds/config-file.ts';
 import { FolderSource } from '../xds/folder-source.ts';
+import { openControlPlane } from './ztunnel-control-plane.ts';
 import type { ZtunnelProgramSettings } from './ztunnel-settings.ts';
 
+export interface MeshSourceDependencies {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  readonly metrics: MetricsRegistry;
+}
+
 export interface MeshSource {
+  /** Asks for parts of the mesh; undefined when all of it is known anyway. */
+  readonly demand: AddressDemand | undefined;
+  /** Resolves after the first attempt to read; the store says when it is complete. */
+  start(): Promise<void>;
   close(): Promise<void>;
 }
 
-/** Resolves after the first attempt to read; the store says when it is complete. */
-export async function startMeshSource(
+/** Does nothing until it is started. */
+export function openMeshSource(
   settings: ZtunnelProgramSettings,
   store: MeshStore,
-  clock: Clock,
-  logger: Logger,
-): Promise<MeshSource> {
-  const { mesh, preset, variables } = settings;
-  if (mesh.kind === 'records') {
-    if (mesh.local !== undefined) await readLocalMesh(mesh.local, store);
-    if (mesh.controlPlane === undefined) store.markComplete();
-    return { close: async () => {} };
+  dependencies: MeshSourceDependencies,
+): MeshSource {
+  const { mesh, variables } = settings;
+  if (mesh.kind === 'folder') return openFolder(mesh.directory, settings, store, dependencies);
+  const { local, controlPlane } = mesh;
+  const readLocal = async () => {
+    if (local !== undefined) await readLocalMesh(local, store);
+  };
+  if (controlPlane === undefined) {
+    const start = async () => {
+      await readLocal();
+      store.markComplete();
+    };
+    return { demand: undefined, start, close: async () => {} };
   }
+  const { client, demand } = openControlPlane(controlPlane, store, variables.AMBIT_UNKNOWN_POLICY, dependencies);
+  const start = async () => {
+    await readLocal();
+    client.start();
+  };
+  return { demand, start, close: () => client.close() };
+}
+
+function openFolder(
+  directory: string,
+  { variables, preset }: ZtunnelProgramSettings,
+  store: MeshStore,
+  { clock, logger }: MeshSourceDependencies,
+): MeshSource {
   const { ISTIO_META_CLUSTER_ID, CLUSTER_ID } = variables;
   const source = new FolderSource({
-    directory: mesh.directory,
+    directory,
     compile: {
       ...defaultCompileOptions,
       preset,
@@ -41,10 +76,9 @@ export async function startMeshSource(
     },
     store,
     clock,
-    logger,
+    logger: logger.topic('mesh'),
   });
-  await source.start();
-  return source;
+  return { demand: undefined, start: () => source.start(), close: () => source.close() };
 }
 
 /** Rejects when it cannot be used: it is never read again. */

@@ -34,7 +34,7 @@ import { wildcard } from './wildcard.ts';
 import { bearsName } from './workload-place.ts';
 import { createDns } from './ztunnel-dns.ts';
 import { openSecrets } from './ztunnel-identity.ts';
-import { startMeshSource } from './ztunnel-mesh.ts';
+import { openMeshSource } from './ztunnel-mesh.ts';
 import { createPlaces } from './ztunnel-places.ts';
 import { readZtunnelCommand, type ZtunnelProgramSettings, ztunnelHelp } from './ztunnel-settings.ts';
 import { printView } from './ztunnel-view.ts';
@@ -77,6 +77,7 @@ async function run(settings: ZtunnelProgramSettings, seen: Observability): Promi
   const random = systemRandom;
   const privileged = isPrivileged(settings, logger);
   const mesh = new MeshStore();
+  const meshSource = openMeshSource(settings, mesh, { clock, random, logger, metrics });
   const secrets = await openSecrets(settings, { clock, random, logger: logger.topic('ca'), metrics });
   const relay = createRelay({ secrets, logger, clock, options: relayOptions(settings) });
   const end = (error: AmbitError) => {
@@ -169,7 +170,7 @@ async function run(settings: ZtunnelProgramSettings, seen: Observability): Promi
     drain: () => stopAccepting('asked on the admin port'),
   };
   for (const addresses of adminAddresses(settings)) await startAdmin(admin, addresses, logger);
-  await startMeshSource(settings, mesh, clock, logger.topic('mesh'));
+  await meshSource.start();
   await completeMesh(mesh, logger);
   if (lifecycle.draining || drained) return;
   // One workload asks for its own when it needs it; a node's are to be there before they are needed.
@@ -218,7 +219,7 @@ async function* after(first: () => Promise<void>, body: AsyncIterable<string>): 
 /** Until then there is nothing to decide with. */
 async function completeMesh(mesh: MeshView, logger: Logger): Promise<void> {
   if (mesh.complete) return;
-  logger.warn('the mesh cannot be read yet: nothing listens until it can');
+  logger.warn('the mesh is not known yet: nothing listens until it is');
   await new Promise<void>((resolve) => {
     const stop = mesh.onChange(() => {
       if (!mesh.complete) return;

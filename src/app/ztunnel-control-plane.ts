@@ -1,0 +1,50 @@
+/** A ztunnel's client of its control plane, from settings (docs/xds.md). */
+import type { AddressDemand } from '../mesh/demand.ts';
+import type { MeshStore } from '../mesh/store.ts';
+import { createChannel } from '../rpc/channel.ts';
+import { DeltaClient } from '../xds/delta-client.ts';
+import { OnDemand } from '../xds/on-demand.ts';
+import { xdsMetrics } from '../xds/xds-metrics.ts';
+import type { ControlPlaneSettings } from './control-plane-settings.ts';
+import type { MeshSourceDependencies } from './ztunnel-mesh.ts';
+
+export interface ControlPlane {
+  readonly client: DeltaClient;
+  /** Undefined: everything is subscribed to. */
+  readonly demand: AddressDemand | undefined;
+}
+
+/** istiod's largest states are some tens of megabytes; ztunnel's own limit. */
+const maxResponseBytes = 200 * 2 ** 20;
+
+/** Not started. Whoever opens it closes the client. */
+export function openControlPlane(
+  settings: ControlPlaneSettings,
+  store: MeshStore,
+  unreadablePolicy: 'deny' | 'skip',
+  { clock, random, logger, metrics }: MeshSourceDependencies,
+): ControlPlane {
+  const { address, roots, alternativeNames, token, metadata, node } = settings;
+  const channel = createChannel({
+    address,
+    roots,
+    alternativeNames,
+    metadata,
+    maxReceiveBytes: maxResponseBytes,
+    ...(token === undefined ? {} : { token }),
+  });
+  if (!address.tls) logger.warn('the control plane is asked in clear, without a token: anyone in between may answer');
+  const onDemand = settings.onDemand ? new OnDemand(clock, () => client.flushDemand()) : undefined;
+  const client = new DeltaClient({
+    channel,
+    node,
+    store,
+    unreadablePolicy,
+    metrics: xdsMetrics(metrics),
+    clock,
+    random,
+    logger: logger.topic('xds'),
+    ...(onDemand === undefined ? {} : { onDemand }),
+  });
+  return { client, demand: onDemand };
+}
