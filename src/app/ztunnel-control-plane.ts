@@ -1,4 +1,8 @@
 /** A ztunnel's client of its control plane, from settings (docs/xds.md). */
+import type { Clock } from '../base/clock.ts';
+import type { Logger } from '../base/logger.ts';
+import type { MetricsRegistry } from '../base/metrics.ts';
+import type { Random } from '../base/random.ts';
 import type { AddressDemand } from '../mesh/demand.ts';
 import type { MeshStore } from '../mesh/store.ts';
 import { createChannel } from '../rpc/channel.ts';
@@ -6,7 +10,13 @@ import { DeltaClient } from '../xds/delta-client.ts';
 import { OnDemand } from '../xds/on-demand.ts';
 import { xdsMetrics } from '../xds/xds-metrics.ts';
 import type { ControlPlaneSettings } from './control-plane-settings.ts';
-import type { MeshSourceDependencies } from './ztunnel-mesh.ts';
+
+export interface MeshSourceDependencies {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  readonly metrics: MetricsRegistry;
+}
 
 export interface ControlPlane {
   readonly client: DeltaClient;

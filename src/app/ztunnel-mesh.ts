@@ -1,10 +1,6 @@
 /** Where a ztunnel's mesh comes from: a watched folder of YAML, or ztunnel's own local file, read once, and a control plane. */
-import type { Clock } from '../base/clock.ts';
 import { formatDiagnostic, hasErrors } from '../base/diagnostics.ts';
 import { AmbitError } from '../base/errors.ts';
-import type { Logger } from '../base/logger.ts';
-import type { MetricsRegistry } from '../base/metrics.ts';
-import type { Random } from '../base/random.ts';
 import { defaultCompileOptions } from '../compile/options.ts';
 import type { AddressDemand } from '../mesh/demand.ts';
 import { diffMesh, emptyMeshModel } from '../mesh/diff.ts';
@@ -12,15 +8,8 @@ import type { MeshStore } from '../mesh/store.ts';
 import { readText, type TextSource } from '../rpc/credentials.ts';
 import { readConfigFile } from '../xds/config-file.ts';
 import { FolderSource } from '../xds/folder-source.ts';
-import { openControlPlane } from './ztunnel-control-plane.ts';
+import { type MeshSourceDependencies, openControlPlane } from './ztunnel-control-plane.ts';
 import type { ZtunnelProgramSettings } from './ztunnel-settings.ts';
-
-export interface MeshSourceDependencies {
-  readonly clock: Clock;
-  readonly random: Random;
-  readonly logger: Logger;
-  readonly metrics: MetricsRegistry;
-}
 
 export interface MeshSource {
   /** Asks for parts of the mesh; undefined when all of it is known anyway. */

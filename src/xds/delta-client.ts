@@ -126,7 +126,9 @@ export class DeltaClient {
       }
     } catch (error) {
       // A fault of ours, which ends this stream alone: what was not put in force is sent again on the next.
-      logger.error('a response could not be applied', { error: errorText(error), stack: (error as Error).stack });
+      for (const cause of error instanceof AggregateError ? error.errors : [error]) {
+        logger.error('a response could not be applied', { error: errorText(cause), stack: (cause as Error).stack });
+      }
       return { kind: 'breach', reason: 'internal error' };
     } finally {
       metrics.connected.value = 0;

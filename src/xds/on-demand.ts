@@ -72,13 +72,20 @@ export class OnDemand implements AddressDemand {
     });
   }
 
-  /** All names for the first request of a new stream. What did not exist is forgotten. */
+  /**
+   * For the first request of a new stream, the names that exist; what did not is forgotten. Those that wait are for the
+   * next request: of what is held at its version already, the first says nothing.
+   */
   restart(): readonly string[] {
-    for (const [key, { state }] of this.#entries) if (state === 'absent') this.#entries.delete(key);
-    this.#absent = 0;
     this.#heard = [];
-    this.#unsent.clear();
-    return [...this.#entries.keys()];
+    const present: string[] = [];
+    for (const [key, { state }] of this.#entries) {
+      if (state === 'absent') this.#entries.delete(key);
+      else if (state === 'present') present.push(key);
+      else this.#unsent.add(key);
+    }
+    this.#absent = 0;
+    return present;
   }
 
   /** What the stream has not been told yet. */

@@ -229,12 +229,18 @@ export class XdsServer {
     const nonce = `${system}${randomUUID()}`;
     watch.nonce = nonce;
     const all = this.#of(typeUrl);
+    const byAlias = Map.groupBy(
+      [...all].flatMap(([name, { aliases = [] }]) => aliases.map((alias) => ({ alias, name }))),
+      ({ alias }) => alias,
+    );
     const sent = new Map<string, ServedResource>();
     const removed: string[] = [];
     for (const name of names) {
-      const found = [...all].filter(([own, { aliases = [] }]) => own === name || aliases.includes(name));
+      const found = [name, ...(byAlias.get(name) ?? []).map(({ name: own }) => own)].filter((own) => all.has(own));
       if (found.length === 0) removed.push(name);
-      for (const [own, resource] of found) {
+      for (const own of found) {
+        const resource = all.get(own);
+        if (resource === undefined) continue;
         const version = versionOf(typeUrl, resource);
         if (version === '' || held[own] !== version) sent.set(own, resource);
       }

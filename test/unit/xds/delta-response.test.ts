@@ -7,6 +7,7 @@ import { type DeltaResponse, splitDeltaResponse } from '../../../src/xds/delta-r
 interface Resource {
   readonly name: string;
   readonly version: string;
+  readonly aliases: readonly string[];
   readonly typeUrl: string;
   readonly value: Uint8Array;
 }
@@ -21,12 +22,14 @@ interface Content {
 
 function write({ systemVersion, typeUrl, nonce, resources, removed }: Content): Uint8Array {
   const writer = new BinaryWriter().tag(1, WireType.LengthDelimited).string(systemVersion);
-  for (const { name, version, typeUrl: url, value } of resources) {
+  for (const { name, version, aliases, typeUrl: url, value } of resources) {
     writer.tag(2, WireType.LengthDelimited).fork();
     writer.tag(1, WireType.LengthDelimited).string(version);
     writer.tag(2, WireType.LengthDelimited).fork();
     writer.tag(1, WireType.LengthDelimited).string(url).tag(2, WireType.LengthDelimited).bytes(value).join();
-    writer.tag(3, WireType.LengthDelimited).string(name).tag(4, WireType.LengthDelimited).string('alias').join();
+    writer.tag(3, WireType.LengthDelimited).string(name);
+    for (const alias of aliases) writer.tag(4, WireType.LengthDelimited).string(alias);
+    writer.join();
   }
   writer.tag(4, WireType.LengthDelimited).string(typeUrl).tag(5, WireType.LengthDelimited).string(nonce);
   for (const name of removed) writer.tag(6, WireType.LengthDelimited).string(name);
@@ -48,6 +51,7 @@ const content: fc.Arbitrary<Content> = fc.record({
     fc.record({
       name: text,
       version: text,
+      aliases: fc.array(text, { maxLength: 3 }),
       typeUrl: fc.constantFrom('type.googleapis.com/a', 'b', ''),
       value: fc.uint8Array({ maxLength: 20 }),
     }),
@@ -79,7 +83,7 @@ t.test('values are views of the response, not copies', async (t) => {
     systemVersion: '',
     typeUrl: 't',
     nonce: 'n',
-    resources: [{ name: 'a', version: '1', typeUrl: 't', value: Uint8Array.of(1, 2, 3) }],
+    resources: [{ name: 'a', version: '1', aliases: [], typeUrl: 't', value: Uint8Array.of(1, 2, 3) }],
     removed: [],
   });
   const [resource] = split(bytes).resources();

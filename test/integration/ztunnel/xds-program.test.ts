@@ -1,0 +1,230 @@
+/**
+ * The program with its mesh from a control plane: nothing listens before the first state, a connection crosses two of
+ * them, pushed changes take effect, and all goes on while the control plane is away. Pods are addresses of 127/8.
+ */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
+import { request } from 'node:http';
+import { connect, createServer, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import process from 'node:process';
+import { text } from 'node:stream/consumers';
+import t, { type Test } from 'tap';
+import { addressType, authorizationType } from '../../../src/xds/resource-types.ts';
+import { eventually, within } from '../../support/eventually.ts';
+import { TestCa } from '../../support/test-ca.ts';
+import {
+  denyAll,
+  type NamedBytes,
+  podResource,
+  policyResource,
+  portList,
+  serviceResource,
+} from '../../support/xds-resources.ts';
+import { XdsServer } from '../../support/xds-server.ts';
+
+const program = join(import.meta.dirname, '../../../bin/ztunnel.ts');
+const clientIp = '127.77.1.4';
+const podIp = '127.77.2.5';
+const vip = '127.77.96.1';
+
+interface Running {
+  readonly pid: number;
+  output(): string;
+  kill(signal: NodeJS.Signals): void;
+  exitCode(): Promise<number | null>;
+  admin(target: string): Promise<string>;
+}
+
+function start(
+  t: Test,
+  folder: string,
+  node: string,
+  listenIp: string,
+  more: Readonly<Record<string, string>>,
+): Running {
+  const socket = join(folder, `${node}.sock`);
+  const child = spawn(process.execPath, [program, 'proxy', 'ztunnel'], {
+    env: {
+      PATH: process.env.PATH,
+      AMBIT_CA_DIR: join(folder, 'ca'),
+      AMBIT_ADMIN_SOCKET: socket,
+      AMBIT_PRESET: 'legacy',
+      AMBIT_LISTEN_IP: listenIp,
+      ENABLE_ORIG_SRC: 'false',
+      IPV6_ENABLED: 'false',
+      ISTIO_META_DNS_CAPTURE: 'false',
+      NODE_NAME: node,
+      AMBIT_OUTBOUND_PORT: '0',
+      AMBIT_INBOUND_PORT: '0',
+      AMBIT_PLAINTEXT_PORT: '0',
+      AMBIT_ADMIN_PORT: '0',
+      AMBIT_METRICS_PORT: '0',
+      AMBIT_READINESS_PORT: '0',
+      ...more,
+    },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  t.teardown(() => child.kill('SIGKILL'));
+  let out = '';
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding('utf8').on('data', (chunk: string) => {
+      out += chunk;
+    });
+  }
+  const ended = once(child, 'close') as Promise<[number | null]>;
+  return {
+    pid: child.pid ?? -1,
+    output: () => out,
+    kill: (signal) => child.kill(signal),
+    exitCode: async () => (await within('the end', ended, 10_000))[0],
+    async admin(target) {
+      const asked = request({ socketPath: socket, path: target, headers: { host: 'localhost' } });
+      asked.end();
+      const [response] = await once(asked, 'response');
+      return await text(response);
+    },
+  };
+}
+
+/** TCP listeners of a process on every address of IPv4. */
+function listeningPorts(pid: number): number[] {
+  const inodes = new Set(
+    readdirSync(`/proc/${pid}/fd`).map((fd) => {
+      try {
+        return /^socket:\[(\d+)\]$/.exec(readlinkSync(`/proc/${pid}/fd/${fd}`))?.[1];
+      } catch {
+        return undefined;
+      }
+    }),
+  );
+  const rows = readFileSync(`/proc/${pid}/net/tcp`, 'utf8')
+    .split('\n')
+    .map((line) => line.trim().split(/\s+/));
+  const own = rows.filter((cells) => cells[3] === '0A' && inodes.has(cells[9]) && cells[1]?.startsWith('00000000:'));
+  return own.map((cells) => Number.parseInt(cells[1]?.split(':')[1] ?? '0', 16));
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '0.0.0.0');
+  await once(server, 'listening');
+  const address = server.address();
+  server.close();
+  await once(server, 'close');
+  return address === null || typeof address === 'string' ? 0 : address.port;
+}
+
+async function makeWorld(t: Test) {
+  const folder = mkdtempSync(join(tmpdir(), 'ambit-xds-'));
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }));
+  const ca = await TestCa.create();
+  const tls = await ca.issuePem([], { dnsNames: ['localhost'] });
+  const server = new XdsServer({ tls });
+  await server.start();
+  t.teardown(() => server.stop());
+  writeFileSync(join(folder, 'root.pem'), ca.rootPem);
+  writeFileSync(join(folder, 'token'), 'a-token');
+  const variables = {
+    XDS_ADDRESS: `localhost:${server.port}`,
+    XDS_ROOT_CA: join(folder, 'root.pem'),
+    AUTH_TOKEN: join(folder, 'token'),
+    POD_NAME: 'ztunnel-x',
+    POD_NAMESPACE: 'istio-system',
+    RUST_LOG: 'info',
+  };
+  return { folder, server, variables };
+}
+
+function set(server: XdsServer, typeUrl: string, ...resources: readonly NamedBytes[]): void {
+  for (const { name, bytes } of resources) server.set(typeUrl, name, bytes);
+  server.push(
+    typeUrl,
+    resources.map(({ name }) => name),
+  );
+}
+
+t.test('before the first state nothing listens, readiness says so, and SIGTERM ends at once', async (t) => {
+  const { folder, server, variables } = await makeWorld(t);
+  server.script = () => {};
+  const run = start(t, folder, 'node-a', '127.0.0.1', variables);
+  await eventually('it has asked', () => server.requests.length === 2, 20_000);
+  t.match(await run.admin('/healthz/ready'), /not ready, pending: state manager, proxy/);
+  const startMs = performance.now();
+  run.kill('SIGTERM');
+  t.equal(await run.exitCode(), 0);
+  t.ok(performance.now() - startMs < 4000, 'well before its deadline of 5 s');
+  t.same(server.metadata[0]?.get('authorization'), ['Bearer a-token']);
+  t.same(server.metadata[0]?.get('clusterid'), ['Kubernetes']);
+});
+
+t.test('a connection crosses two ztunnels whose mesh is istiod’s, also while istiod is away', async (t) => {
+  const { folder, server, variables } = await makeWorld(t);
+  const app = createServer({ allowHalfOpen: true }, (socket) => {
+    socket.on('error', () => {});
+    socket.pipe(socket);
+  }).listen(0, podIp);
+  await once(app, 'listening');
+  t.teardown(() => app.close());
+  const appAddress = app.address();
+  if (appAddress === null || typeof appAddress === 'string') throw new Error('no port');
+  set(server, addressType, podResource('sleep', clientIp, { node: 'node-a' }));
+  const [inbound, plain, metrics, readiness] = await Promise.all([freePort(), freePort(), freePort(), freePort()]);
+  const known = {
+    AMBIT_INBOUND_PORT: inbound,
+    AMBIT_PLAINTEXT_PORT: plain,
+    AMBIT_METRICS_PORT: metrics,
+    AMBIT_READINESS_PORT: readiness,
+  };
+  const fixed = Object.fromEntries(Object.entries(known).map(([name, value]) => [name, String(value)]));
+  const a = start(t, folder, 'node-a', '0.0.0.0', { ...variables, ...fixed });
+  await eventually('node-a listens', () => a.output().includes('listening'), 20_000);
+  const b = start(t, folder, 'node-b', podIp, { ...variables, AMBIT_INBOUND_PORT: '15008' });
+  await eventually('node-b listens', () => b.output().includes('listening'), 20_000);
+  // TPROXY leaves a connection's destination as it was: here it is whatever is dialled on the outbound port.
+  const [port = 0] = listeningPorts(a.pid).filter((each) => !Object.values(known).includes(each));
+  const ports = { [port]: appAddress.port };
+  const cart = serviceResource('cart', vip, ports);
+  const pod = podResource('cart-1', podIp, { node: 'node-b', services: { [cart.name]: { ports: portList(ports) } } });
+  set(server, addressType, cart, pod);
+  const ask = async (): Promise<string> => {
+    const socket: Socket = connect({ host: vip, port, localAddress: clientIp, allowHalfOpen: true });
+    socket.on('error', () => {});
+    t.teardown(() => socket.destroy());
+    socket.end('hello');
+    let got = '';
+    socket.setEncoding('utf8').on('data', (chunk: string) => {
+      got += chunk;
+    });
+    await within('the end', new Promise<void>((resolve) => socket.once('close', () => resolve())), 10_000);
+    return got;
+  };
+  await eventually('it gets through', async () => (await ask()) === 'hello', 20_000);
+  await eventually('node-b logged it', () => /dst\.workload="cart-1".*direction="inbound"/.test(b.output()));
+  t.match(b.output(), 'src.identity="spiffe://cluster.local/ns/default/sa/sleep"');
+
+  set(server, authorizationType, policyResource('default/deny', denyAll));
+  await eventually('it is denied', async () => (await ask()) === '');
+  await eventually('node-b says why', () => b.output().includes('explicitly denied by: default/deny'));
+  server.delete(authorizationType, 'default/deny');
+  server.push(authorizationType, ['default/deny']);
+  await eventually('it gets through again', async () => (await ask()) === 'hello');
+
+  server.stop();
+  await eventually('both noticed', () =>
+    [a, b].every((each) => each.output().includes('no stream from the control plane')),
+  );
+  t.equal(await ask(), 'hello', 'what was known goes on');
+  await server.start();
+  await eventually('they are back', () => server.streams === 2, 20_000);
+  t.match(server.first(addressType, 3)?.initialResourceVersions[pod.name], /^[0-9a-f]+$/);
+  t.match(
+    await a.admin('/stats/prometheus'),
+    /istio_xds_connection_terminations_total\{reason="ConnectionError"\} [1-9]/,
+  );
+  const dump = JSON.parse(await a.admin('/config_dump'));
+  t.match(dump.workloads.map(({ name }: { name: string }) => name).sort(), ['cart-1', 'sleep']);
+  for (const each of [a, b]) each.kill('SIGTERM');
+  t.same(await Promise.all([a.exitCode(), b.exitCode()]), [0, 0]);
+});
