@@ -178,7 +178,8 @@ t.test('a connection crosses two ztunnels whose mesh is istiod’s, also while i
     AMBIT_READINESS_PORT: readiness,
   };
   const fixed = Object.fromEntries(Object.entries(known).map(([name, value]) => [name, String(value)]));
-  const a = start(t, folder, 'node-a', '0.0.0.0', { ...variables, ...fixed });
+  const local = 'workloads: [{uid: local, name: local, namespace: here, workloadIps: [], services: {}}]';
+  const a = start(t, folder, 'node-a', '0.0.0.0', { ...variables, ...fixed, LOCAL_XDS: local });
   await eventually('node-a listens', () => a.output().includes('listening'), 20_000);
   const b = start(t, folder, 'node-b', podIp, { ...variables, AMBIT_INBOUND_PORT: '15008' });
   await eventually('node-b listens', () => b.output().includes('listening'), 20_000);
@@ -220,11 +221,11 @@ t.test('a connection crosses two ztunnels whose mesh is istiod’s, also while i
   await eventually('they are back', () => server.streams === 2, 20_000);
   t.match(server.first(addressType, 3)?.initialResourceVersions[pod.name], /^[0-9a-f]+$/);
   t.match(
-    await a.admin('/stats/prometheus'),
+    await (await fetch(`http://127.0.0.1:${metrics}/stats/prometheus`)).text(),
     /istio_xds_connection_terminations_total\{reason="ConnectionError"\} [1-9]/,
   );
   const dump = JSON.parse(await a.admin('/config_dump'));
-  t.match(dump.workloads.map(({ name }: { name: string }) => name).sort(), ['cart-1', 'sleep']);
+  t.same(dump.workloads.map(({ name }: { name: string }) => name).sort(), ['cart-1', 'local', 'sleep']);
   for (const each of [a, b]) each.kill('SIGTERM');
   t.same(await Promise.all([a.exitCode(), b.exitCode()]), [0, 0]);
 });
