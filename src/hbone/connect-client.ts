@@ -91,7 +91,8 @@ function answerOf(
     };
     const onCancel = () => giveUp('HBONE_ABANDONED', 'the client left before the CONNECT was answered');
     const onClose = () => {
-      if (wasNotProcessed(stream)) fail('HBONE_NOT_PROCESSED', 'the peer did not process the CONNECT');
+      if (end.failure !== undefined) settle({ kind: 'failed', error: end.failure });
+      else if (wasNotProcessed(stream)) fail('HBONE_NOT_PROCESSED', 'the peer did not process the CONNECT');
       else fail('HBONE_STREAM_RESET', `the CONNECT was reset before its answer (HTTP/2 code ${stream.rstCode})`);
     };
     const onResponse = (headers: { ':status'?: number | undefined }, _flags: number, raw: readonly string[]) => {

@@ -42,10 +42,10 @@ export function abandoned(target: TunnelTarget): AmbitError {
   });
 }
 
-/** A time-out on the mesh port is most often a NetworkPolicy that does not know of it. */
-export function withHint(error: AmbitError): AmbitError {
+/** A time-out on the mesh port is most often a NetworkPolicy that does not know of it. ztunnel's words. */
+export function withHint(error: AmbitError, port: number): AmbitError {
   if (error.code !== 'NET_CONNECT_TIMEOUT') return error;
-  return new AmbitError(`${error.message}; does a NetworkPolicy block the HBONE port?`, {
+  return new AmbitError(`connection timed out, maybe a NetworkPolicy is blocking HBONE port ${port}`, {
     code: 'HBONE_CONNECT_TIMEOUT',
     origin: 'upstream',
     retry: 'unsent',

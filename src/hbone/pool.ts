@@ -22,12 +22,14 @@ import type { Clock } from '../base/clock.ts';
 import { AmbitError, errorText } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import type { SpiffeId } from '../base/spiffe.ts';
+import type { PeerChain, PeerRevocation } from '../identity/revocation.ts';
 import type { Secret, SecretStore } from '../identity/secret.ts';
 import { dial, socketAddresses } from '../net/socket-factory.ts';
 import { secureClient } from './client-tls.ts';
 import { watchLiveness } from './liveness.ts';
 import { type RelayOptions, sessionMemoryMegabytes } from './options.ts';
 import { abandoned, poolTimeout, sessionError, sessionGone, withHint } from './pool-errors.ts';
+import { endIfRevoked } from './revoked-sessions.ts';
 import type { TunnelTarget } from './seam.ts';
 
 /** What is known of a pooled session. */
@@ -38,6 +40,8 @@ export interface SessionFacts {
   /** Of our certificate. */
   readonly generation: number;
   readonly peerIdentity: SpiffeId;
+  /** To look up in later revocation lists; undefined: nobody asked for them. */
+  readonly peerChain: PeerChain | undefined;
 }
 
 export type StreamOutcome =
@@ -49,6 +53,7 @@ export interface PoolDependencies {
   readonly logger: Logger;
   readonly clock: Clock;
   readonly options: RelayOptions;
+  readonly revocation?: PeerRevocation | undefined;
 }
 
 /** http2-wrapper's symbols, which its types leave out. */
@@ -200,6 +205,13 @@ export class SessionPool {
     for (const [session, facts] of this.#sessions) if (facts.sourceIdentity === identity) retire(session);
   }
 
+  /** Ends the sessions with peers that the lists in force now name. */
+  revocationChanged(revocation: PeerRevocation): void {
+    for (const [session, facts] of this.#sessions) {
+      endIfRevoked(session, facts, revocation, 'source', this.#dependencies.logger);
+    }
+  }
+
   close(): void {
     this.#closed = true;
     this.#unsubscribe();
@@ -225,6 +237,9 @@ export class SessionPool {
     // The certificate was replaced during the handshake: good for those who waited, not for later ones.
     const current = this.#dependencies.secrets.current(facts.sourceIdentity);
     if (current?.generation !== facts.generation) setImmediate(() => retire(session));
+    // The lists were replaced between the handshake and now.
+    const { revocation } = this.#dependencies;
+    if (revocation !== undefined) endIfRevoked(session, facts, revocation, 'source', logger);
     const stopWatching = watchLiveness(session, clock, options, {
       isIdle: () => streamCount(session) === 0,
       idleReleaseMs: options.idleReleaseMs,
@@ -262,17 +277,18 @@ class MeshAgent extends Agent {
 
   override async createConnection(origin: URL, options: SecureClientSessionOptions): Promise<TLSSocket> {
     const { target, poolKey: key } = options as TargetOptions;
-    const { clock, options: limits } = this.#dependencies;
+    const { clock, options: limits, revocation } = this.#dependencies;
     const secret = await this.#secretOf(target.sourceIdentity);
     const dialed = await dial(target.peer, target.socket, clock);
-    if (dialed.kind === 'failed') throw withHint(dialed.error);
+    if (dialed.kind === 'failed') throw withHint(dialed.error, target.peer.port);
     const addresses = socketAddresses(dialed.socket);
-    const { socket, peerIdentity } = await secureClient(
+    const { socket, peerIdentity, peerChain } = await secureClient(
       dialed.socket,
       secret,
       target.expectedIdentities,
       clock,
       limits.handshakeTimeoutMs,
+      revocation,
     );
     const settings = clock.after(limits.handshakeTimeoutMs, () => socket.destroy());
     socket.once('close', () => settings.cancel());
@@ -283,6 +299,7 @@ class MeshAgent extends Agent {
       sourceIdentity: target.sourceIdentity,
       generation: secret.generation,
       peerIdentity,
+      peerChain,
       settled: () => settings.cancel(),
     };
     // The Agent would now check the certificate for DNS names. It was verified; show it a socket without one.
@@ -306,7 +323,7 @@ class MeshAgent extends Agent {
       code: 'HBONE_NO_CERTIFICATE',
       origin: 'local',
       retry: 'unsent',
-      flag: 'TLS_FAILURE',
+      flag: 'IDENTITY_ERROR',
     });
   }
 }

@@ -9,6 +9,7 @@ import type { Clock } from '../base/clock.ts';
 import { errorText } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import type { SpiffeId } from '../base/spiffe.ts';
+import type { PeerRevocation } from '../identity/revocation.ts';
 import type { SecretStore } from '../identity/secret.ts';
 import { resetSocket } from '../net/reset-socket.ts';
 import { listen, listeningAddress } from '../net/socket-factory.ts';
@@ -34,6 +35,8 @@ export interface RelayDependencies {
   readonly secrets: SecretStore;
   readonly logger: Logger;
   readonly clock: Clock;
+  /** Undefined: nobody's certificate is revoked. */
+  readonly revocation?: PeerRevocation | undefined;
   /** What differs from `defaultRelayOptions`. */
   readonly options?: Partial<RelayOptions>;
 }
@@ -51,13 +54,20 @@ class NodeRelay implements Relay {
   readonly #servers = new Set<HboneServer>();
   readonly #listeners = new Set<RunningListener>();
   readonly #captured = new Set<Socket>();
+  readonly #revocation: PeerRevocation | undefined;
+  readonly #stopListening: (() => void) | undefined;
   readonly #onAcceptError: (error: Error) => void;
 
-  constructor({ secrets, logger, clock, options }: RelayDependencies) {
+  constructor({ secrets, logger, clock, revocation, options }: RelayDependencies) {
     this.#clock = clock;
     this.#logger = logger.topic('hbone');
     this.#options = { ...defaultRelayOptions, ...options };
-    this.#pool = new SessionPool({ secrets, logger: this.#logger, clock, options: this.#options });
+    this.#revocation = revocation;
+    this.#pool = new SessionPool({ secrets, logger: this.#logger, clock, options: this.#options, revocation });
+    this.#stopListening = revocation?.onChange(() => {
+      this.#pool.revocationChanged(revocation);
+      for (const server of this.#servers) server.revocationChanged(revocation);
+    });
     this.#onAcceptError = (error) => this.#logger.warn('accepting a connection failed', { error: errorText(error) });
     this.#openers = {
       clock,
@@ -90,7 +100,7 @@ class NodeRelay implements Relay {
   }
 
   async serve(spec: ListenSpec, options: ServeOptions): Promise<RunningListener> {
-    const hbone = new HboneServer(options, this.#openers, this.#clock, this.#logger, this.#options);
+    const hbone = new HboneServer(options, this.#openers, this.#clock, this.#logger, this.#options, this.#revocation);
     const server = await listen(spec, (socket) => hbone.accept(socket), this.#onAcceptError);
     this.#servers.add(hbone);
     server.once('close', () => this.#servers.delete(hbone));
@@ -134,6 +144,7 @@ class NodeRelay implements Relay {
       listener.destroy();
       return listener.close();
     });
+    this.#stopListening?.();
     this.#pool.close();
     await Promise.all(closing);
   }

@@ -97,9 +97,11 @@ export class RunningJoin implements Join {
       return;
     }
     this.#tell(() => this.#observer.established?.(outcome.established));
-    this.#running = join(this.#downstream.end, outcome.end, this.counts, ({ kind, by, error }) =>
-      this.#finish(kind, by, undefined, error),
-    );
+    this.#running = join(this.#downstream.end, outcome.end, this.counts, ({ kind, by, error }) => {
+      // Its session was ended from here: no side broke.
+      if (error?.origin === 'local') this.#finish('stopped', 'local', undefined, error);
+      else this.#finish(kind, by, undefined, error);
+    });
   }
 
   #finish(kind: End['kind'], by: End['by'], status: number | undefined, error: AmbitError | undefined): void {

@@ -13,6 +13,7 @@ import type { Clock } from '../base/clock.ts';
 import { AmbitError, errorText } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import type { SpiffeId } from '../base/spiffe.ts';
+import type { PeerChain, PeerRevocation } from '../identity/revocation.ts';
 import type { Secret } from '../identity/secret.ts';
 import { socketAddresses } from '../net/socket-factory.ts';
 import type { Openers } from './capture.ts';
@@ -20,6 +21,7 @@ import { type ServerSessionFacts, serveStream } from './connect-server.ts';
 import { watchLiveness } from './liveness.ts';
 import { type RelayOptions, sessionMemoryMegabytes } from './options.ts';
 import { PeerShares, type Share } from './peer-shares.ts';
+import { endIfRevoked } from './revoked-sessions.ts';
 import type { ServeOptions } from './seam.ts';
 import { TlsAcceptor } from './tls-acceptor.ts';
 
@@ -38,17 +40,24 @@ export class HboneServer {
   readonly #acceptor: TlsAcceptor;
   readonly #shares: PeerShares;
   readonly #sockets = new Set<Socket>();
-  readonly #sessions = new Set<ServerHttp2Session>();
+  readonly #sessions = new Map<ServerHttp2Session, { peerIdentity: SpiffeId; peerChain: PeerChain | undefined }>();
   #streams = 0;
   #draining = false;
 
-  constructor(serve: ServeOptions, openers: Openers, clock: Clock, logger: Logger, options: RelayOptions) {
+  constructor(
+    serve: ServeOptions,
+    openers: Openers,
+    clock: Clock,
+    logger: Logger,
+    options: RelayOptions,
+    revocation?: PeerRevocation,
+  ) {
     this.#serve = serve;
     this.#openers = openers;
     this.#clock = clock;
     this.#logger = logger;
     this.#options = options;
-    this.#acceptor = new TlsAcceptor(clock, options.handshakeTimeoutMs);
+    this.#acceptor = new TlsAcceptor(clock, options.handshakeTimeoutMs, revocation);
     this.#shares = new PeerShares(options.maxSessionsPerPeer, options.maxHandshakesPerPeer);
   }
 
@@ -125,9 +134,9 @@ export class HboneServer {
     this.#acceptor.accept(raw, secret, {
       trusts: this.#serve.trusts,
       onDenied: deny,
-      onSecure: (socket, peerIdentity) => {
+      onSecure: (socket, { peerIdentity, peerChain }) => {
         share.secured();
-        this.#startSession(socket, { peer, local, peerIdentity, localIdentity: secret.identity });
+        this.#startSession(socket, { peer, local, peerIdentity, localIdentity: secret.identity }, peerChain);
       },
     });
   }
@@ -135,16 +144,23 @@ export class HboneServer {
   /** GOAWAY on every session; live streams go on. */
   drain(): void {
     this.#draining = true;
-    for (const session of this.#sessions) if (!session.closed) session.close();
+    for (const session of this.#sessions.keys()) if (!session.closed) session.close();
+  }
+
+  /** Ends the sessions of peers that the lists in force now name. */
+  revocationChanged(revocation: PeerRevocation): void {
+    for (const [session, peer] of this.#sessions) {
+      endIfRevoked(session, peer, revocation, 'destination', this.#logger);
+    }
   }
 
   destroy(): void {
     this.#draining = true;
-    for (const session of this.#sessions) session.destroy();
+    for (const session of this.#sessions.keys()) session.destroy();
     for (const socket of this.#sockets) socket.destroy();
   }
 
-  #startSession(socket: TLSSocket, facts: ServerSessionFacts): void {
+  #startSession(socket: TLSSocket, facts: ServerSessionFacts, peerChain: PeerChain | undefined): void {
     const options = this.#options;
     const session = performServerHandshake(socket, {
       settings: {
@@ -158,7 +174,7 @@ export class HboneServer {
       streamResetRate: options.streamResetRate,
       maxSessionMemory: sessionMemoryMegabytes(options),
     });
-    this.#sessions.add(session);
+    this.#sessions.set(session, { peerIdentity: facts.peerIdentity, peerChain });
     session.on('error', (error) => {
       this.#logger.debug('HBONE session failed', { peer: formatSocketAddress(facts.peer), error: errorText(error) });
     });

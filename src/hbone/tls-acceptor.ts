@@ -3,7 +3,7 @@
  * way in Node on which foreign and expired client certificates are refused (design rule 7).
  *
  * I1: a socket is handed out only with a full TLS 1.3 handshake, ALPN h2, and a client certificate that chains to our
- *     roots, is valid, names exactly one workload, and comes from a trusted domain.
+ *     roots, is valid, is not revoked, names exactly one workload, and comes from a trusted domain.
  * I2: exactly one of `onSecure` and `onDenied` is called per accepted socket.
  */
 import { AsyncLocalStorage } from 'node:async_hooks';
@@ -13,13 +13,22 @@ import { createServer, type Server, type TLSSocket } from 'node:tls';
 import type { Clock } from '../base/clock.ts';
 import { AmbitError, errorCode, errorText } from '../base/errors.ts';
 import { parseSpiffeId, type SpiffeId } from '../base/spiffe.ts';
+import type { PeerChain, PeerRevocation } from '../identity/revocation.ts';
 import type { Secret } from '../identity/secret.ts';
+import { allowsProtocol, tlsProfile } from '../identity/tls-context.ts';
 import { workloadOf } from './peer-certificate.ts';
+import { refusedChain } from './revoked-sessions.ts';
 
 export interface HandshakeHandlers {
   readonly trusts: (trustDomain: string, localIdentity: SpiffeId) => boolean;
-  readonly onSecure: (socket: TLSSocket, peerIdentity: SpiffeId) => void;
+  readonly onSecure: (socket: TLSSocket, peer: VerifiedPeer) => void;
   readonly onDenied: (error: AmbitError) => void;
+}
+
+export interface VerifiedPeer {
+  readonly peerIdentity: SpiffeId;
+  /** To look up in later revocation lists; undefined: nobody asked for them. */
+  readonly peerChain: PeerChain | undefined;
 }
 
 /** Node's own deadline is off: ours is on the injected clock. */
@@ -31,17 +40,19 @@ export class TlsAcceptor {
   readonly #handshakes = new AsyncLocalStorage<Handshake>();
   readonly #clock: Clock;
   readonly #timeoutMs: number;
+  readonly #revocation: PeerRevocation | undefined;
 
-  constructor(clock: Clock, timeoutMs: number) {
+  constructor(clock: Clock, timeoutMs: number, revocation?: PeerRevocation) {
     this.#clock = clock;
     this.#timeoutMs = timeoutMs;
+    this.#revocation = revocation;
   }
 
   /** Owns `raw` from now on. */
   accept(raw: Socket, secret: Secret, handlers: HandshakeHandlers): void {
     // TLS and HTTP/2 have no half-closed connection; left on, a client's FIN would leave the session hanging.
     raw.allowHalfOpen = false;
-    const handshake = new Handshake(raw, secret.identity, handlers, this.#clock, this.#timeoutMs);
+    const handshake = new Handshake(raw, secret, handlers, this.#clock, this.#timeoutMs, this.#revocation);
     this.#handshakes.run(handshake, () => this.#serverOf(secret).emit('connection', raw));
   }
 
@@ -85,25 +96,31 @@ export class TlsAcceptor {
 }
 
 function tlsOptions(secret: Secret) {
-  return {
-    ...secret.serverMaterial,
-    minVersion: 'TLSv1.3',
-    ciphers: 'TLS_AES_256_GCM_SHA384:TLS_AES_128_GCM_SHA256',
-    secureOptions: constants.SSL_OP_NO_TICKET,
-  } as const;
+  const profile = secret.profile ?? tlsProfile;
+  const secureOptions = (profile.secureOptions ?? 0) | constants.SSL_OP_NO_TICKET;
+  return { ...secret.serverMaterial, ...profile, secureOptions };
 }
 
 class Handshake {
   readonly #raw: Socket;
-  readonly #localIdentity: SpiffeId;
+  readonly #secret: Secret;
   readonly #handlers: HandshakeHandlers;
   readonly #timer: { cancel(): void };
+  readonly #revocation: PeerRevocation | undefined;
   readonly #onClose = () => this.failed('the client closed during the handshake');
   #settled = false;
 
-  constructor(raw: Socket, localIdentity: SpiffeId, handlers: HandshakeHandlers, clock: Clock, timeoutMs: number) {
+  constructor(
+    raw: Socket,
+    secret: Secret,
+    handlers: HandshakeHandlers,
+    clock: Clock,
+    timeoutMs: number,
+    revocation: PeerRevocation | undefined,
+  ) {
     this.#raw = raw;
-    this.#localIdentity = localIdentity;
+    this.#secret = secret;
+    this.#revocation = revocation;
     this.#handlers = handlers;
     this.#timer = clock.after(timeoutMs, () => this.failed(`no handshake in ${timeoutMs} ms`));
     // A turn later: the TLS error that closed the socket says more, and its event comes after this one.
@@ -116,14 +133,14 @@ class Handshake {
       return;
     }
     socket.on('error', () => {});
-    const identity = this.#verify(socket);
-    if (identity instanceof AmbitError) {
+    const peer = this.#verify(socket);
+    if (peer instanceof AmbitError) {
       socket.destroy();
-      this.#deny(identity);
+      this.#deny(peer);
       return;
     }
     this.#settle();
-    this.#handlers.onSecure(socket, identity);
+    this.#handlers.onSecure(socket, peer);
   }
 
   failed(cause: unknown): void {
@@ -132,21 +149,26 @@ class Handshake {
     this.#deny(denied('HBONE_TLS_FAILED', `the TLS handshake failed (${detail})`, cause));
   }
 
-  #verify(socket: TLSSocket): SpiffeId | AmbitError {
-    if (!socket.authorized || socket.isSessionReused() || socket.getProtocol() !== 'TLSv1.3') {
+  #verify(socket: TLSSocket): VerifiedPeer | AmbitError {
+    const { identity: localIdentity, profile = tlsProfile, rootsPem } = this.#secret;
+    const known = allowsProtocol(profile, socket.getProtocol());
+    if (!socket.authorized || socket.isSessionReused() || !known) {
       return denied('HBONE_TLS_FAILED', 'the client was not authenticated by a full TLS 1.3 handshake');
     }
     if (socket.alpnProtocol !== 'h2') return denied('HBONE_ALPN', 'the client does not offer h2 by ALPN');
     const certificate = socket.getPeerX509Certificate();
     const identity = certificate === undefined ? undefined : workloadOf(certificate);
     const parts = identity === undefined ? undefined : parseSpiffeId(identity);
-    if (identity === undefined || parts === undefined) {
+    if (certificate === undefined || identity === undefined || parts === undefined) {
       return denied('HBONE_IDENTITY', 'the client certificate does not name exactly one workload');
     }
-    if (!this.#handlers.trusts(parts.trustDomain, this.#localIdentity)) {
+    if (!this.#handlers.trusts(parts.trustDomain, localIdentity)) {
       return denied('HBONE_IDENTITY', `the trust domain ${parts.trustDomain} is not trusted`);
     }
-    return identity;
+    const examined = this.#revocation?.examine(certificate, rootsPem, 'destination');
+    if (examined === undefined) return { peerIdentity: identity, peerChain: undefined };
+    if (examined.kind === 'good') return { peerIdentity: identity, peerChain: examined.chain };
+    return refusedChain(examined, identity, 'downstream');
   }
 
   #deny(error: AmbitError): void {

@@ -47,6 +47,11 @@ export class TunnelEnd implements ByteEnd {
     };
   }
 
+  /** Why the stream was ended from here, when its session was. */
+  get failure(): AmbitError | undefined {
+    return this.#cause instanceof AmbitError ? this.#cause : undefined;
+  }
+
   start(handler: ByteEndHandler): void {
     const stream = this.#stream;
     this.#handler = handler;
@@ -143,11 +148,13 @@ export class TunnelEnd implements ByteEnd {
       this.#handler?.closed();
       return;
     }
-    const error = new AmbitError(`the tunnel stream was reset (HTTP/2 code ${rstCode})`, {
-      code: 'HBONE_STREAM_RESET',
-      origin: this.#origin,
-      cause: this.#cause,
-    });
+    const error =
+      this.failure ??
+      new AmbitError(`the tunnel stream was reset (HTTP/2 code ${rstCode})`, {
+        code: 'HBONE_STREAM_RESET',
+        origin: this.#origin,
+        cause: this.#cause,
+      });
     this.#handler?.broken(error, whole && this.#cause === undefined);
   }
 }

@@ -9,6 +9,7 @@ import type { CaAnswer, CaClient } from './ca-client.ts';
 import { createKeyAndRequest } from './csr.ts';
 import { checkCertificate, createSecret } from './issued.ts';
 import type { Secret } from './secret.ts';
+import { type TlsProfile, tlsProfile } from './tls-context.ts';
 
 export interface IssueDependencies {
   readonly ca: CaClient;
@@ -17,6 +18,7 @@ export interface IssueDependencies {
   readonly timeoutMs: number;
   readonly signal: AbortSignal;
   readonly nextGeneration: () => number;
+  readonly profile?: TlsProfile;
 }
 
 export type IssueOutcome =
@@ -38,7 +40,9 @@ export async function issueSecret(identity: SpiffeId, dependencies: IssueDepende
     });
     if (check.kind === 'bad') return { kind: 'rejected', reason: check.reason };
     const generation = dependencies.nextGeneration();
-    return { kind: 'issued', secret: createSecret({ ...check, identity, generation, keyPem, chainPem, rootsPem }) };
+    const profile = dependencies.profile ?? tlsProfile;
+    const parts = { ...check, identity, generation, keyPem, chainPem, rootsPem, profile };
+    return { kind: 'issued', secret: createSecret(parts) };
   } catch (error) {
     return { kind: 'rejected', reason: errorText(error) };
   }

@@ -12,7 +12,7 @@ import type { SpiffeId } from '../base/spiffe.ts';
 import { type CertificateFacts, certificateFacts, leadsToRoot } from './chain.ts';
 import { splitPem } from './pem.ts';
 import type { Secret } from './secret.ts';
-import { createTlsContext } from './tls-context.ts';
+import { createTlsContext, type TlsProfile, tlsProfile } from './tls-context.ts';
 
 export type CertificateCheck =
   | ({ readonly kind: 'good' } & CertificateFacts)
@@ -63,6 +63,7 @@ export interface SecretParts extends CertificateFacts {
   readonly keyPem: Buffer;
   readonly chainPem: readonly string[];
   readonly rootsPem: string;
+  readonly profile?: TlsProfile;
 }
 
 /** Throws what OpenSSL says when the parts do not fit together: check them first. */
@@ -78,6 +79,7 @@ class IssuedSecret implements Secret {
   readonly serialNumber: string;
   readonly notBeforeMs: number;
   readonly notAfterMs: number;
+  readonly profile: TlsProfile;
   readonly #keyPem: Buffer;
   readonly #context: SecureContext;
 
@@ -89,12 +91,10 @@ class IssuedSecret implements Secret {
     this.serialNumber = parts.serialNumber;
     this.notBeforeMs = parts.notBeforeMs;
     this.notAfterMs = parts.notAfterMs;
+    this.profile = parts.profile ?? tlsProfile;
     this.#keyPem = parts.keyPem;
-    this.#context = createTlsContext({
-      keyPem: parts.keyPem,
-      certPem: parts.chainPem.join(''),
-      rootsPem: parts.rootsPem,
-    });
+    const { keyPem, rootsPem } = parts;
+    this.#context = createTlsContext({ keyPem, certPem: parts.chainPem.join(''), rootsPem }, this.profile);
   }
 
   get context(): SecureContext {

@@ -17,6 +17,7 @@ import type { CaClient } from './ca-client.ts';
 import { type FetchPriority, FetchQueue } from './fetch-queue.ts';
 import { type IssueOutcome, issueSecret } from './issue.ts';
 import type { Secret, SecretState, SecretStore } from './secret.ts';
+import { type TlsProfile, tlsProfile } from './tls-context.ts';
 import { atWallTime } from './wall-timer.ts';
 
 export interface SecretManagerOptions {
@@ -32,6 +33,8 @@ export interface SecretManagerOptions {
   readonly maxConcurrent?: number;
   /** What a CA that does not answer costs. Default 10 s. */
   readonly requestTimeoutMs?: number;
+  /** What secrets are used with. Default: the mesh's own, TLS 1.3 alone. */
+  readonly profile?: TlsProfile;
   /** Beyond it an identity is unavailable. Default 10 000. */
   readonly maxIdentities?: number;
 }
@@ -74,6 +77,7 @@ export class SecretManager implements SecretStore {
       maxConcurrent: 8,
       requestTimeoutMs: 10_000,
       maxIdentities: 10_000,
+      profile: tlsProfile,
       ...options,
       logger: options.logger.topic('identity'),
     };
@@ -192,7 +196,7 @@ export class SecretManager implements SecretStore {
   }
 
   async #fetch(entry: Entry): Promise<void> {
-    const { ca, clock, ttlSeconds, requestTimeoutMs } = this.#options;
+    const { ca, clock, ttlSeconds, requestTimeoutMs, profile } = this.#options;
     const abort = new AbortController();
     entry.fetching = abort;
     const outcome = await issueSecret(entry.identity, {
@@ -202,6 +206,7 @@ export class SecretManager implements SecretStore {
       timeoutMs: requestTimeoutMs,
       signal: abort.signal,
       nextGeneration: () => ++this.#generation,
+      profile,
     });
     if (entry.fetching !== abort) return; // forgotten meanwhile
     entry.fetching = undefined;

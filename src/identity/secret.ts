@@ -4,15 +4,18 @@
  */
 import type { SecureContext } from 'node:tls';
 import type { SpiffeId } from '../base/spiffe.ts';
+import type { TlsProfile } from './tls-context.ts';
 
 /** One issued leaf with its roots. Immutable: a rotation makes a new one with a higher `generation`. */
 export interface Secret {
   readonly identity: SpiffeId;
   readonly generation: number;
-  /** Leaf, key, chain and roots, TLS 1.3 only: for servers (`setSecureContext`-like) and clients alike. */
+  /** Leaf, key, chain and roots, by `profile`: for servers (`setSecureContext`-like) and clients alike. */
   readonly context: SecureContext;
   /** What a `tls.Server` needs, since it takes no ready context. Never log, dump or serialize. */
   readonly serverMaterial: { readonly key: string | Buffer; readonly cert: string; readonly ca: string };
+  /** What the context was made by; left out: the mesh's own. */
+  readonly profile?: TlsProfile;
   /** Leaf first, PEM, without key: for dumps. */
   readonly chainPem: readonly string[];
   readonly rootsPem: string;

@@ -40,6 +40,8 @@ export interface ChannelOptions {
   readonly clientCertificate?: () => ClientCertificate | undefined;
   readonly token?: TextSource;
   readonly alternativeNames?: readonly string[];
+  /** The only group for key exchange, by OpenSSL's name; left out: what OpenSSL prefers. */
+  readonly keyExchange?: string;
   /** Sent with every call, names in lower case. */
   readonly metadata?: Readonly<Record<string, string>>;
   /** Default 4 MiB. */
@@ -214,8 +216,8 @@ class GrpcChannel implements RpcChannel {
   }
 
   #client(rootsPem: string | undefined, certificate: ClientCertificate | undefined): Client {
-    const { address, alternativeNames = [], maxReceiveBytes = 4 * 2 ** 20 } = this.#options;
-    const trust = { address, rootsPem, certificate, alternativeNames };
+    const { address, alternativeNames = [], keyExchange, maxReceiveBytes = 4 * 2 ** 20 } = this.#options;
+    const trust = { address, rootsPem, certificate, alternativeNames, keyExchange };
     const host = isIPv6(address.host) ? `[${address.host}]` : address.host;
     return new Client(
       `dns:${host}:${address.port}`,

@@ -47,13 +47,16 @@ export interface ServerTrust {
   readonly certificate: ClientCertificate | undefined;
   /** Names the server's certificate may carry in place of its host's. */
   readonly alternativeNames: readonly string[];
+  /** See `ChannelOptions`. */
+  readonly keyExchange?: string | undefined;
 }
 
 /** Throws what OpenSSL says about unusable PEM. */
 export function tlsCredentials(trust: ServerTrust): ChannelCredentials {
-  const { address, rootsPem, certificate, alternativeNames } = trust;
+  const { address, rootsPem, certificate, alternativeNames, keyExchange } = trust;
   const context = createSecureContext({
     minVersion: 'TLSv1.3',
+    ...(keyExchange === undefined ? {} : { ecdhCurve: keyExchange }),
     ...(rootsPem === undefined ? {} : { ca: rootsPem }),
     ...(certificate === undefined ? {} : { key: certificate.keyPem, cert: certificate.certPem }),
   });

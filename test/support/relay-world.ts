@@ -22,6 +22,7 @@ import type {
   TunnelRequest,
   TunnelTarget,
 } from '../../src/hbone/seam.ts';
+import type { PeerRevocation } from '../../src/identity/revocation.ts';
 import { type ListenSpec, plainSocket } from '../../src/net/socket-spec.ts';
 import { TestCa, TestSecretStore, testIdentity } from './test-ca.ts';
 
@@ -47,6 +48,8 @@ export interface WorldOptions {
   readonly options?: RelayDependencies['options'];
   readonly onConnect?: (request: ConnectRequest, world: World) => ConnectVerdict | Promise<ConnectVerdict>;
   readonly serve?: Partial<ServeOptions>;
+  readonly clientRevocation?: PeerRevocation;
+  readonly serverRevocation?: PeerRevocation;
   readonly onConnection?: (connection: CapturedConnection, world: World) => void;
 }
 
@@ -81,8 +84,18 @@ export async function makeWorld(t: Test, make: MakeRelay, options: WorldOptions 
   const serverSecrets = new TestSecretStore([await ca.issue(serverId)]);
   const clock = options.clock ?? systemClock;
   const base = { logger: silentLogger, ...(options.options === undefined ? {} : { options: options.options }) };
-  const client = make({ ...base, clock: options.clientClock ?? clock, secrets: clientSecrets });
-  const server = make({ ...base, clock: options.serverClock ?? clock, secrets: serverSecrets });
+  const client = make({
+    ...base,
+    clock: options.clientClock ?? clock,
+    secrets: clientSecrets,
+    revocation: options.clientRevocation,
+  });
+  const server = make({
+    ...base,
+    clock: options.serverClock ?? clock,
+    secrets: serverSecrets,
+    revocation: options.serverRevocation,
+  });
   const appSockets: Socket[] = [];
   const waiting: ((socket: Socket) => void)[] = [];
   const untaken: Socket[] = [];

@@ -4,10 +4,10 @@
  */
 import 'reflect-metadata';
 import { webcrypto } from 'node:crypto';
-import { createSecureContext } from 'node:tls';
 import * as x509 from '@peculiar/x509';
 import { isSpiffeId, type SpiffeId } from '../../src/base/spiffe.ts';
 import type { Secret, SecretState, SecretStore } from '../../src/identity/secret.ts';
+import { createTlsContext, type TlsProfile, tlsProfile } from '../../src/identity/tls-context.ts';
 
 const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as const;
 const hourMs = 3_600_000;
@@ -22,6 +22,13 @@ export interface IssueOptions {
   /** Roots this secret trusts, in place of the CA's own. */
   readonly rootsPem?: string;
   readonly extendedKeyUsages?: readonly ('clientAuth' | 'serverAuth')[];
+  /** Default: TLS 1.3 alone. */
+  readonly profile?: TlsProfile;
+}
+
+export interface ListOptions {
+  readonly thisUpdateMs?: number;
+  readonly nextUpdateMs?: number;
 }
 
 export interface IssuedPem {
@@ -35,14 +42,25 @@ export interface IssuedPem {
 export class TestCa {
   readonly rootPem: string;
   readonly rootKeyPem: string;
+  /** Number of the certificate that signs. */
+  readonly serialNumber: string;
   readonly #root: x509.X509Certificate;
+  /** PEM of what leads from the leaf to the root, the root left out. */
+  readonly #between: string;
   readonly #keys: webcrypto.CryptoKeyPair;
   #serial = 1;
 
-  private constructor(root: x509.X509Certificate, keys: webcrypto.CryptoKeyPair, rootKeyPem: string) {
+  private constructor(
+    root: x509.X509Certificate,
+    keys: webcrypto.CryptoKeyPair,
+    rootKeyPem: string,
+    above?: { readonly rootPem: string; readonly between: string },
+  ) {
     this.#root = root;
     this.#keys = keys;
-    this.rootPem = `${root.toString('pem')}\n`;
+    this.serialNumber = root.serialNumber;
+    this.rootPem = above?.rootPem ?? `${root.toString('pem')}\n`;
+    this.#between = above === undefined ? '' : `${root.toString('pem')}\n${above.between}`;
     this.rootKeyPem = rootKeyPem;
   }
 
@@ -64,20 +82,57 @@ export class TestCa {
     return new TestCa(root, keys, await privateKeyPem(keys.privateKey));
   }
 
+  /** An authority that this one has signed. Its leaves come with its certificate; their root is this one's. */
+  async intermediate(name: string): Promise<TestCa> {
+    const keys = (await webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify'])) as webcrypto.CryptoKeyPair;
+    const certificate = await x509.X509CertificateGenerator.create({
+      serialNumber: this.#nextSerial(),
+      subject: `CN=${name}`,
+      issuer: this.#root.subject,
+      notBefore: new Date(Date.now() - hourMs),
+      notAfter: new Date(Date.now() + 24 * hourMs),
+      signingAlgorithm: algorithm,
+      publicKey: keys.publicKey,
+      signingKey: this.#keys.privateKey,
+      extensions: [
+        new x509.BasicConstraintsExtension(true, undefined, true),
+        // As Istio's own intermediates: without cRLSign.
+        new x509.KeyUsagesExtension(x509.KeyUsageFlags.keyCertSign, true),
+        await x509.SubjectKeyIdentifierExtension.create(keys.publicKey),
+      ],
+    });
+    const above = { rootPem: this.rootPem, between: this.#between };
+    return new TestCa(certificate, keys, await privateKeyPem(keys.privateKey), above);
+  }
+
+  /** A revocation list of this authority, PEM. */
+  async list(serialNumbers: readonly string[], options: ListOptions = {}): Promise<string> {
+    const list = await x509.X509CrlGenerator.create({
+      issuer: this.#root.subject,
+      thisUpdate: new Date(options.thisUpdateMs ?? Date.now() - hourMs),
+      nextUpdate: new Date(options.nextUpdateMs ?? Date.now() + hourMs),
+      signingAlgorithm: algorithm,
+      signingKey: this.#keys.privateKey,
+      entries: serialNumbers.map((serialNumber) => ({ serialNumber, revocationDate: new Date() })),
+    });
+    // The library's label is not RFC 7468's.
+    return `${list.toString('pem').replaceAll(' CRL-----', ' X509 CRL-----')}\n`;
+  }
+
+  #nextSerial(): string {
+    return (++this.#serial).toString(16).padStart(4, '0');
+  }
+
   /** A secret for a workload. The identity need not match `uris`: that is for tests of wrong certificates. */
   async issue(identity: SpiffeId | string, options: IssueOptions = {}): Promise<Secret> {
     const issued = await this.issuePem(options.uris ?? [identity], options);
     const ca = options.rootsPem ?? this.rootPem;
+    const { profile = tlsProfile } = options;
     return {
       identity: testIdentity(identity),
       generation: options.generation ?? 1,
-      context: createSecureContext({
-        key: issued.keyPem,
-        cert: issued.certPem,
-        ca,
-        minVersion: 'TLSv1.3',
-        ciphers: 'TLS_AES_256_GCM_SHA384:TLS_AES_128_GCM_SHA256',
-      }),
+      context: createTlsContext({ keyPem: issued.keyPem, certPem: issued.certPem, rootsPem: ca }, profile),
+      profile,
       serverMaterial: { key: issued.keyPem, cert: issued.certPem, ca },
       chainPem: [issued.certPem],
       rootsPem: ca,
@@ -92,7 +147,7 @@ export class TestCa {
     const keys = (await webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify'])) as webcrypto.CryptoKeyPair;
     const notBeforeMs = options.notBeforeMs ?? Date.now() - hourMs / 2;
     const notAfterMs = options.notAfterMs ?? Date.now() + hourMs;
-    const serialNumber = (++this.#serial).toString(16).padStart(4, '0');
+    const serialNumber = this.#nextSerial();
     const names: x509.JsonGeneralNames = [
       ...uris.map((value) => ({ type: 'url' as const, value })),
       ...(options.dnsNames ?? []).map((value) => ({ type: 'dns' as const, value })),
@@ -116,7 +171,7 @@ export class TestCa {
     });
     return {
       keyPem: await privateKeyPem(keys.privateKey),
-      certPem: `${leaf.toString('pem')}\n`,
+      certPem: `${leaf.toString('pem')}\n${this.#between}`,
       serialNumber,
       notBeforeMs,
       notAfterMs,
