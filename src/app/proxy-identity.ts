@@ -2,8 +2,9 @@
  * Whom a proxy asks for certificates (docs/identity.md): itself on a desk (AMBIT_CA_DIR), `ambit control` once it has
  * joined (AMBIT_JOIN_TOKEN, AMBIT_STATE_DIR), or a CA that takes its service account token, as istiod does.
  */
+import process from 'node:process';
 import type { Clock } from '../base/clock.ts';
-import { AmbitError } from '../base/errors.ts';
+import { AmbitError, errorText } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import type { MetricsRegistry } from '../base/metrics.ts';
 import type { Random } from '../base/random.ts';
@@ -13,6 +14,13 @@ import { createIstioCaClient } from '../identity/istio-ca-client.ts';
 import { joinTokenSource } from '../identity/join.ts';
 import type { JoinName } from '../identity/join-name.ts';
 import { SecretManager } from '../identity/secret-manager.ts';
+import {
+  checkTlsProfile,
+  type TlsProfile,
+  type TlsWishes,
+  tlsProfile,
+  tlsProfileFor,
+} from '../identity/tls-context.ts';
 import { createChannel } from '../rpc/channel.ts';
 import { parseServerAddress } from '../rpc/credentials.ts';
 import { rootsSource, tokenSource } from './control-plane-trust.ts';
@@ -47,6 +55,8 @@ export interface ProxyIdentity {
   readonly headers?: Readonly<Record<string, string>>;
   /** It asks for other workloads' certificates than its own. */
   readonly impersonate: boolean;
+  /** Left out: the mesh's own profile. */
+  readonly tls?: TlsWishes;
 }
 
 /** Rejects with AmbitError `APP_IDENTITY` that says which setting is at fault. The caller closes the manager. */
@@ -54,11 +64,28 @@ export async function openProxySecrets(
   proxy: ProxyIdentity,
   dependencies: IdentityDependencies,
 ): Promise<SecretManager> {
-  const ca = await openCa(proxy, dependencies);
-  return new SecretManager({ ...dependencies, ca, ttlSeconds: Math.round(proxy.variables.SECRET_TTL / 1000) });
+  const profile = readProfile(proxy.tls);
+  const ca = await openCa(proxy, profile, dependencies);
+  const ttlSeconds = Math.round(proxy.variables.SECRET_TTL / 1000);
+  return new SecretManager({ ...dependencies, ca, ttlSeconds, profile });
 }
 
-async function openCa(proxy: ProxyIdentity, dependencies: IdentityDependencies): Promise<CaClient> {
+function readProfile(wishes: TlsWishes | undefined): TlsProfile {
+  const profile = wishes === undefined ? tlsProfile : tlsProfileFor(wishes);
+  try {
+    checkTlsProfile(profile);
+  } catch (error) {
+    const lacks = `OpenSSL ${process.versions.openssl} of this Node cannot do it (${errorText(error)})`;
+    throw unusable(`COMPLIANCE_POLICY, TLS12_ENABLED: ${lacks}`);
+  }
+  return profile;
+}
+
+async function openCa(
+  proxy: ProxyIdentity,
+  profile: TlsProfile,
+  dependencies: IdentityDependencies,
+): Promise<CaClient> {
   const { variables, trustDomain, joinAs, clusterId, impersonate } = proxy;
   const { clock, random, logger } = dependencies;
   const { AMBIT_CA_DIR, AMBIT_JOIN_TOKEN, AMBIT_STATE_DIR, ALT_CA_HOSTNAME, KUBERNETES_SERVICE_HOST } = variables;
@@ -73,6 +100,7 @@ async function openCa(proxy: ProxyIdentity, dependencies: IdentityDependencies):
     address,
     roots: rootsSource(variables.CA_ROOT_CA),
     ...(ALT_CA_HOSTNAME === undefined ? {} : { alternativeNames: [ALT_CA_HOSTNAME] }),
+    ...(profile.ecdhCurve === undefined ? {} : { keyExchange: profile.ecdhCurve }),
   };
   if (AMBIT_JOIN_TOKEN !== undefined || AMBIT_STATE_DIR !== undefined) {
     if (typeof joinAs === 'string') throw unusable(joinAs);

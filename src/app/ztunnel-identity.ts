@@ -17,6 +17,7 @@ export function openSecrets(
     headers: caHeaders,
     // One workload's own proxy has that workload's token: it asks for itself.
     impersonate: mode.kind !== 'dedicated',
+    tls: { tls12: variables.TLS12_ENABLED, postQuantum: variables.COMPLIANCE_POLICY === 'pqc' },
   };
   return openProxySecrets(proxy, dependencies);
 }

@@ -25,6 +25,7 @@ import { controlPlaneShape, type MeshSettings, readHeaders, readMeshSettings } f
 import { logLevelProblem } from './observability.ts';
 import { applyProxyConfig, type ProxyConfigOutcome, readMeshConfigFile } from './proxy-config.ts';
 import { readTracing, tracingShape } from './tracing-settings.ts';
+import { trustDomainProblems } from './trust-domain-list.ts';
 import { version } from './version.ts';
 import { dnsShape, readDnsListen } from './ztunnel-dns-settings.ts';
 
@@ -52,6 +53,7 @@ const shape = {
   NODE_NAME: optionalText(),
   NETWORK: text(''),
   TRUST_DOMAIN: text('cluster.local'),
+  AMBIT_TRUST_DOMAIN_ALIASES: text(''),
   CLUSTER_ID: optionalText(),
   ISTIO_META_CLUSTER_ID: optionalText(),
   CLUSTER_DOMAIN: text('cluster.local'),
@@ -61,6 +63,10 @@ const shape = {
   ALT_CA_HOSTNAME: optionalText(),
   AUTH_TOKEN: optionalText(),
   SECRET_TTL: duration(86_400_000),
+  CRL_PATH: optionalText(),
+  AMBIT_CRL_REQUIRED: flag(true),
+  TLS12_ENABLED: flag(false),
+  COMPLIANCE_POLICY: choice(['none', 'pqc'], 'none'),
   AMBIT_CA_DIR: optionalText(),
   AMBIT_JOIN_TOKEN: optionalText(),
   AMBIT_STATE_DIR: optionalText(),
@@ -227,6 +233,7 @@ function readProgramSettings(
   if (levels !== undefined) problems.push(`RUST_LOG=${JSON.stringify(variables.RUST_LOG)}: ${levels}`);
   const mesh = readMeshSettings(variables, environment, metadata, problems);
   const caHeaders = readHeaders(environment, 'CA_HEADER_', problems);
+  problems.push(...trustDomainProblems('AMBIT_TRUST_DOMAIN_ALIASES', variables.AMBIT_TRUST_DOMAIN_ALIASES));
   const mode = readMode(variables, chosen?.capture === 'node', problems);
   if (variables.AMBIT_JOIN_TOKEN !== undefined && node === undefined) {
     problems.push('AMBIT_JOIN_TOKEN: a node joins by its name, so --node (NODE_NAME) is needed');

@@ -29,6 +29,7 @@ import { keepMemorySmall } from './memory.ts';
 import { createObservability, type Observability } from './observability.ts';
 import { startSeriesExpiry } from './series-expiry.ts';
 import { startTracing } from './tracing.ts';
+import { trustDomainsOf } from './trust-domain-list.ts';
 import { version } from './version.ts';
 import { wildcard } from './wildcard.ts';
 import { bearsName } from './workload-place.ts';
@@ -36,6 +37,7 @@ import { createDns } from './ztunnel-dns.ts';
 import { openSecrets } from './ztunnel-identity.ts';
 import { openMeshSource } from './ztunnel-mesh.ts';
 import { createPlaces } from './ztunnel-places.ts';
+import { openRevocation } from './ztunnel-revocation.ts';
 import { readZtunnelCommand, type ZtunnelProgramSettings, ztunnelHelp } from './ztunnel-settings.ts';
 import { printView } from './ztunnel-view.ts';
 
@@ -79,7 +81,9 @@ async function run(settings: ZtunnelProgramSettings, seen: Observability): Promi
   const mesh = new MeshStore();
   const meshSource = openMeshSource(settings, mesh, { clock, random, logger, metrics });
   const secrets = await openSecrets(settings, { clock, random, logger: logger.topic('ca'), metrics });
-  const relay = createRelay({ secrets, logger, clock, options: relayOptions(settings) });
+  const revocation = await openRevocation(settings, { clock, logger, metrics });
+  const checker = revocation?.checker;
+  const relay = createRelay({ secrets, logger, clock, revocation: checker, options: relayOptions(settings) });
   const end = (error: AmbitError) => {
     logger.error('cannot go on', { error: error.message });
     seen.flush();
@@ -93,6 +97,7 @@ async function run(settings: ZtunnelProgramSettings, seen: Observability): Promi
     mesh,
     relay,
     secrets,
+    revocation: checker,
     traffic,
     accessLog,
     metrics,
@@ -137,6 +142,7 @@ async function run(settings: ZtunnelProgramSettings, seen: Observability): Promi
     ...(certificates.settled ? [] : ['certificates']),
     ...secrets.alarms(),
     ...(lifecycle.draining || drained ? ['draining'] : []),
+    ...(revocation?.pending() ?? []),
   ];
   const admin: AdminDependencies = {
     readiness: { pending },
@@ -255,6 +261,7 @@ function ztunnelSettings(settings: ZtunnelProgramSettings, privileged: boolean):
     network: variables.NETWORK,
     unknownSource: variables.AMBIT_UNKNOWN_SOURCE,
     unknownSourceWaitMs: 5000,
+    trustDomainAliases: trustDomainsOf(variables.AMBIT_TRUST_DOMAIN_ALIASES),
     outboundPolicy: variables.AMBIT_OUTBOUND_POLICY,
     unknownPolicy: variables.AMBIT_UNKNOWN_POLICY,
     unknownPolicyGraceMs: 5000,

@@ -10,8 +10,8 @@ import type { L4Peer } from './l4-peer.ts';
 
 export function matchHolds(match: PolicyMatch, peer: L4Peer): boolean {
   return (
-    textHolds(match.namespaces, match.notNamespaces, peer.identity?.namespace) &&
-    textHolds(match.principals, match.notPrincipals, peer.principal) &&
+    textHolds(match.namespaces, match.notNamespaces, peer.namespaces) &&
+    textHolds(match.principals, match.notPrincipals, peer.principals) &&
     accountHolds(match, peer.identity) &&
     ipHolds(match.sourceIps, match.notSourceIps, peer.sourceIp) &&
     ipHolds(match.destinationIps, match.notDestinationIps, peer.destinationIp) &&
@@ -26,11 +26,10 @@ export function unmetFields(match: PolicyMatch, peer: L4Peer): readonly (keyof P
   const look = <T>(field: keyof PolicyMatch, values: readonly T[], holds: (values: readonly T[]) => boolean) => {
     if (values.length > 0 && !holds(values)) unmet.push(field);
   };
-  const namespace = peer.identity?.namespace;
-  look('namespaces', match.namespaces, (values) => textHolds(values, [], namespace));
-  look('notNamespaces', match.notNamespaces, (values) => textHolds([], values, namespace));
-  look('principals', match.principals, (values) => textHolds(values, [], peer.principal));
-  look('notPrincipals', match.notPrincipals, (values) => textHolds([], values, peer.principal));
+  look('namespaces', match.namespaces, (values) => textHolds(values, [], peer.namespaces));
+  look('notNamespaces', match.notNamespaces, (values) => textHolds([], values, peer.namespaces));
+  look('principals', match.principals, (values) => textHolds(values, [], peer.principals));
+  look('notPrincipals', match.notPrincipals, (values) => textHolds([], values, peer.principals));
   look('serviceAccounts', match.serviceAccounts, (values) => values.some((each) => isAccount(each, peer.identity)));
   look('notServiceAccounts', match.notServiceAccounts, (values) => !values.some((it) => isAccount(it, peer.identity)));
   look('sourceIps', match.sourceIps, (blocks) => ipHolds(blocks, [], peer.sourceIp));
@@ -43,15 +42,17 @@ export function unmetFields(match: PolicyMatch, peer: L4Peer): readonly (keyof P
   return unmet;
 }
 
-/** A peer without the attribute matches nothing, not even presence: this is how STRICT is written. */
+/**
+ * A peer without the attribute matches nothing, not even presence: this is how STRICT is written. One that goes by several
+ * texts is meant by a value that means any of them.
+ */
 function textHolds(
   values: readonly StringMatch[],
   notValues: readonly StringMatch[],
-  text: string | undefined,
+  texts: readonly string[],
 ): boolean {
-  if (text === undefined) return values.length === 0;
-  if (values.length > 0 && !values.some((value) => matchesText(value, text))) return false;
-  return !notValues.some((value) => matchesText(value, text));
+  const isMeant = (value: StringMatch) => texts.some((text) => matchesText(value, text));
+  return (values.length === 0 || values.some(isMeant)) && !notValues.some(isMeant);
 }
 
 function matchesText(match: StringMatch, text: string): boolean {

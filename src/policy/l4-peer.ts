@@ -5,6 +5,8 @@ import { type Identity, parseSpiffeId } from '../base/spiffe.ts';
 export interface L4Connection {
   /** The peer's verified SPIFFE id; undefined for plaintext. */
   readonly peer: string | undefined;
+  /** Other ids that policies may mean the peer by: its own in the mesh's other trust domains. */
+  readonly alsoKnownAs?: readonly string[];
   /** Canonical. */
   readonly sourceIp: string;
   /** Of the application's socket, not of the tunnel. */
@@ -15,19 +17,27 @@ export interface L4Connection {
 export interface L4Peer {
   readonly connection: L4Connection;
   readonly identity: Identity | undefined;
-  /** The id without its scheme. */
-  readonly principal: string | undefined;
+  /** Its namespace; none for plaintext. */
+  readonly namespaces: readonly string[];
+  /** All ids of the peer, without their scheme; none for plaintext. */
+  readonly principals: readonly string[];
   readonly sourceIp: Uint8Array;
   readonly destinationIp: Uint8Array;
 }
 
 export function describePeer(connection: L4Connection): L4Peer {
-  const { peer, sourceIp, destinationIp } = connection;
+  const { peer, alsoKnownAs = [], sourceIp, destinationIp } = connection;
+  const identity = peer === undefined ? undefined : parseSpiffeId(peer);
   return {
     connection,
-    identity: peer === undefined ? undefined : parseSpiffeId(peer),
-    principal: peer?.startsWith('spiffe://') === true ? peer.slice('spiffe://'.length) : peer,
+    identity,
+    namespaces: identity === undefined ? [] : [identity.namespace],
+    principals: peer === undefined ? [] : [peer, ...alsoKnownAs].map(withoutScheme),
     sourceIp: ipToBytes(sourceIp),
     destinationIp: ipToBytes(destinationIp),
   };
+}
+
+function withoutScheme(id: string): string {
+  return id.startsWith('spiffe://') ? id.slice('spiffe://'.length) : id;
 }

@@ -38,7 +38,7 @@ export class RuleIndex {
   candidates(peer: L4Peer): readonly IndexedRule[] {
     const found: IndexedRule[] = [];
     this.#others.collect('other', found);
-    if (peer.principal !== undefined) this.#principals.collect(peer.principal, found);
+    for (const principal of peer.principals) this.#principals.collect(principal, found);
     if (peer.identity !== undefined) {
       const { namespace, serviceAccount } = peer.identity;
       this.#namespaces.collect(namespace, found);

@@ -14,6 +14,7 @@ import { type DryRunDenial, type DryRunNote, evaluateL4, type L4Verdict, l4Denia
 import { nearestAllow, nearMissText } from '../policy/l4-near-miss.ts';
 import type { L4Connection } from '../policy/l4-peer.ts';
 import type { ZtunnelSettings } from './settings.ts';
+import { otherIds } from './trust-domains.ts';
 
 export interface AuthorizationContext {
   readonly mesh: MeshView;
@@ -62,7 +63,8 @@ export function authorize(
   }
   const graceMs = settings.unknownPolicy === 'deny' ? context.grace.remainingMs(workload, inForce.missing) : 0;
   const unknownPolicy = graceMs > 0 ? 'skip' : settings.unknownPolicy;
-  const described = { ...connection, peer };
+  const alsoKnownAs = otherIds(peer, workload.trustDomain, settings.trustDomainAliases);
+  const described = { ...connection, peer, alsoKnownAs };
   const verdict = evaluateL4(described, inForce, { unknownPolicy, emptyDenyMatch: settings.emptyDenyMatch });
   if (verdict.kind === 'deny') {
     const { policy, rule, dryRun } = verdict;

@@ -8,6 +8,7 @@
 import { formatSocketAddress, type SocketAddress } from '../base/address.ts';
 import type { Clock, Timer } from '../base/clock.ts';
 import { AmbitError } from '../base/errors.ts';
+import type { SpiffeId } from '../base/spiffe.ts';
 import type { Join } from '../hbone/seam.ts';
 import type { L4Policy, MeshChange, Workload } from '../mesh/model.ts';
 import type { MeshView } from '../mesh/view.ts';
@@ -27,6 +28,8 @@ export interface ConnectionEntry {
   readonly workload: Workload | undefined;
   readonly originalDestination: SocketAddress;
   readonly protocol: 'HBONE' | 'TCP';
+  /** Of both ends, when they meet in this process, without a session whose certificates somebody else watches. */
+  readonly identities?: readonly SpiffeId[];
   /** Where it was delivered in process; undefined: it came in by a listener of its own place, which ends it. */
   readonly place?: object;
   /** Decides again; undefined: nothing but its workload's end concerns it. */
@@ -110,6 +113,19 @@ export class ConnectionRegistry {
   /** Ends what was delivered in process to one place of a workload. */
   stopPlace(uid: string, place: object, reason: string): void {
     for (const entry of [...(this.#byWorkload.get(uid) ?? [])]) if (entry.place === place) stop(entry, reason, '-');
+  }
+
+  /** Ends what is delivered in process for identities whose certificate is revoked; `reasonOf` says so. */
+  stopRevoked(reasonOf: (identity: SpiffeId) => string | undefined): void {
+    const reasons = new Map<SpiffeId, string | undefined>();
+    for (const entries of this.#byWorkload.values()) {
+      for (const entry of [...entries]) {
+        for (const identity of entry.identities ?? []) {
+          const reason = reasons.getOrInsertComputed(identity, reasonOf);
+          if (reason !== undefined) stop(entry, `connection closed: ${reason}`, 'CERT_REVOKED');
+        }
+      }
+    }
   }
 
   /** Ends everything. */
@@ -227,6 +243,6 @@ function concerns(policy: L4Policy, workload: Workload): boolean {
   }
 }
 
-function stop(entry: ConnectionEntry, reason: string, flag: 'DENY' | '-'): void {
+function stop(entry: ConnectionEntry, reason: string, flag: 'DENY' | 'CERT_REVOKED' | '-'): void {
   entry.join.stop(new AmbitError(reason, { code: 'ZTUNNEL_CONNECTION_STOPPED', origin: 'local', flag }));
 }

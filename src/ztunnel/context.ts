@@ -5,9 +5,11 @@
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/logger.ts';
 import type { Random } from '../base/random.ts';
+import type { SpiffeId } from '../base/spiffe.ts';
 import type { Preset } from '../config/preset.ts';
 import type { DnsProxy } from '../dns/proxy.ts';
 import type { Relay } from '../hbone/seam.ts';
+import type { PeerRevocation } from '../identity/revocation.ts';
 import type { SecretStore } from '../identity/secret.ts';
 import type { PolicyKey, Workload } from '../mesh/model.ts';
 import type { MeshView } from '../mesh/view.ts';
@@ -32,6 +34,8 @@ export interface ZtunnelServices {
   readonly mesh: MeshView;
   readonly relay: Relay;
   readonly secrets: SecretStore;
+  /** Undefined: nobody's certificate is revoked. */
+  readonly revocation?: PeerRevocation | undefined;
   readonly registry: ConnectionRegistry;
   readonly waiter: DecisionWaiter;
   readonly grace: UnknownPolicyGrace;
@@ -67,6 +71,10 @@ export interface Place {
   readonly sourceAt: (ip: string) => Workload | undefined;
   /** The workload served here that has the address. */
   readonly workloadAt: (ip: string) => Workload | undefined;
+  /** As whom tunnels are answered; left out: as the workload that is addressed. */
+  readonly identity?: SpiffeId;
+  /** The only ports that a tunnel reaches here, from our own address; left out: any, and as the preset says. */
+  readonly reachablePorts?: ReadonlySet<number>;
 }
 
 export function outboundContext(services: ZtunnelServices, place: Place): OutboundContext {
@@ -84,7 +92,8 @@ export function outboundContext(services: ZtunnelServices, place: Place): Outbou
 
 export function inboundContext(services: ZtunnelServices, place: Place): InboundContext {
   const { mesh, preset, settings, grace } = services;
-  return { mesh, preset, settings, grace, sockets: socketRules(services, place), workloadAt: place.workloadAt };
+  const { workloadAt, reachablePorts } = place;
+  return { mesh, preset, settings, grace, sockets: socketRules(services, place), workloadAt, reachablePorts };
 }
 
 export function listenSpec(
@@ -107,5 +116,6 @@ export function listenSpec(
 }
 
 function socketRules(services: ZtunnelServices, place: Place) {
-  return { preset: services.preset, namespace: place.namespace, spoofing: services.settings.spoofing };
+  const spoofing = services.settings.spoofing && place.reachablePorts === undefined;
+  return { preset: services.preset, namespace: place.namespace, spoofing };
 }

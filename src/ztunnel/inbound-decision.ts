@@ -33,6 +33,8 @@ export interface InboundContext extends AuthorizationContext {
   readonly sockets: SocketRules;
   /** The workload of this process that has the address; undefined when none has. */
   readonly workloadAt: (ip: string) => Workload | undefined;
+  /** The only ports of the place that a tunnel reaches; undefined: any. */
+  readonly reachablePorts?: ReadonlySet<number> | undefined;
 }
 
 /** PROXY protocol v2 towards an application tunnel. */
@@ -76,6 +78,10 @@ export function decideInbound(event: InboundEvent, context: InboundContext): Inb
   if (meant.kind === 'wrong') return refuse(meant.status, meant.reason, workload);
   if (isOwnPort(meant.port, context.settings.ports)) {
     return refuse(503, `port ${meant.port} is a listener of this proxy`, workload);
+  }
+  const { reachablePorts } = context;
+  if (reachablePorts !== undefined && (!reachablePorts.has(meant.port) || workload.applicationTunnel !== undefined)) {
+    return refuse(503, `port ${meant.port} of this proxy is not reached through tunnels`, workload);
   }
   const { ip } = event.local;
   const authorization = authorize(

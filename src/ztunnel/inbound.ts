@@ -10,6 +10,7 @@ import { logDenied } from './hop.ts';
 import { decideInbound, type InboundDecision, type InboundEvent } from './inbound-decision.ts';
 import { type Arrival, inboundHop, recheck, recordRefusal, settle, sourceWorkload, subjectOf } from './inbound-flow.ts';
 import { encodeProxyPreface } from './proxy-preface.ts';
+import { isTrusted } from './trust-domains.ts';
 
 const maxStreamsPerSession = 200;
 
@@ -21,10 +22,14 @@ export function startInbound(services: ZtunnelServices, place: Place): Promise<R
     secretFor(local) {
       const workload = place.workloadAt(local.ip);
       if (workload === undefined) return undefined;
+      const identity = place.identity ?? workload.identity;
       // A pod may be called before its first certificate has come.
-      return secrets.current(workload.identity) ?? firstSecret(secrets, workload.identity);
+      return secrets.current(identity) ?? firstSecret(secrets, identity);
     },
-    trusts: (trustDomain, localIdentity) => parseSpiffeId(localIdentity)?.trustDomain === trustDomain,
+    trusts(trustDomain, localIdentity) {
+      const own = parseSpiffeId(localIdentity);
+      return own !== undefined && isTrusted(trustDomain, own.trustDomain, settings.trustDomainAliases);
+    },
     onConnect: (request) => answer(request, services, place),
     onDenied: (peer, local, error) => logDenied(accessLog, 'inbound', peer, local, error.message, names.inboundHop),
   });

@@ -2,8 +2,9 @@
  * Delivery to a workload this process serves itself: no tunnel, but the same two identities, the same policies and both
  * log lines as over the network (design §1).
  *
- * I1: both ends have a valid certificate at this moment and one trust domain, else nothing is delivered.
+ * I1: both ends have a valid certificate at this moment, not revoked, and one trust domain, else nothing is delivered.
  */
+import type { ResponseFlag } from '../base/errors.ts';
 import type { CapturedConnection, Join, JoinObserver } from '../hbone/seam.ts';
 import { inboundContext, type ZtunnelServices } from './context.ts';
 import type { Hop } from './hop.ts';
@@ -11,6 +12,7 @@ import { decideInbound, type InboundDecision, type InboundEvent } from './inboun
 import { type Arrival, inboundHop, recheck, recordRefusal, settle, subjectOf } from './inbound-flow.ts';
 import type { OutboundDecision } from './outbound-decision.ts';
 import { encodeProxyPreface } from './proxy-preface.ts';
+import { isTrusted } from './trust-domains.ts';
 import { headerOf } from './tunnel-headers.ts';
 
 type LocalDecision = Extract<OutboundDecision, { kind: 'local' }>;
@@ -43,7 +45,7 @@ export async function deliverLocally(
   const arrival: Arrival = { event, source, forwarded, traceparent };
   const problem = await identityProblem(services, decision, source.trustDomain);
   if (problem !== undefined) {
-    refuse(connection, outbound, problem);
+    refuse(connection, outbound, problem.reason, problem.flag);
     return;
   }
   const context = inboundContext(services, place);
@@ -73,6 +75,7 @@ export async function deliverLocally(
     originalDestination: destination,
     protocol: 'HBONE',
     place,
+    identities: [decision.request.target.sourceIdentity, decision.endpoint.identity],
     recheck: () => recheck(decide, services, subject),
   });
   running(join);
@@ -82,14 +85,20 @@ async function identityProblem(
   services: ZtunnelServices,
   decision: LocalDecision,
   sourceTrustDomain: string,
-): Promise<string | undefined> {
+): Promise<{ readonly reason: string; readonly flag: ResponseFlag } | undefined> {
   const { endpoint, request } = decision;
-  if (endpoint.trustDomain !== sourceTrustDomain) {
-    return `trust domain ${sourceTrustDomain} is not ${endpoint.trustDomain}`;
+  if (!isTrusted(sourceTrustDomain, endpoint.trustDomain, services.settings.trustDomainAliases)) {
+    const reason = `trust domain ${sourceTrustDomain} is not ${endpoint.trustDomain}`;
+    return { reason, flag: 'IDENTITY_ERROR' };
   }
   for (const identity of [request.target.sourceIdentity, endpoint.identity]) {
     const state = await services.secrets.acquire(identity);
-    if (state.kind === 'unavailable') return `no valid certificate for ${identity}: ${state.reason}`;
+    if (state.kind === 'unavailable') {
+      return { reason: `no valid certificate for ${identity}: ${state.reason}`, flag: 'IDENTITY_ERROR' };
+    }
+    const examined = services.revocation?.examineOwn(state.secret, 'source');
+    if (examined?.kind === 'revoked') return { reason: `${identity}: ${examined.reason}`, flag: 'CERT_REVOKED' };
+    if (examined?.kind === 'unknown') return { reason: `${identity}: ${examined.reason}`, flag: 'TLS_FAILURE' };
   }
   return undefined;
 }
@@ -110,7 +119,7 @@ function bothSides(outbound: Hop, inbound: Hop, decision: LocalDecision): JoinOb
   };
 }
 
-function refuse(connection: CapturedConnection, outbound: Hop, reason: string): void {
+function refuse(connection: CapturedConnection, outbound: Hop, reason: string, flag: ResponseFlag = 'CONNECT'): void {
   connection.refuse();
-  outbound.refused(reason, 'CONNECT');
+  outbound.refused(reason, flag);
 }

@@ -8,9 +8,11 @@ import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/logger.ts';
 import type { Gauge, MetricsRegistry } from '../base/metrics.ts';
 import type { Random } from '../base/random.ts';
+import type { SpiffeId } from '../base/spiffe.ts';
 import type { Preset } from '../config/preset.ts';
 import type { DnsProxy } from '../dns/proxy.ts';
 import type { Relay } from '../hbone/seam.ts';
+import type { PeerRevocation } from '../identity/revocation.ts';
 import type { SecretStore } from '../identity/secret.ts';
 import type { PolicyKey, Workload } from '../mesh/model.ts';
 import type { MeshView } from '../mesh/view.ts';
@@ -32,6 +34,7 @@ export interface ZtunnelOptions {
   readonly mesh: MeshView;
   readonly relay: Relay;
   readonly secrets: SecretStore;
+  readonly revocation?: PeerRevocation | undefined;
   readonly traffic: TrafficMetrics;
   readonly accessLog: AccessLog;
   readonly metrics: MetricsRegistry;
@@ -72,6 +75,10 @@ export function createZtunnel(options: ZtunnelOptions): Ztunnel {
   const matcher = new FilterChainMatcher({ mesh, names, settings, deliversLocally });
   const registry = new ConnectionRegistry(mesh, clock, settings.maxConnectionsPerWorkload);
   const waiter = new DecisionWaiter(mesh, clock);
+  // Sessions are the relay's; what is delivered in process has none.
+  const stopRevocation = options.revocation?.onChange(() => {
+    registry.stopRevoked((identity) => revokedReason(identity, secrets, options.revocation));
+  });
   const services: ZtunnelServices = {
     ...options,
     names,
@@ -98,9 +105,20 @@ export function createZtunnel(options: ZtunnelOptions): Ztunnel {
     close() {
       stopMesh();
       stopSecrets();
+      stopRevocation?.();
       registry.close();
     },
   };
+}
+
+function revokedReason(
+  identity: SpiffeId,
+  secrets: SecretStore,
+  revocation: PeerRevocation | undefined,
+): string | undefined {
+  const secret = secrets.current(identity);
+  const examined = secret === undefined ? undefined : revocation?.examineOwn(secret, 'source');
+  return examined?.kind === 'revoked' ? `${identity}: ${examined.reason}` : undefined;
 }
 
 /** Warns once a policy, counts every time. */

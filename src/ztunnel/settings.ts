@@ -10,6 +10,8 @@ export interface ZtunnelSettings {
   /** What happens to traffic whose source stays unknown for `unknownSourceWaitMs`. */
   readonly unknownSource: 'blackhole' | 'passthrough';
   readonly unknownSourceWaitMs: number;
+  /** Further trust domains, whose workloads count as those of the same name here. */
+  readonly trustDomainAliases: readonly string[];
   readonly outboundPolicy: 'ALLOW_ANY' | 'REGISTRY_ONLY';
   /** A policy that a workload names and nobody sent: refuse once the grace is over, or read on without it. */
   readonly unknownPolicy: 'deny' | 'skip';
@@ -52,6 +54,7 @@ export const defaultZtunnelSettings: ZtunnelSettings = {
   network: '',
   unknownSource: 'blackhole',
   unknownSourceWaitMs: 5000,
+  trustDomainAliases: [],
   outboundPolicy: 'ALLOW_ANY',
   unknownPolicy: 'deny',
   unknownPolicyGraceMs: 5000,

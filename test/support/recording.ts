@@ -38,6 +38,7 @@ export function recordingMetrics(): {
       counter: (name, _help, labels) => cell(name, labels),
       gauge: (name, _help, labels) => cell(name, labels),
       histogram: () => ({ observe: () => {} }),
+      remove: (name, labels) => void cells.delete(key(name, labels)),
     },
     value: (name, labels) => cells.get(key(name, labels))?.value ?? 0,
   };

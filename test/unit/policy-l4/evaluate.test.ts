@@ -136,3 +136,20 @@ t.test('addresses and ports are those of the application’s socket', async (t) 
   t.equal(evaluate(sleep, [allow(makeMatch({ destinationPorts: [80, 9080] }))]).kind, 'allow');
   t.equal(evaluate(sleep, [allow(makeMatch({ notDestinationPorts: [9080] }))]).kind, 'deny');
 });
+
+t.test(
+  'a peer that goes by several names is meant by each of them, in DENY and in ALLOW, and by a negation of any',
+  async (t) => {
+    const known = { ...sleep, alsoKnownAs: ['spiffe://old.example/ns/default/sa/sleep'] };
+    const old = exact('old.example/ns/default/sa/sleep');
+    const suffix = { kind: 'suffix', value: '.example/ns/default/sa/sleep' } as const;
+    for (const value of [old, suffix, exact('cluster.local/ns/default/sa/sleep')]) {
+      t.match(evaluate(known, [allow(makeMatch({ principals: [value] }))]), { kind: 'allow' });
+      t.match(evaluate(known, [makePolicy({ action: 'deny', rules: [[[makeMatch({ principals: [value] })]]] })]), {
+        kind: 'deny',
+      });
+      t.match(evaluate(known, [allow(makeMatch({ notPrincipals: [value] }))]), { kind: 'deny', reason: 'not-allowed' });
+    }
+    t.match(evaluate(sleep, [allow(makeMatch({ principals: [old] }))]), { kind: 'deny', reason: 'not-allowed' });
+  },
+);

@@ -52,6 +52,7 @@ const policies: fc.Arbitrary<L4Policy[]> = fc.array(
 );
 const connections: fc.Arbitrary<L4Connection> = fc.record({
   peer: fc.constantFrom(undefined, 'spiffe://td/ns/a/sa/x', 'spiffe://td/ns/b/sa/y'),
+  alsoKnownAs: fc.constantFrom([], ['spiffe://td/ns/b/sa/y'], ['spiffe://old/ns/a/sa/x', 'spiffe://td/ns/a/sa/z']),
   sourceIp: fc.constantFrom(...ips),
   destinationIp: fc.constantFrom(...ips),
   destinationPort: fc.constantFrom(80, 81, 82),
@@ -128,7 +129,9 @@ function oneMatches(match: PolicyMatch, c: L4Connection, emptyMeans: boolean): b
   const block = (ip: string) => (cidr: Cidr) => inBlock(ip, cidr.text);
   return (
     either(match.namespaces, match.notNamespaces, text(identity?.namespace)) &&
-    either(match.principals, match.notPrincipals, text(c.peer?.slice(9))) &&
+    either(match.principals, match.notPrincipals, (value) =>
+      (c.peer === undefined ? [] : [c.peer, ...(c.alsoKnownAs ?? [])]).some((id) => text(id.slice(9))(value)),
+    ) &&
     either(
       match.serviceAccounts,
       match.notServiceAccounts,

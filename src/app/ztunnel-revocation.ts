@@ -1,0 +1,24 @@
+/** Revocation lists of a ztunnel: CRL_PATH, read before anybody is let in. */
+import { Revocation } from '../identity/revocation.ts';
+import { RevocationFile } from '../identity/revocation-file.ts';
+import type { IdentityDependencies } from './proxy-identity.ts';
+import type { ZtunnelProgramSettings } from './ztunnel-settings.ts';
+
+export interface OpenedRevocation {
+  readonly checker: Revocation;
+  /** What readiness waits for. */
+  pending(): readonly string[];
+}
+
+/** Undefined: nobody asked for revocation lists. Resolves after the first attempt to read them. */
+export async function openRevocation(
+  { variables }: ZtunnelProgramSettings,
+  { clock, logger: parent, metrics }: Omit<IdentityDependencies, 'random'>,
+): Promise<OpenedRevocation | undefined> {
+  const { CRL_PATH: path, AMBIT_CRL_REQUIRED: required } = variables;
+  if (path === undefined) return undefined;
+  const logger = parent.topic('crl');
+  const checker = new Revocation({ required, logger, metrics });
+  await new RevocationFile({ path, revocation: checker, clock, logger, metrics }).start();
+  return { checker, pending: () => (required && !checker.known ? ['revocation lists'] : []) };
+}
