@@ -34,6 +34,7 @@ export interface Choice {
 export const usage = `usage: npm run bench [-- OPTION ...]       Ambit and its peers, in turns, under the same loads
        npm run bench -- micro [OPTION …]   the hot decisions, one by one
        npm run bench -- growth [OPTION …]  cost against the number of workloads, policies, connections
+       npm run bench -- pods [OPTION …]    many pods of one node
   --quick             few loads and systems, briefly: under 3 minutes
   --only SYSTEM,…     these systems          --load LOAD,…       these loads
   --seconds N         of each turn (3)       --repeats N         turns that count (5)

@@ -38,6 +38,7 @@ async function main(argv: readonly string[]): Promise<number> {
   const [word, ...rest] = argv;
   if (word === 'micro') return (await import('./micro/run.ts')).main(rest);
   if (word === 'growth') return (await import('./growth/run.ts')).main(rest);
+  if (word === 'pods') return (await import('./pods/run.ts')).main(rest);
   const command = readCommand(argv, choice);
   switch (command.kind) {
     case 'wrong':
