@@ -49,7 +49,7 @@ export async function openNode(count: number, program: string): Promise<PodNode>
   const child = spawn(command, [...rest, '--node', 'node'], {
     env: {
       ...process.env,
-      NODE_OPTIONS: `--import=${pathToFileURL(path.join(import.meta.dirname, 'loop-delay.mjs'))}`,
+      NODE_OPTIONS: `--import=${pathToFileURL(path.join(import.meta.dirname, 'loop-delay.mjs')).href}`,
       LOCAL_XDS_PATH: meshFile,
       AMBIT_CA_DIR: authority,
       AMBIT_ADMIN_SOCKET: adminSocket,
