@@ -103,9 +103,33 @@ async function answer(
   await stream(request, response, { status: reply.status, headers, body }, log);
 }
 
-/** Many at a time would take the thread's time from traffic, and each holds what its reader has not read yet. */
-const mostStreams = 4;
-let streams = 0;
+/**
+ * Large answers under way, by who reads them: each takes the thread's time and holds what its reader has not read yet. A
+ * reader that is slow on purpose takes no more than its share, so that others are still answered.
+ */
+class Streams {
+  static readonly mostPerReader = 4;
+  static readonly most = 16;
+  readonly #byReader = new Map<string, number>();
+  #all = 0;
+
+  begin(reader: string): boolean {
+    const own = this.#byReader.get(reader) ?? 0;
+    if (own >= Streams.mostPerReader || this.#all >= Streams.most) return false;
+    this.#byReader.set(reader, own + 1);
+    this.#all++;
+    return true;
+  }
+
+  end(reader: string): void {
+    const own = (this.#byReader.get(reader) ?? 1) - 1;
+    if (own === 0) this.#byReader.delete(reader);
+    else this.#byReader.set(reader, own);
+    this.#all--;
+  }
+}
+
+const streams = new Streams();
 
 /** A body of chunks, compressed when that is wanted. A reader that leaves or stalls ends it. */
 async function stream(
@@ -114,12 +138,12 @@ async function stream(
   reply: { readonly status: number; readonly headers: Record<string, string>; readonly body: AsyncIterable<string> },
   log: Logger,
 ): Promise<void> {
-  if (streams >= mostStreams) {
+  const reader = request.socket.remoteAddress ?? 'this machine';
+  if (!streams.begin(reader)) {
     response.writeHead(503, { 'content-type': 'text/plain; charset=utf-8', 'retry-after': '1' });
     response.end('too many large answers are under way\n');
     return;
   }
-  streams++;
   const deadline = AbortSignal.timeout(streamDeadlineMs);
   try {
     const coding = chooseCoding(String(request.headers['accept-encoding'] ?? ''));
@@ -133,7 +157,7 @@ async function stream(
     response.destroy();
     log.debug('an answer was cut short', { path: request.url, error: errorText(error) });
   } finally {
-    streams--;
+    streams.end(reader);
   }
 }
 

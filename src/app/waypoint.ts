@@ -48,8 +48,8 @@ export async function runWaypoint(argv: readonly string[]): Promise<number | und
 }
 
 async function start(settings: WaypointProgramSettings): Promise<number | undefined> {
-  const { RUST_LOG: levels, LOG_FORMAT: format } = settings.variables;
-  const seen = createObservability({ levels, format, program: 'waypoint', version });
+  const { RUST_LOG: levels, LOG_FORMAT: format, AMBIT_METRICS_MAX_LABEL_SETS: maxLabelSets } = settings.variables;
+  const seen = createObservability({ levels, format, program: 'waypoint', version, maxLabelSets });
   try {
     await run(settings, seen);
     return undefined;
@@ -121,6 +121,7 @@ async function run(settings: WaypointProgramSettings, seen: Observability): Prom
   modelChanged = () => waypoint.modelChanged();
   let address: string | undefined;
   let quit = () => {};
+  let draining = false;
   const readiness: ReadinessSource = {
     pending: () => [
       ...(mesh.complete ? [] : ['configuration']),
@@ -128,6 +129,7 @@ async function run(settings: WaypointProgramSettings, seen: Observability): Prom
       ...(secrets.current(identity) === undefined ? ['certificate'] : []),
       ...secrets.alarms(),
       ...(address === undefined ? ['listeners'] : []),
+      ...(draining ? ['draining'] : []),
     ],
   };
   const admin = await startAdmin(
@@ -142,6 +144,11 @@ async function run(settings: WaypointProgramSettings, seen: Observability): Prom
       levels,
       views: waypointViews({ services: waypoint.services, secrets, listenAddress: () => address ?? '-' }),
       quit: () => quit(),
+      drain: () => {
+        draining = true;
+        logger.info('no longer accepting; open tunnels go on', { reason: 'asked on the admin port' });
+        waypoint.drain().catch((error: unknown) => logger.error('draining failed', { error: errorText(error) }));
+      },
     },
     adminAddresses(settings),
     logger,

@@ -192,6 +192,7 @@ async function run(settings: ZtunnelProgramSettings, seen: Observability): Promi
     afterMs: variables.AMBIT_METRICS_EXPIRY,
   });
   await places.start(ztunnel.services);
+  if (drained) await places.close();
   logger.info('listening', { preset: preset.name, mode: settings.mode.kind, node });
 }
 

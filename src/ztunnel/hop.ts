@@ -112,14 +112,14 @@ export class Hop implements JoinObserver {
       ['src.workload', displayName(source.workload)],
       ['src.namespace', source.workload?.namespace ?? namespaceOf(source.identity)],
       ['src.identity', source.identity],
-      ['src.cluster', source.workload?.clusterId],
+      ['src.cluster', source.workload?.clusterId || undefined],
       ['dst.addr', formatSocketAddress(dialled)],
       ['dst.hbone_addr', authority],
       ['dst.service', service?.hostname],
       ['dst.workload', displayName(destination.workload)],
       ['dst.namespace', destination.workload?.namespace],
       ['dst.identity', destination.identity],
-      ['dst.cluster', destination.workload?.clusterId],
+      ['dst.cluster', destination.workload?.clusterId || undefined],
       ['direction', direction],
       ['bytes_sent', direction === 'outbound' ? toUpstream : toDownstream],
       ['bytes_recv', direction === 'outbound' ? toDownstream : toUpstream],
@@ -163,5 +163,5 @@ function endError(end: End): string | undefined {
 }
 
 function displayName(workload: Workload | undefined): string | undefined {
-  return workload === undefined ? undefined : workload.name || workload.canonicalName;
+  return workload === undefined ? undefined : workload.name || workload.canonicalName || undefined;
 }

@@ -6,7 +6,7 @@
  */
 import { formatSocketAddress, type SocketAddress } from '../base/address.ts';
 import type { Logger } from '../base/logger.ts';
-import type { Counter, MetricsRegistry } from '../base/metrics.ts';
+import type { Counter, Labels, MetricsRegistry } from '../base/metrics.ts';
 import type { PolicyKey } from '../mesh/model.ts';
 import type { PolicyOutcome } from './authorization.ts';
 
@@ -28,7 +28,8 @@ export class PolicyReport {
   readonly #metrics: MetricsRegistry;
   readonly #logger: Logger;
   readonly #level: 'info' | 'debug';
-  readonly #cells = new Map<PolicyKey | undefined, Map<string, { readonly labels: Labels; readonly cell: Counter }>>();
+  /** A policy has a handful of them: looked through, no text is made for a decision. */
+  readonly #cells = new Map<PolicyKey | undefined, DecisionCell[]>();
 
   constructor(metrics: MetricsRegistry, logger: Logger, infoLogging: boolean) {
     this.#metrics = metrics;
@@ -67,19 +68,31 @@ export class PolicyReport {
   /** To be told of policies that are gone. */
   removed(policies: readonly PolicyKey[]): void {
     for (const policy of policies) {
-      for (const { labels } of this.#cells.get(policy)?.values() ?? []) this.#metrics.remove(metric, labels);
+      for (const { labels } of this.#cells.get(policy) ?? []) this.#metrics.remove(metric, labels);
       this.#cells.delete(policy);
     }
   }
 
   #count(policy: PolicyKey | undefined, action: 'allow' | 'deny', cause: Cause, dryRun: boolean): void {
-    const ofPolicy = this.#cells.getOrInsertComputed(policy, () => new Map());
-    const { cell } = ofPolicy.getOrInsertComputed(`${action} ${cause} ${dryRun}`, () => {
+    const ofPolicy = this.#cells.getOrInsertComputed(policy, noCells);
+    let found = ofPolicy.find((each) => each.action === action && each.cause === cause && each.dryRun === dryRun);
+    if (found === undefined) {
       const labels = { policy: policy ?? noPolicy, action, reason: cause, dry_run: String(dryRun) };
-      return { labels, cell: this.#metrics.counter(metric, help, labels) };
-    });
-    cell.value++;
+      found = { action, cause, dryRun, labels, cell: this.#metrics.counter(metric, help, labels) };
+      ofPolicy.push(found);
+    }
+    found.cell.value++;
   }
 }
 
-type Labels = Readonly<Record<string, string>>;
+interface DecisionCell {
+  readonly action: 'allow' | 'deny';
+  readonly cause: Cause;
+  readonly dryRun: boolean;
+  readonly labels: Labels;
+  readonly cell: Counter;
+}
+
+function noCells(): DecisionCell[] {
+  return [];
+}

@@ -121,6 +121,22 @@ t.test('it gets ready, shows the article’s views, and drains on SIGTERM', asyn
   t.notMatch(run.errors(), /Debugger/);
 });
 
+t.test('drained by its admin port it is unready, accepts nothing and stays, until it is told to end', async (t) => {
+  const path = folder(t);
+  writeFileSync(join(path, 'mesh.yaml'), meshFile);
+  const variables = { ...environment(path), ISTIO_META_ISTIO_VERSION: '1.31.0', RUST_LOG: 'info,ztunnel::proxy=debug' };
+  const run = start(t, ['proxy', 'ztunnel'], { ...variables, LOCAL_XDS_PATH: join(path, 'mesh.yaml') });
+  await eventually('it listens', () => run.output().includes('listening'), 20_000);
+  t.match(await admin(path, '/logging'), 'info,ztunnel::proxy=debug');
+  t.equal(await admin(path, '/drain', 'POST'), 'draining\n');
+  t.match(await admin(path, '/healthz/ready'), /not ready, pending: .*draining/);
+  await eventually('it says so', () => run.output().includes('no longer accepting'));
+  t.match(await admin(path, '/config_dump?view=listeners'), 'ztunnel_outbound', 'it still answers');
+  t.equal(run.child.exitCode, null);
+  await admin(path, '/quitquitquit', 'POST');
+  t.equal(await run.exitCode(), 0);
+});
+
 t.test('while the mesh cannot be read nothing listens, and readiness says what is awaited', async (t) => {
   const path = folder(t);
   const run = start(t, ['--config', join(path, 'absent')], environment(path));
