@@ -8,7 +8,7 @@ import type { Clock } from './clock.ts';
 
 export interface SlicedTextOptions {
   readonly clock: Clock;
-  /** How long a slice may take. Default 2: with a collection of garbage in it, it stays below 5. */
+  /** How long a slice may take. Default 1: with a collection of garbage in it, it stays below 5. */
   readonly sliceMs?: number;
 }
 
@@ -17,7 +17,7 @@ const chunkLength = 32 * 1024;
 
 /** Leaving early ends the pieces' generator; what it throws rejects. */
 export async function* slicedText(pieces: Iterable<string>, options: SlicedTextOptions): AsyncGenerator<string> {
-  const { clock, sliceMs = 2 } = options;
+  const { clock, sliceMs = 1 } = options;
   let startMs = clock.nowMs();
   let chunk = '';
   for (const piece of pieces) {

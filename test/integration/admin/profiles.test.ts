@@ -10,6 +10,7 @@ import { silentLogger } from '../../../src/base/logger.ts';
 import { type Profile, ProfileSchema } from '../../../src/proto/gen/profile_pb.js';
 import { LogLevels } from '../../../src/telemetry/levels.ts';
 import { CellRegistry } from '../../../src/telemetry/metrics.ts';
+import { eventually } from '../../support/eventually.ts';
 
 async function start(t: Test) {
   const running = await startAdmin(
@@ -25,7 +26,7 @@ async function start(t: Test) {
   );
   t.teardown(() => running.close());
   const port = running.ports.admin ?? 0;
-  return (path: string, method = 'GET') =>
+  const ask = (path: string, method = 'GET') =>
     new Promise<{ status: number | undefined; body: Buffer }>((resolve, reject) => {
       const sent = request({ host: '127.0.0.1', port, path, method, agent: false }, (response) => {
         buffer(response).then((body) => resolve({ status: response.statusCode, body }), reject);
@@ -33,6 +34,7 @@ async function start(t: Test) {
       sent.on('error', reject);
       sent.end();
     });
+  return Object.assign(ask, { port });
 }
 
 function decode(body: Buffer): Profile {
@@ -87,6 +89,21 @@ t.test('a CPU profile names what ran, in pprof’s form; another meanwhile is 40
   t.ok(profile.durationNanos > 900_000_000n);
   t.ok(functionNames(profile).has('spinForProfile'));
   t.notOk(functionNames(profile).has('(root)'));
+});
+
+t.test('who leaves before the end makes room for the next', async (t) => {
+  const ask = await start(t);
+  const leaving = request({
+    host: '127.0.0.1',
+    port: ask.port,
+    path: '/debug/pprof/profile?seconds=300',
+    agent: false,
+  });
+  leaving.on('error', () => {});
+  leaving.end();
+  await eventually('it is being taken', async () => (await ask('/debug/pprof/heap?seconds=1')).status === 409);
+  leaving.destroy();
+  await eventually('there is room', async () => (await ask('/debug/pprof/heap?seconds=1')).status === 200);
 });
 
 t.test('the same in V8’s form, and wrong parameters are 400', async (t) => {

@@ -93,7 +93,7 @@ t.test('a scrape of 5000 series is made in slices, between which the loop turns'
   counting = false;
   await counted;
   t.equal(text.match(/^istio_tcp_/gm)?.length, 5100);
-  // 10 µs a look at the clock make 2 ms of some 200 series.
+  // 10 µs a look at the clock make 1 ms of some 100 series.
   t.ok(turns >= 20, `${turns} turns`);
 });
 

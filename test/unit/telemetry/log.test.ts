@@ -150,3 +150,13 @@ t.test(
     t.match(JSON.parse(lines[0] ?? ''), { 'a"b': 'é', n: null, yes: true });
   },
 );
+
+t.test('lines that have no room are lost, and it is told', async (t) => {
+  let lost = 0;
+  const output = openLogOutput(openSync('/dev/null', 'w'), systemClock, () => lost++);
+  output.write(`${'x'.repeat(17 * 1024 * 1024)}\n`);
+  t.equal(lost, 1);
+  output.write('there is room again\n');
+  output.flush();
+  t.equal(lost, 1);
+});
