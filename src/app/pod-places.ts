@@ -11,7 +11,7 @@ import type { Workload } from '../mesh/model.ts';
 import type { NetworkNamespace } from '../net/socket-spec.ts';
 import type { PodState } from '../ztunnel/config-dump.ts';
 import type { Place, ZtunnelServices } from '../ztunnel/context.ts';
-import { type RunningProxy, startProxy } from '../ztunnel/proxy.ts';
+import { type RunningPlace, startDnsAlone, startProxy } from '../ztunnel/proxy.ts';
 import { NamedPlaces } from './named-places.ts';
 import type { Places, PlacesDependencies } from './places.ts';
 import { findWorkload, workloadPlace } from './workload-place.ts';
@@ -24,7 +24,7 @@ export class PodPlaces implements Places {
   readonly #dependencies: PlacesDependencies;
   readonly #node: string;
   readonly #places = new NamedPlaces();
-  readonly #proxies = new Set<RunningProxy>();
+  readonly #proxies = new Set<RunningPlace>();
   #pods: PodManager | undefined;
   #client: ZdsClient | undefined;
 
@@ -103,12 +103,13 @@ export class PodPlaces implements Places {
   /** A kernel may be without IPv6 although we asked for both families. */
   async #listen(services: ZtunnelServices, pod: PodInfo, namespace: NetworkNamespace) {
     const place = workloadPlace(pod, namespace, this.listenIp, this.#settings, this.#dependencies.mesh);
+    const start = this.#settings.variables.ENABLE_PROXY ? startProxy : startDnsAlone;
     try {
-      return { place, proxy: await startProxy(services, place) };
+      return { place, proxy: await start(services, place) };
     } catch (error) {
       if (this.listenIp !== '::' || !lacksIpv6(error)) throw error;
       const narrow = { ...place, ip: '0.0.0.0' };
-      return { place: narrow, proxy: await startProxy(services, narrow) };
+      return { place: narrow, proxy: await start(services, narrow) };
     }
   }
 }

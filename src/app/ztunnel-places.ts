@@ -6,7 +6,7 @@ import type { Workload } from '../mesh/model.ts';
 import type { MeshView } from '../mesh/view.ts';
 import type { PodState } from '../ztunnel/config-dump.ts';
 import type { Place, ZtunnelServices } from '../ztunnel/context.ts';
-import { type RunningProxy, startProxy } from '../ztunnel/proxy.ts';
+import { type RunningPlace, startDnsAlone, startProxy } from '../ztunnel/proxy.ts';
 import type { Places, PlacesDependencies } from './places.ts';
 import { PodPlaces } from './pod-places.ts';
 import { wildcard } from './wildcard.ts';
@@ -15,13 +15,16 @@ import type { ZtunnelProgramSettings } from './ztunnel-settings.ts';
 
 export function createPlaces(settings: ZtunnelProgramSettings, dependencies: PlacesDependencies): Places {
   const { mode } = settings;
+  const { ENABLE_PROXY } = settings.variables;
+  const start = ENABLE_PROXY ? startProxy : startDnsAlone;
+  const tasks = [...(ENABLE_PROXY ? ['proxy'] : []), ...(settings.dns === undefined ? [] : ['dns proxy'])];
   switch (mode.kind) {
     case 'node':
-      return new OwnPlace(nodePlace(settings, dependencies.mesh), ['proxy']);
+      return new OwnPlace(nodePlace(settings, dependencies.mesh), ENABLE_PROXY ? ['proxy'] : [], start);
     case 'dedicated': {
       const ip = settings.variables.AMBIT_LISTEN_IP ?? wildcard(settings.variables.IPV6_ENABLED);
       const place = workloadPlace(mode.workload, undefined, ip, settings, dependencies.mesh);
-      return new OwnPlace(place, settings.dns === undefined ? ['proxy'] : ['proxy', 'dns proxy']);
+      return new OwnPlace(place, tasks, start);
     }
     case 'pods':
       return new PodPlaces(settings, mode.node, dependencies);
@@ -33,10 +36,12 @@ class OwnPlace implements Places {
   readonly listenIp: string;
   readonly #place: Place;
   readonly #tasks: readonly string[];
-  #proxy: RunningProxy | undefined;
+  readonly #start: typeof startProxy | typeof startDnsAlone;
+  #proxy: RunningPlace | undefined;
 
   /** `tasks`: what readiness calls what is to be started here. */
-  constructor(place: Place, tasks: readonly string[]) {
+  constructor(place: Place, tasks: readonly string[], start: typeof startProxy | typeof startDnsAlone) {
+    this.#start = start;
     this.listenIp = place.ip;
     this.#place = place;
     this.#tasks = tasks;
@@ -48,7 +53,7 @@ class OwnPlace implements Places {
   };
 
   async start(services: ZtunnelServices): Promise<void> {
-    this.#proxy = await startProxy(services, this.#place);
+    this.#proxy = await this.#start(services, this.#place);
   }
 
   pending(): readonly string[] {

@@ -70,6 +70,7 @@ const shape = {
   AMBIT_CA_DIR: optionalText(),
   AMBIT_JOIN_TOKEN: optionalText(),
   AMBIT_STATE_DIR: optionalText(),
+  ENABLE_PROXY: flag(true),
   PROXY_MODE: choice(['shared', 'dedicated'], 'shared'),
   PROXY_WORKLOAD_INFO: optionalText(),
   INPOD_UDS: text('/var/run/ztunnel/ztunnel.sock'),

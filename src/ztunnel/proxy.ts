@@ -25,12 +25,24 @@ export interface RunningProxy {
   destroy(): void;
 }
 
+/** All of it, or its DNS alone (ENABLE_PROXY=false). */
+export type RunningPlace = Pick<RunningProxy, 'close' | 'destroy'>;
+
+/** As `startProxy`, without its listeners for TCP: captured traffic finds nobody, and is refused. */
+export async function startDnsAlone(services: ZtunnelServices, place: Place): Promise<RunningPlace> {
+  assertMeshKnown(services, place);
+  const dns = await startDns(services, place);
+  return {
+    async close() {
+      await dns?.close();
+    },
+    destroy: () => dns?.destroy(),
+  };
+}
+
 /** Rejects when a listener cannot be made; those made before are closed again. */
 export async function startProxy(services: ZtunnelServices, place: Place): Promise<RunningProxy> {
-  if (!services.mesh.complete) {
-    const message = `no listener for ${place.name} before the mesh is known`;
-    throw new AmbitError(message, { code: 'ZTUNNEL_MESH_INCOMPLETE', origin: 'local' });
-  }
+  assertMeshKnown(services, place);
   const started: RunningListener[] = [];
   let dns: RunningDns | undefined;
   let socks: RunningListener | undefined;
@@ -62,4 +74,10 @@ export async function startProxy(services: ZtunnelServices, place: Place): Promi
       for (const listener of started) listener.destroy();
     },
   };
+}
+
+function assertMeshKnown(services: ZtunnelServices, place: Place): void {
+  if (services.mesh.complete) return;
+  const message = `no listener for ${place.name} before the mesh is known`;
+  throw new AmbitError(message, { code: 'ZTUNNEL_MESH_INCOMPLETE', origin: 'local' });
 }

@@ -179,4 +179,17 @@ if (await insideLab()) {
     await mesh.startZtunnel('node-a');
     t.match(await untilAnswer(mesh, 'sleep', get(detailsUrl), (each) => statusOf(each) === 200), { status: 200 });
   });
+
+  t.test(
+    'with ENABLE_PROXY=false pods are taken in for DNS alone, and their TCP is refused, not passed on',
+    async (t) => {
+      await mesh.stop('ztunnel-node-a');
+      await mesh.startZtunnel('node-a', { ENABLE_PROXY: 'false' });
+      const { body } = await mesh.ask('ztunnel-node-a', '/config_dump');
+      t.match(JSON.parse(body).workloadState, { 'default/sleep': { state: 'Up' } });
+      using wire = startCapture(lab.namespace('node-a'), { interface: 'eth0', filter: isOpening });
+      t.match(await lab.request('sleep', get(detailsUrl)), { kind: 'failed', phase: 'connect' });
+      t.same(wire.packets, []);
+    },
+  );
 }
