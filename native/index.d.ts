@@ -69,6 +69,18 @@ export function bind(fd: number, address: string, port: number): void;
 export function listen(fd: number, backlog: number): void;
 
 /**
+ * The next connection the kernel has accepted for a listening socket, non-blocking; `undefined` when there is none. One that
+ * failed before it was taken is passed over. Throws EMFILE or ENFILE when there is no descriptor for it: it stays where it is.
+ */
+export function acceptConnection(fd: number): number | undefined;
+
+/**
+ * A listening TCP socket answers no new SYN any more; handshakes under way go on, and can be accepted. A client whose SYN was
+ * dropped sends it again a second later: to another listener of the port by then, when this one is closed meanwhile.
+ */
+export function dropSyns(fd: number): void;
+
+/**
  * Where a connection was going before REDIRECT changed its destination (SO_ORIGINAL_DST, IP6T_SO_ORIGINAL_DST); the
  * local address if nothing changed it. `undefined` when connection tracking does not know it (TPROXY, or no rules at
  * all). IPv4 reads as family 4 even on an IPv6 socket. Ask in the life of the connection, not after.

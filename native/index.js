@@ -18,6 +18,8 @@ export const {
   createSocket,
   bind,
   listen,
+  acceptConnection,
+  dropSyns,
   originalDestination,
   localAddress,
   peerAddress,

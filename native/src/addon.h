@@ -16,6 +16,7 @@
 
 #define ADDON_FUNCTIONS(F)                                                                                            \
   F(createSocket) F(bind) F(listen)                                                                                   \
+  F(acceptConnection) F(dropSyns)                                                                                     \
   F(originalDestination) F(localAddress) F(peerAddress) F(getMark) F(getTransparent)                                  \
   F(openNamespace) F(namespaceIdentity) F(isNetworkNamespace) F(enterNamespace)                                       \
   F(closeFd) F(dupFd)                                                                                                 \

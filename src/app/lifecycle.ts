@@ -15,6 +15,8 @@ export interface LifecycleOptions {
   readonly drainDeadlineMs: number;
   /** Stops accepting, lets what lives finish; called once. Its end, or the deadline, ends the process. */
   readonly drain: () => Promise<void>;
+  /** Cuts what the drain's deadline finds still there, so that each says why in its access line. */
+  readonly cut?: () => void;
   /** Writes what is buffered; called last, synchronously. */
   readonly flush: () => void;
   /** Ends the process; injected by tests. */
@@ -46,7 +48,9 @@ export function startLifecycle(options: LifecycleOptions): Lifecycle {
     logger.info('draining', { reason, deadline: `${drainDeadlineMs}ms` });
     clock.after(drainDeadlineMs, () => {
       logger.warn('drain deadline reached, cutting what is left');
-      end(0);
+      options.cut?.();
+      // Ends are told in the turn in which they happen, resets leave after it.
+      setImmediate(() => end(0));
     });
     // The drain deadline's timer does not keep the process alive by itself.
     const alive = setInterval(() => {}, 1 << 30);

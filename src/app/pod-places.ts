@@ -10,6 +10,7 @@ import { ZdsClient } from '../inpod/zds-client.ts';
 import type { Workload } from '../mesh/model.ts';
 import type { NetworkNamespace } from '../net/socket-spec.ts';
 import type { PodState } from '../ztunnel/config-dump.ts';
+import { drainReason } from '../ztunnel/connection-registry.ts';
 import type { Place, ZtunnelServices } from '../ztunnel/context.ts';
 import { type RunningPlace, startDnsAlone, startProxy } from '../ztunnel/proxy.ts';
 import { NamedPlaces } from './named-places.ts';
@@ -82,7 +83,6 @@ export class PodPlaces implements Places {
     namespace: NetworkNamespace,
     order: number,
   ): Promise<PodProxy> {
-    const { mesh } = this.#dependencies;
     const { place, proxy } = await this.#listen(services, pod, namespace);
     this.#proxies.add(proxy);
     this.#places.add(pod, place, order);
@@ -90,12 +90,9 @@ export class PodPlaces implements Places {
       destroy: () => {
         this.#proxies.delete(proxy);
         this.#places.remove(pod, place);
+        // First, for a reason in their access lines; then what never became a connection.
+        services.registry.stopPlace(place.sole?.(), place, drainReason);
         proxy.destroy();
-        // What was delivered to it in process came in by another pod's listener.
-        const workload = findWorkload(mesh, pod, this.#node);
-        if (workload !== undefined) {
-          services.registry.stopPlace(workload.uid, place, 'connection closed: its pod has left');
-        }
       },
     };
   }

@@ -18,6 +18,7 @@ export function workloadPlace(
     name: `${name.namespace}/${name.name}`,
     namespace,
     ip,
+    sole: find,
     sourceAt: find,
     workloadAt(address) {
       const found = find();

@@ -108,6 +108,17 @@ const shape = {
   AMBIT_METRICS_MAX_LABEL_SETS: integer(10_000, 1, 1_000_000),
   AMBIT_METRICS_EXPIRY: duration(900_000),
   AMBIT_MAX_CONNECTIONS_PER_POD: integer(16_384, 1, 1_000_000),
+  AMBIT_CONNECTION_RATE_PER_POD: integer(5000, 1, 1_000_000),
+  AMBIT_MAX_SESSIONS_PER_POD: integer(4096, 1, 1_000_000),
+  AMBIT_MAX_HANDSHAKES_PER_POD: integer(256, 1, 1_000_000),
+  AMBIT_HANDSHAKE_RATE_PER_POD: integer(1000, 1, 1_000_000),
+  AMBIT_MAX_BUFFERED_BYTES_PER_POD: integer(256 << 20, 1 << 20, 2 ** 40),
+  AMBIT_MAX_DESCRIPTORS: optionalInteger(128, 2 ** 30),
+  KEEPALIVE_ENABLED: flag(true),
+  KEEPALIVE_TIME: duration(180_000),
+  KEEPALIVE_INTERVAL: duration(180_000),
+  KEEPALIVE_RETRIES: integer(9, 1, 127),
+  USER_TIMEOUT_ENABLED: flag(false),
 };
 
 type Variables = Extract<ReturnType<typeof readVariables>, { kind: 'read' }>['settings'];

@@ -19,8 +19,10 @@ import { inpodProblem } from '../inpod/self-check.ts';
 import type { Workload } from '../mesh/model.ts';
 import { MeshStore } from '../mesh/store.ts';
 import type { MeshView } from '../mesh/view.ts';
+import { descriptorLimits } from '../net/descriptors.ts';
 import { nativeSockets } from '../net/native-sockets.ts';
 import { adminViews } from '../ztunnel/admin-views.ts';
+import { drainReason } from '../ztunnel/connection-registry.ts';
 import { LocalIdentities } from '../ztunnel/local-identities.ts';
 import { createZtunnel } from '../ztunnel/services.ts';
 import type { ZtunnelSettings } from '../ztunnel/settings.ts';
@@ -35,6 +37,7 @@ import { wildcard } from './wildcard.ts';
 import { bearsName } from './workload-place.ts';
 import { createDns } from './ztunnel-dns.ts';
 import { openSecrets } from './ztunnel-identity.ts';
+import { podLimits, tcpOptions } from './ztunnel-limits.ts';
 import { openMeshSource } from './ztunnel-mesh.ts';
 import { createPlaces } from './ztunnel-places.ts';
 import { openRevocation } from './ztunnel-revocation.ts';
@@ -108,6 +111,7 @@ async function run(settings: ZtunnelProgramSettings, seen: Observability): Promi
     resolve: resolveName,
     placeOf: places.placeOf,
     dns: createDns(settings, { mesh, clock, random, metrics, logger }),
+    descriptors: descriptorLimits(variables.AMBIT_MAX_DESCRIPTORS),
   });
   const lifecycle = startLifecycle({
     clock,
@@ -115,10 +119,11 @@ async function run(settings: ZtunnelProgramSettings, seen: Observability): Promi
     drainDeadlineMs: settings.drainDeadlineMs,
     async drain() {
       await places.close();
-      await ztunnel.services.registry.empty();
+      await relay.drained();
       await relay.close();
       await tracing?.close();
     },
+    cut: () => ztunnel.services.registry.stopAll(drainReason),
     flush: () => seen.flush(),
   });
   let drained = false;
@@ -161,6 +166,7 @@ async function run(settings: ZtunnelProgramSettings, seen: Observability): Promi
         mesh,
         secrets,
         registry: ztunnel.services.registry,
+        budgets: ztunnel.services.budgets,
         pods: () => places.pods(),
         version,
         config: {
@@ -275,7 +281,8 @@ function ztunnelSettings(settings: ZtunnelProgramSettings, privileged: boolean):
     reusePort: preset.capture === 'inpod' && variables.INPOD_PORT_REUSE,
     localhostAppTunnel: variables.LOCALHOST_APP_TUNNEL,
     responseBaggage: variables.ENABLE_RESPONSE_BAGGAGE,
-    maxConnectionsPerWorkload: variables.AMBIT_MAX_CONNECTIONS_PER_POD,
+    podLimits: podLimits(settings),
+    tcp: tcpOptions(settings),
     ports: {
       outbound: variables.AMBIT_OUTBOUND_PORT,
       inbound: variables.AMBIT_INBOUND_PORT,
@@ -293,6 +300,7 @@ function relayOptions({ variables }: ZtunnelProgramSettings) {
     maxFrameBytes: variables.HTTP2_FRAME_SIZE,
     maxStreamsPerClientSession: variables.POOL_MAX_STREAMS_PER_CONNECTION,
     idleReleaseMs: variables.POOL_UNUSED_RELEASE_TIMEOUT,
+    maxClientSessionsPerSource: variables.AMBIT_MAX_SESSIONS_PER_POD,
   };
 }
 

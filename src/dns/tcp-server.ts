@@ -4,10 +4,10 @@
  * I1: a connection on which no whole query comes in time is closed, once what it has asked is answered.
  * I2: a client that does not read its answers, or asks more than may be under way, is not read from.
  */
-import type { Server, Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import type { SocketAddress } from '../base/address.ts';
 import type { Clock, Timer } from '../base/clock.ts';
-import { listen, listeningAddress } from '../net/socket-factory.ts';
+import { listen } from '../net/listener.ts';
 import type { ListenSpec } from '../net/socket-spec.ts';
 import type { DnsLimits } from './budget.ts';
 import { framed, MessageFrames } from './frames.ts';
@@ -34,25 +34,27 @@ export async function startTcpServer(
   clock: Clock,
 ): Promise<RunningTcpServer> {
   const connections = new Set<Connection>();
-  const server: Server = await listen(spec, (socket) => {
-    if (connections.size >= limits.connections) {
-      socket.destroy();
-      return;
-    }
-    const connection = new Connection(socket, responder, limits, clock);
-    connections.add(connection);
-    socket.once('close', () => connections.delete(connection));
+  const listening = await listen(spec, {
+    clock,
+    onSocket(socket) {
+      if (connections.size >= limits.connections) {
+        socket.destroy();
+        return;
+      }
+      const connection = new Connection(socket, responder, limits, clock);
+      connections.add(connection);
+      socket.once('close', () => connections.delete(connection));
+    },
   });
-  const address = listeningAddress(server);
-  const close = () => {
-    if (server.listening) server.close();
-    for (const connection of connections) connection.finish();
-  };
   return {
-    address,
-    close,
+    address: listening.address,
+    close() {
+      // What the kernel has accepted still comes, and may ask once.
+      void listening.close();
+      for (const connection of connections) connection.finish();
+    },
     destroy() {
-      close();
+      listening.destroy();
       for (const connection of connections) connection.destroy();
     },
   };

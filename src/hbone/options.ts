@@ -9,6 +9,8 @@ export interface RelayOptions {
   readonly maxStreamsPerClientSession: number;
   /** Sessions of the pool in all; requests wait beyond, until their deadline. */
   readonly maxClientSessions: number;
+  /** Of these, those of one source: its pod's namespace, else its address, else its identity. */
+  readonly maxClientSessionsPerSource: number;
   /** Captured connections of one listener; more are closed at once. */
   readonly maxCaptured: number;
   /** Accepted HBONE connections of one listener, handshakes included; more are closed at once. */
@@ -40,6 +42,7 @@ export const defaultRelayOptions: RelayOptions = {
   maxFrameBytes: 1024 * 1024,
   maxStreamsPerClientSession: 100,
   maxClientSessions: 10_000,
+  maxClientSessionsPerSource: 4096,
   maxCaptured: 65_536,
   maxServerSessions: 10_000,
   maxSessionsPerPeer: 1024,

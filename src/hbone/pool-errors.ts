@@ -15,6 +15,12 @@ export function sessionError(target: TunnelTarget, error: unknown): AmbitError {
   });
 }
 
+/** The source has as many sessions as it may, and all of them are in use. */
+export function sessionLimit(target: TunnelTarget, held: number): AmbitError {
+  const message = `no more sessions for ${target.sourceIdentity}: it has ${held} (limit sessions, AMBIT_MAX_SESSIONS_PER_POD)`;
+  return new AmbitError(message, { code: 'HBONE_SESSION_LIMIT', origin: 'local', retry: 'unsent', flag: 'CONNECT' });
+}
+
 /** The session went between being chosen and being used. */
 export function sessionGone(target: TunnelTarget, cause: unknown): AmbitError {
   return new AmbitError(`the session with ${formatSocketAddress(target.peer)} has just ended`, {

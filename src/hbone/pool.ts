@@ -28,7 +28,7 @@ import { dial, socketAddresses } from '../net/socket-factory.ts';
 import { secureClient } from './client-tls.ts';
 import { watchLiveness } from './liveness.ts';
 import { type RelayOptions, sessionMemoryMegabytes } from './options.ts';
-import { abandoned, poolTimeout, sessionError, sessionGone, withHint } from './pool-errors.ts';
+import { abandoned, poolTimeout, sessionError, sessionGone, sessionLimit, withHint } from './pool-errors.ts';
 import { endIfRevoked } from './revoked-sessions.ts';
 import type { TunnelTarget } from './seam.ts';
 
@@ -37,6 +37,8 @@ export interface SessionFacts {
   readonly local: SocketAddress;
   readonly peer: SocketAddress;
   readonly sourceIdentity: SpiffeId;
+  /** Whose it is; see `sourceOf`. */
+  readonly source: string;
   /** Of our certificate. */
   readonly generation: number;
   readonly peerIdentity: SpiffeId;
@@ -77,17 +79,22 @@ interface TargetOptions extends SecureClientSessionOptions {
   readonly target: TunnelTarget;
 }
 
+/** Counts a session about to be opened; throws when its source has all it may. Call what it returns when that has ended. */
+type EnterSession = (target: TunnelTarget) => () => void;
+
 export class SessionPool {
   readonly #agent: MeshAgent;
   readonly #dependencies: PoolDependencies;
   readonly #sessions = new Map<ClientHttp2Session, SessionFacts>();
   readonly #byKey = new Map<string, { readonly sessions: Set<ClientHttp2Session>; last: ClientHttp2Session }>();
+  /** Sessions by whoever they are for, those being opened included. */
+  readonly #bySource = new Map<string, number>();
   readonly #unsubscribe: () => void;
   #closed = false;
 
   constructor(dependencies: PoolDependencies) {
     this.#dependencies = dependencies;
-    this.#agent = new MeshAgent(dependencies);
+    this.#agent = new MeshAgent(dependencies, (target) => this.#enter(target));
     this.#agent.on('session', (session: ClientHttp2Session) => this.#adopt(session));
     // Losing the certificate, or a new one: in both cases no new stream may be vouched for by the old one.
     this.#unsubscribe = dependencies.secrets.onChange((identity) => this.forgetIdentity(identity));
@@ -181,6 +188,31 @@ export class SessionPool {
     });
   }
 
+  /** One source's sessions are bounded, and its idle ones are first to go: it cannot take the pool from others. */
+  #enter(target: TunnelTarget): () => void {
+    const source = sourceOf(target);
+    const held = this.#bySource.get(source) ?? 0;
+    if (held >= this.#dependencies.options.maxClientSessionsPerSource && !this.#releaseIdle(source)) {
+      throw sessionLimit(target, held);
+    }
+    this.#bySource.set(source, held + 1);
+    return () => {
+      const left = (this.#bySource.get(source) ?? 1) - 1;
+      if (left === 0) this.#bySource.delete(source);
+      else this.#bySource.set(source, left);
+    };
+  }
+
+  /** Closes a session of the source that carries nothing, the oldest first. */
+  #releaseIdle(source: string): boolean {
+    for (const [session, facts] of this.#sessions) {
+      if (facts.source !== source || streamCount(session) > 0 || session.closed) continue;
+      retire(session);
+      return true;
+    }
+    return false;
+  }
+
   /** The one used last for as long as it has room, then the fullest that has: few sessions, so that those left over can go. */
   #sessionWithRoom(key: string): ClientHttp2Session | undefined {
     const alike = this.#byKey.get(key);
@@ -257,11 +289,13 @@ export class SessionPool {
 
 class MeshAgent extends Agent {
   readonly #dependencies: PoolDependencies;
+  readonly #enter: EnterSession;
 
-  constructor(dependencies: PoolDependencies) {
+  constructor(dependencies: PoolDependencies, enter: EnterSession) {
     const { maxClientSessions } = dependencies.options;
     super({ maxSessions: maxClientSessions, maxEmptySessions: maxClientSessions, maxCachedTlsSessions: 1 });
     this.#dependencies = dependencies;
+    this.#enter = enter;
     this.settings = {
       enablePush: false,
       initialWindowSize: dependencies.options.streamWindowBytes,
@@ -276,7 +310,18 @@ class MeshAgent extends Agent {
   }
 
   override async createConnection(origin: URL, options: SecureClientSessionOptions): Promise<TLSSocket> {
-    const { target, poolKey: key } = options as TargetOptions;
+    const leave = this.#enter((options as TargetOptions).target);
+    try {
+      const socket = await this.#connect(origin, options as TargetOptions);
+      socket.once('close', leave);
+      return socket;
+    } catch (error) {
+      leave();
+      throw error;
+    }
+  }
+
+  async #connect(origin: URL, { target, poolKey: key }: TargetOptions): Promise<TLSSocket> {
     const { clock, options: limits, revocation } = this.#dependencies;
     const secret = await this.#secretOf(target.sourceIdentity);
     const dialed = await dial(target.peer, target.socket, clock);
@@ -297,6 +342,7 @@ class MeshAgent extends Agent {
       local: addresses?.local ?? { ip: '0.0.0.0', port: 0 },
       peer: target.peer,
       sourceIdentity: target.sourceIdentity,
+      source: sourceOf(target),
       generation: secret.generation,
       peerIdentity,
       peerChain,
@@ -342,6 +388,11 @@ export function poolKey(target: TunnelTarget): string {
       ? target.expectedIdentities[0]
       : target.expectedIdentities.toSorted().join(','),
   ].join('|');
+}
+
+/** The pod a session is for: by its namespace, else its address, else (on the node's own address) its identity. */
+function sourceOf({ socket, sourceIdentity }: TunnelTarget): string {
+  return socket.namespace?.key ?? socket.source ?? sourceIdentity;
 }
 
 function streamCount(session: ClientHttp2Session): number {

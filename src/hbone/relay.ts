@@ -2,7 +2,7 @@
  * The relay on node:http2 and http2-wrapper: puts pool, servers and captured connections together behind the seam.
  * See `seam.ts` for the contract; `test/support/relay-compliance.ts` holds it to that.
  */
-import type { Server, Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Cancellation } from '../base/cancellation.ts';
 import type { Clock } from '../base/clock.ts';
@@ -11,8 +11,9 @@ import type { Logger } from '../base/logger.ts';
 import type { SpiffeId } from '../base/spiffe.ts';
 import type { PeerRevocation } from '../identity/revocation.ts';
 import type { SecretStore } from '../identity/secret.ts';
+import type { AcceptGate } from '../net/acceptor.ts';
+import { type Listening, listen } from '../net/listener.ts';
 import { resetSocket } from '../net/reset-socket.ts';
-import { listen, listeningAddress } from '../net/socket-factory.ts';
 import type { ListenSpec } from '../net/socket-spec.ts';
 import { acceptCaptured, type Openers } from './capture.ts';
 import { openTunnel } from './connect-client.ts';
@@ -52,7 +53,8 @@ class NodeRelay implements Relay {
   readonly #pool: SessionPool;
   readonly #openers: Openers;
   readonly #servers = new Set<HboneServer>();
-  readonly #listeners = new Set<RunningListener>();
+  readonly #listeners = new Set<Listener>();
+  readonly #onListenerGone: (() => void)[] = [];
   readonly #captured = new Set<Socket>();
   readonly #revocation: PeerRevocation | undefined;
   readonly #stopListening: (() => void) | undefined;
@@ -77,37 +79,54 @@ class NodeRelay implements Relay {
     };
   }
 
-  async capture(spec: ListenSpec, onConnection: (connection: CapturedConnection) => void): Promise<RunningListener> {
+  async capture(
+    spec: ListenSpec,
+    onConnection: (connection: CapturedConnection) => void,
+    gate?: AcceptGate,
+  ): Promise<RunningListener> {
     const own = new Set<Socket>();
-    const server = await listen(
-      spec,
-      (socket) => {
-        for (const set of [own, this.#captured]) {
-          set.add(socket);
-          socket.once('close', () => set.delete(socket));
-        }
+    const listening = await listen(spec, {
+      clock: this.#clock,
+      gate: { waitMs: () => (own.size >= this.#options.maxCaptured ? fullWaitMs : (gate?.waitMs() ?? 0)) },
+      onAcceptError: this.#onAcceptError,
+      onSocket: (socket) => {
+        own.add(socket);
+        this.#captured.add(socket);
+        socket.once('close', () => {
+          own.delete(socket);
+          this.#captured.delete(socket);
+          if (own.size === 0) listener.emptied();
+        });
         acceptCaptured(socket, spec, this.#openers, this.#logger, onConnection);
       },
-      this.#onAcceptError,
-    );
-    server.maxConnections = this.#options.maxCaptured;
-    return this.#running(server, {
+    });
+    const listener = this.#running(listening, {
+      isEmpty: () => own.size === 0,
       drain: () => {},
       destroy: () => {
         for (const socket of own) resetSocket(socket);
       },
     });
+    return listener;
   }
 
   async serve(spec: ListenSpec, options: ServeOptions): Promise<RunningListener> {
     const hbone = new HboneServer(options, this.#openers, this.#clock, this.#logger, this.#options, this.#revocation);
-    const server = await listen(spec, (socket) => hbone.accept(socket), this.#onAcceptError);
+    hbone.onEmpty = () => listener.emptied();
+    const listening = await listen(spec, {
+      clock: this.#clock,
+      gate: hbone,
+      onAcceptError: this.#onAcceptError,
+      onSocket: (socket) => hbone.accept(socket),
+    });
     this.#servers.add(hbone);
-    server.once('close', () => this.#servers.delete(hbone));
-    return this.#running(server, {
+    const listener = this.#running(listening, {
+      isEmpty: () => hbone.connections === 0,
       drain: () => hbone.drain(),
       destroy: () => hbone.destroy(),
+      gone: () => this.#servers.delete(hbone),
     });
+    return listener;
   }
 
   async open(request: TunnelRequest, cancellation?: Cancellation): Promise<OpenOutcome> {
@@ -139,36 +158,56 @@ class NodeRelay implements Relay {
     return { sessions: sessions + servedSessions, servedSessions, streams, captured: this.#captured.size };
   }
 
-  async close(): Promise<void> {
-    const closing = [...this.#listeners].map((listener) => {
-      listener.destroy();
-      return listener.close();
-    });
-    this.#stopListening?.();
-    this.#pool.close();
-    await Promise.all(closing);
+  async drained(): Promise<void> {
+    while (this.#listeners.size > 0) await new Promise<void>((resolve) => this.#onListenerGone.push(resolve));
   }
 
-  #running(server: Server, hooks: { drain(): void; destroy(): void }): RunningListener {
-    let closing: Promise<void> | undefined;
-    // Node's `close` waits for connections too; the listening socket itself is closed in the same tick.
-    const close = () => {
-      closing ??= Promise.resolve();
-      if (server.listening) server.close();
-      hooks.drain();
-      return closing;
+  async close(): Promise<void> {
+    for (const listener of [...this.#listeners]) listener.destroy();
+    this.#stopListening?.();
+    this.#pool.close();
+  }
+
+  /** Known until it is closed and the last of its connections has ended. */
+  #running(listening: Listening, hooks: ListenerHooks): Listener {
+    let closed = false;
+    const emptied = () => {
+      if (!closed || !hooks.isEmpty() || !this.#listeners.delete(listener)) return;
+      hooks.gone?.();
+      for (const resolve of this.#onListenerGone.splice(0)) resolve();
     };
-    const listener: RunningListener = {
-      address: listeningAddress(server),
-      close,
+    const listener: Listener = {
+      address: listening.address,
+      emptied,
+      async close() {
+        hooks.drain();
+        await listening.close();
+        closed = true;
+        emptied();
+      },
       destroy: () => {
-        if (server.listening) server.close();
+        listening.destroy();
+        closed = true;
         hooks.destroy();
+        emptied();
       },
     };
-    // Comes when the last connection has ended.
-    server.once('close', () => this.#listeners.delete(listener));
     this.#listeners.add(listener);
     return listener;
   }
 }
+
+interface Listener extends RunningListener {
+  /** None of its connections is left. */
+  emptied(): void;
+}
+
+interface ListenerHooks {
+  isEmpty(): boolean;
+  drain(): void;
+  destroy(): void;
+  gone?(): void;
+}
+
+/** At a listener's own limit, how soon it looks again. */
+const fullWaitMs = 50;

@@ -36,6 +36,7 @@ export class RunningJoin implements Join {
   readonly #observer: JoinObserver;
   readonly #logger: Logger;
   readonly #giveUp = new Cancellation();
+  #upstream: ByteEnd | undefined;
   #running: { stop(error: AmbitError): void } | undefined;
   #established: Established | undefined;
   #over = false;
@@ -62,6 +63,10 @@ export class RunningJoin implements Join {
       gone.off(onGone);
       this.#opened(outcome);
     });
+  }
+
+  get heldBytes(): number {
+    return this.#over ? 0 : this.#downstream.end.heldBytes + (this.#upstream?.heldBytes ?? 0);
   }
 
   stop(error: AmbitError): void {
@@ -97,6 +102,7 @@ export class RunningJoin implements Join {
       return;
     }
     this.#tell(() => this.#observer.established?.(outcome.established));
+    this.#upstream = outcome.end;
     this.#running = join(this.#downstream.end, outcome.end, this.counts, ({ kind, by, error }) => {
       // Its session was ended from here: no side broke.
       if (error?.origin === 'local') this.#finish('stopped', 'local', undefined, error);

@@ -16,6 +16,7 @@ import type { Cancellation } from '../base/cancellation.ts';
 import type { AmbitError } from '../base/errors.ts';
 import type { SpiffeId } from '../base/spiffe.ts';
 import type { Secret } from '../identity/secret.ts';
+import type { AcceptGate } from '../net/acceptor.ts';
 import type { ListenSpec, SocketProfile } from '../net/socket-spec.ts';
 
 /** Names lower case, in order, duplicates kept. */
@@ -78,6 +79,8 @@ export interface JoinObserver {
 /** A connection being joined. */
 export interface Join {
   readonly counts: Readonly<ByteCounts>;
+  /** Bytes read from one side and not yet taken by the other, both directions. Costs a little: not for hot paths. */
+  readonly heldBytes: number;
   /** Ends both sides by reset. Harmless after the end. */
   stop(error: AmbitError): void;
 }
@@ -158,11 +161,30 @@ export interface ServeOptions {
   /** A connection that never became a session: handshake failure, unknown destination, wrong ALPN, too many of its address. */
   readonly onDenied?: (peer: SocketAddress, local: SocketAddress, error: AmbitError) => void;
   readonly maxStreamsPerSession: number;
+  /** What the workloads served here may still take; undefined: the relay's own limits alone. */
+  readonly admission?: SessionAdmission;
+}
+
+/** Asked before each accept of a tunnel listener, and told what became of what it let in. */
+export interface SessionAdmission extends AcceptGate {
+  /** A connection whose handshake is ahead. */
+  entered(): SessionShare;
+}
+
+/** What one connection of a tunnel listener holds. Each is called at most once. */
+export interface SessionShare {
+  /** Its handshake has ended well. */
+  secured(): void;
+  /** Its socket is closed. */
+  left(): void;
 }
 
 export interface RunningListener {
   readonly address: SocketAddress;
-  /** Stops accepting; live connections go on. HBONE sessions get GOAWAY. Resolves when the listening socket is closed. */
+  /**
+   * Stops accepting; live connections go on. HBONE sessions get GOAWAY. What the kernel has accepted already is still taken
+   * and served. Resolves when the listening socket is closed.
+   */
   close(): Promise<void>;
   /** Ends whatever is left of this listener. */
   destroy(): void;
@@ -188,7 +210,11 @@ export interface RelayStats {
 
 export interface Relay {
   /** Accepts plain TCP. Rejects only when the socket cannot be made or bound (AmbitError with the kernel's errno). */
-  capture(listen: ListenSpec, onConnection: (connection: CapturedConnection) => void): Promise<RunningListener>;
+  capture(
+    listen: ListenSpec,
+    onConnection: (connection: CapturedConnection) => void,
+    gate?: AcceptGate,
+  ): Promise<RunningListener>;
   /** Accepts HBONE. */
   serve(listen: ListenSpec, options: ServeOptions): Promise<RunningListener>;
   /** A tunnel as a byte stream, for those who parse it; rules of the stream as for verdict `bytes`. Never rejects. */
@@ -198,6 +224,8 @@ export interface Relay {
   /** Same for sessions of an identity. */
   forgetIdentity(identity: SpiffeId): void;
   stats(): RelayStats;
+  /** Resolves when all listeners are closed and nothing that came by them is left. */
+  drained(): Promise<void>;
   /** Ends all sessions and connections. */
   close(): Promise<void>;
 }

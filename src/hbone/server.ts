@@ -15,6 +15,7 @@ import type { Logger } from '../base/logger.ts';
 import type { SpiffeId } from '../base/spiffe.ts';
 import type { PeerChain, PeerRevocation } from '../identity/revocation.ts';
 import type { Secret } from '../identity/secret.ts';
+import type { AcceptGate } from '../net/acceptor.ts';
 import { socketAddresses } from '../net/socket-factory.ts';
 import type { Openers } from './capture.ts';
 import { type ServerSessionFacts, serveStream } from './connect-server.ts';
@@ -22,16 +23,24 @@ import { watchLiveness } from './liveness.ts';
 import { type RelayOptions, sessionMemoryMegabytes } from './options.ts';
 import { PeerShares, type Share } from './peer-shares.ts';
 import { endIfRevoked } from './revoked-sessions.ts';
-import type { ServeOptions } from './seam.ts';
+import type { ServeOptions, SessionShare } from './seam.ts';
 import { TlsAcceptor } from './tls-acceptor.ts';
 
 interface Accepted {
   readonly local: SocketAddress;
   readonly peer: SocketAddress;
   readonly share: Share;
+  readonly admitted: SessionShare | undefined;
 }
 
-export class HboneServer {
+/** At the listener's own limit, how soon it looks again. */
+const fullWaitMs = 50;
+/** A session that came about during the drain has so long for the tunnels it was made for. */
+const lateSessionMs = 1000;
+
+export class HboneServer implements AcceptGate {
+  /** No connection is left. */
+  onEmpty: () => void = () => {};
   readonly #serve: ServeOptions;
   readonly #openers: Openers;
   readonly #clock: Clock;
@@ -69,13 +78,23 @@ export class HboneServer {
     return this.#streams;
   }
 
+  /** Handshakes included. */
+  get connections(): number {
+    return this.#sockets.size;
+  }
+
+  waitMs(): number {
+    if (this.#sockets.size >= this.#options.maxServerSessions) return fullWaitMs;
+    return this.#serve.admission?.waitMs() ?? 0;
+  }
+
   forgetIdentity(identity: SpiffeId): void {
     this.#acceptor.forget(identity);
   }
 
   accept(raw: Socket): void {
     const addresses = socketAddresses(raw);
-    if (addresses === undefined || this.#sockets.size >= this.#options.maxServerSessions) {
+    if (addresses === undefined) {
       raw.destroy();
       return;
     }
@@ -94,19 +113,22 @@ export class HboneServer {
       deny(new AmbitError(message, { code: 'HBONE_PEER_LIMIT', origin: 'local', flag: 'TLS_FAILURE' }));
       return;
     }
+    const admitted = this.#serve.admission?.entered();
     this.#sockets.add(raw);
     raw.once('close', () => {
       this.#sockets.delete(raw);
       share.left();
+      admitted?.left();
+      if (this.#sockets.size === 0) this.onEmpty();
     });
     try {
       const secret = this.#serve.secretFor(local);
       if (!(secret instanceof Promise)) {
-        this.#handshake(raw, secret, { local, peer, share }, deny);
+        this.#handshake(raw, secret, { local, peer, share, admitted }, deny);
         return;
       }
       secret.then(
-        (late) => this.#handshake(raw, late, { local, peer, share }, deny),
+        (late) => this.#handshake(raw, late, { local, peer, share, admitted }, deny),
         (error: unknown) => {
           this.#logger.error('the search for a certificate failed', { error: errorText(error) });
           raw.destroy();
@@ -121,7 +143,7 @@ export class HboneServer {
   #handshake(
     raw: Socket,
     secret: Secret | undefined,
-    { local, peer, share }: Accepted,
+    { local, peer, share, admitted }: Accepted,
     deny: (error: AmbitError) => void,
   ): void {
     // It left, or was destroyed, while a certificate was awaited.
@@ -136,15 +158,17 @@ export class HboneServer {
       onDenied: deny,
       onSecure: (socket, { peerIdentity, peerChain }) => {
         share.secured();
+        admitted?.secured();
         this.#startSession(socket, { peer, local, peerIdentity, localIdentity: secret.identity }, peerChain);
       },
     });
   }
 
-  /** GOAWAY on every session; live streams go on. */
+  /** GOAWAY on every session, and on those still to come; live streams go on. */
   drain(): void {
+    if (this.#draining) return;
     this.#draining = true;
-    for (const session of this.#sessions.keys()) if (!session.closed) session.close();
+    for (const session of this.#sessions.keys()) retire(session);
   }
 
   /** Ends the sessions of peers that the lists in force now name. */
@@ -189,7 +213,8 @@ export class HboneServer {
       stopWatching();
       this.#sessions.delete(session);
     });
-    if (this.#draining) session.close();
+    // Its client has sent nothing yet: refused now, what it came for would be lost with clients that do not try again.
+    if (this.#draining) this.#clock.after(lateSessionMs, () => retire(session));
   }
 
   #watch(session: Http2Session, facts: ServerSessionFacts): () => void {
@@ -201,4 +226,9 @@ export class HboneServer {
       onDead: () => this.#logger.debug('HBONE ping timeout', { peer: formatSocketAddress(facts.peer) }),
     });
   }
+}
+
+/** GOAWAY: what a peer has sent meanwhile it knows to be unprocessed. */
+function retire(session: ServerHttp2Session): void {
+  if (!session.closed && !session.destroyed) session.close();
 }

@@ -52,6 +52,10 @@ export class TunnelEnd implements ByteEnd {
     return this.#cause instanceof AmbitError ? this.#cause : undefined;
   }
 
+  get heldBytes(): number {
+    return this.#stream.readableLength + this.#stream.writableLength;
+  }
+
   start(handler: ByteEndHandler): void {
     const stream = this.#stream;
     this.#handler = handler;

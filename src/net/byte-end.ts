@@ -20,6 +20,8 @@ export interface ByteEndHandler {
 }
 
 export interface ByteEnd {
+  /** Bytes read and not handed on, and bytes to be written that have not left. */
+  readonly heldBytes: number;
   /** Begins reading. What happened before is told now. */
   start(handler: ByteEndHandler): void;
   /** False: wait for `drain`. */

@@ -31,6 +31,10 @@ export class DuplexEnd implements ByteEnd {
     });
   }
 
+  get heldBytes(): number {
+    return this.#duplex.readableLength + this.#duplex.writableLength;
+  }
+
   start(handler: ByteEndHandler): void {
     const duplex = this.#duplex;
     this.#handler = handler;

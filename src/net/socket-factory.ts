@@ -1,25 +1,26 @@
 /**
- * Makes sockets as a SocketProfile or ListenSpec asks: the addon's door in this room. Where nothing special is asked
- * node:net does it alone, so that unprivileged use needs no addon.
+ * Makes connected sockets as a SocketProfile asks: the addon's door in this room. Where nothing special is asked node:net
+ * does it alone, so that unprivileged use needs no addon. Listeners are made in `listener.ts`.
  *
  * I1: an option that cannot be set fails the socket; nothing falls back to a plainer one (fail closed).
- * I2: every connected or accepted socket has keepalive 180 s / 180 s / 9, no Nagle, and keeps its directions apart.
+ * I2: every socket has no Nagle, the keepalive it was asked for (180 s / 180 s / 9 unless told), and keeps its directions
+ *     apart.
+ * I3: every socket is counted until it is closed (`descriptors.ts`).
  */
-import { connect, createServer, type Server, Socket, type SocketConstructorOpts } from 'node:net';
+import { connect, Socket, type SocketConstructorOpts } from 'node:net';
 import type { DuplexOptions } from 'node:stream';
 import { canonicalIp, formatSocketAddress, ipFamily, type SocketAddress } from '../base/address.ts';
 import type { Cancellation } from '../base/cancellation.ts';
 import type { Clock } from '../base/clock.ts';
 import { AmbitError, errorCode, errorText } from '../base/errors.ts';
+import { countSocket } from './descriptors.ts';
 import { nativeSockets } from './native-sockets.ts';
-import type { ListenSpec, SocketProfile } from './socket-spec.ts';
+import { defaultTcpOptions, type SocketProfile, type TcpOptions } from './socket-spec.ts';
 
 /** What may wait to be written before its source is paused, bytes: several TLS reads. */
 const highWaterMark = 256 * 1024;
 /** Node's types know `highWaterMark` of servers alone; it reaches the stream of any socket. */
-const socketOptions: SocketConstructorOpts & DuplexOptions = { allowHalfOpen: true, highWaterMark };
-const keepAlive = { idleSec: 180, intervalSec: 180, count: 9 };
-const backlog = 1024;
+export const socketOptions: SocketConstructorOpts & DuplexOptions = { allowHalfOpen: true, highWaterMark };
 
 export type DialOutcome =
   | { readonly kind: 'connected'; readonly socket: Socket }
@@ -42,7 +43,7 @@ export function dial(
     }
     let socket: Socket;
     try {
-      socket = isPlain(profile) ? plainSocketTo(destination) : specialSocketTo(destination, profile);
+      socket = counted(isPlain(profile) ? plainSocketTo(destination, profile) : specialSocketTo(destination, profile));
     } catch (error) {
       resolve({
         kind: 'failed',
@@ -71,49 +72,6 @@ export function dial(
   });
 }
 
-/**
- * A listening server that hands out sockets with directions kept apart. Rejects with an AmbitError. `onAcceptError`:
- * a connection could not be accepted (out of descriptors); the server goes on.
- */
-export async function listen(
-  spec: ListenSpec,
-  onSocket: (socket: Socket) => void,
-  onAcceptError: (error: Error) => void = () => {},
-): Promise<Server> {
-  const special = spec.transparent || spec.mark !== undefined || spec.namespace !== undefined;
-  const server = createServer({ allowHalfOpen: true, highWaterMark, noDelay: !special }, (socket) => {
-    // Linux gives an accepted socket the options of its listener, which ours have.
-    if (!special) socket.setKeepAlive(true, keepAlive.idleSec * 1000, keepAlive.intervalSec * 1000, keepAlive.count);
-    socket.on('error', ignore);
-    onSocket(socket);
-  });
-  const where = formatSocketAddress(spec);
-  try {
-    const fd = special ? listeningDescriptor(spec) : undefined;
-    await new Promise<void>((resolve, reject) => {
-      server.once('error', reject);
-      server.once('listening', () => {
-        server.off('error', reject);
-        resolve();
-      });
-      if (fd === undefined) server.listen({ host: spec.ip, port: spec.port, backlog, reusePort: spec.reusePort });
-      else server.listen({ fd });
-    });
-  } catch (error) {
-    server.close();
-    throw socketError(`cannot listen on ${where}`, error);
-  }
-  server.on('error', onAcceptError);
-  return server;
-}
-
-/** The address a server listens on. */
-export function listeningAddress(server: Server): SocketAddress {
-  const address = server.address();
-  if (address === null || typeof address === 'string') throw new TypeError('not a listening TCP server');
-  return { ip: canonicalIp(address.address) ?? address.address, port: address.port };
-}
-
 /** The two addresses of a connected socket; undefined once it has gone. */
 export function socketAddresses(socket: Socket): { local: SocketAddress; peer: SocketAddress } | undefined {
   const { localAddress, localPort, remoteAddress, remotePort } = socket;
@@ -129,13 +87,32 @@ function isPlain(profile: SocketProfile): boolean {
     profile.source === undefined &&
     !profile.transparent &&
     profile.mark === undefined &&
-    profile.namespace === undefined
+    profile.namespace === undefined &&
+    profile.tcp?.userTimeoutMs === undefined
   );
 }
 
-function plainSocketTo(destination: SocketAddress): Socket {
-  const socket = connect({ ...socketOptions, host: destination.ip, port: destination.port, noDelay: true });
+function plainSocketTo(destination: SocketAddress, { tcp }: SocketProfile): Socket {
+  const socket = connect({ ...socketOptions, host: destination.ip, port: destination.port });
+  setPlainOptions(socket, tcp);
+  return socket;
+}
+
+/** What node:net can set by itself. */
+export function setPlainOptions(socket: Socket, { keepAlive }: TcpOptions = defaultTcpOptions): void {
+  socket.setNoDelay(true);
+  if (keepAlive === undefined) return;
   socket.setKeepAlive(true, keepAlive.idleSec * 1000, keepAlive.intervalSec * 1000, keepAlive.count);
+}
+
+/** The same and more, for the addon. */
+export function nativeTcpOptions({ keepAlive, userTimeoutMs }: TcpOptions = defaultTcpOptions) {
+  return { noDelay: true, keepAlive, userTimeoutMs };
+}
+
+/** The socket, counted among the process's descriptors. */
+export function counted(socket: Socket): Socket {
+  countSocket(socket);
   return socket;
 }
 
@@ -147,8 +124,7 @@ function specialSocketTo(destination: SocketAddress, profile: SocketProfile): So
     transparent: profile.transparent,
     bindAddressNoPort: profile.source !== undefined,
     mark: profile.mark,
-    noDelay: true,
-    keepAlive,
+    ...nativeTcpOptions(profile.tcp),
   });
   return adopt(fd, () => {
     if (profile.source !== undefined) native.bind(fd, profile.source, 0);
@@ -158,30 +134,10 @@ function specialSocketTo(destination: SocketAddress, profile: SocketProfile): So
   });
 }
 
-function listeningDescriptor(spec: ListenSpec): number {
-  const native = nativeSockets();
-  const fd = native.createSocket({
-    family: ipFamily(spec.ip),
-    netnsFd: spec.namespace?.fd,
-    reuseAddress: true,
-    reusePort: spec.reusePort,
-    v6Only: ipFamily(spec.ip) === 6 ? false : undefined,
-    transparent: spec.transparent,
-    mark: spec.mark,
-    noDelay: true,
-    keepAlive,
-  });
-  return adopt(fd, () => {
-    native.bind(fd, spec.ip, spec.port);
-    native.listen(fd, backlog);
-    return fd;
-  });
-}
-
-function ignore(): void {}
+export function ignore(): void {}
 
 /** Closes the descriptor when the rest of its making fails. */
-function adopt<T>(fd: number, make: () => T): T {
+export function adopt<T>(fd: number, make: () => T): T {
   try {
     return make();
   } catch (error) {
@@ -198,7 +154,7 @@ const remedies: Readonly<Record<string, string>> = {
   setns: 'needs CAP_SYS_ADMIN',
 };
 
-function socketError(what: string, error: unknown): AmbitError {
+export function socketError(what: string, error: unknown): AmbitError {
   const syscall = syscallOf(error);
   const remedy = errorCode(error) === 'EPERM' && syscall !== undefined ? remedyOf(syscall) : undefined;
   const detail = remedy === undefined ? what : `${what}: ${syscall} ${remedy}`;

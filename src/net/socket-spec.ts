@@ -10,6 +10,20 @@ export interface NetworkNamespace {
   readonly key: string;
 }
 
+/** How TCP notices that the other end is no longer there. TCP_NODELAY is on everywhere. */
+export interface TcpOptions {
+  /** Undefined: none. Seconds. */
+  readonly keepAlive: { readonly idleSec: number; readonly intervalSec: number; readonly count: number } | undefined;
+  /** TCP_USER_TIMEOUT: what was sent and not acknowledged for so long ends the connection. Undefined: the system's rule. */
+  readonly userTimeoutMs: number | undefined;
+}
+
+/** ztunnel's: dead after 30 minutes without a sign. */
+export const defaultTcpOptions: TcpOptions = {
+  keepAlive: { idleSec: 180, intervalSec: 180, count: 9 },
+  userTimeoutMs: undefined,
+};
+
 /** An outgoing TCP socket. */
 export interface SocketProfile {
   /** Source address to bind; undefined: the kernel chooses. */
@@ -20,6 +34,8 @@ export interface SocketProfile {
   /** Undefined: the process's own. */
   readonly namespace: NetworkNamespace | undefined;
   readonly connectTimeoutMs: number;
+  /** `defaultTcpOptions` unless told. */
+  readonly tcp?: TcpOptions;
 }
 
 /** A listening TCP socket. */
@@ -35,6 +51,8 @@ export interface ListenSpec {
   readonly redirected: boolean;
   /** Clients say where they want to go before anything else. */
   readonly greeting?: 'socks5' | undefined;
+  /** Of accepted sockets; `defaultTcpOptions` unless told. */
+  readonly tcp?: TcpOptions;
 }
 
 export const plainSocket: SocketProfile = {

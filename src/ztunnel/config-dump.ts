@@ -9,6 +9,7 @@ import type { MeshView } from '../mesh/view.ts';
 import type { ConnectionRegistry } from './connection-registry.ts';
 import { certificateDumps } from './dump-certificates.ts';
 import { dumpEndpoint, dumpPolicy, dumpService, dumpWorkload } from './dump-records.ts';
+import type { PodBudgets } from './pod-budgets.ts';
 
 /** A pod of this node, as ztunnel's `workloadState` shows it. */
 export interface PodState {
@@ -23,6 +24,7 @@ export interface DumpSources {
   readonly mesh: MeshView;
   readonly secrets: SecretStore;
   readonly registry: ConnectionRegistry;
+  readonly budgets: Pick<PodBudgets, 'dump'>;
   readonly pods: () => Iterable<PodState>;
   readonly version: string;
   /** Settings, without anything secret. */
@@ -42,7 +44,7 @@ export function* configDump(sources: DumpSources): Generator<string> {
   yield '],\n"workloadState": {';
   yield* podStates(pods(), registry);
   yield `},\n"stagedServices": {},\n"staticConfig": {},\n"version": ${text({ version })},\n`;
-  yield `"config": ${text(config)}\n}\n`;
+  yield `"config": ${text(config)},\n"budgets": ${text(sources.budgets.dump())}\n}\n`;
 }
 
 /** An endpoint a piece: a service may have as many as there are pods. */

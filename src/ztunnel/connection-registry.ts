@@ -30,7 +30,7 @@ export interface ConnectionEntry {
   readonly protocol: 'HBONE' | 'TCP';
   /** Of both ends, when they meet in this process, without a session whose certificates somebody else watches. */
   readonly identities?: readonly SpiffeId[];
-  /** Where it was delivered in process; undefined: it came in by a listener of its own place, which ends it. */
+  /** By whose listener it came in, or where it was delivered in process. */
   readonly place?: object;
   /** Decides again; undefined: nothing but its workload's end concerns it. */
   readonly recheck?: () => Recheck;
@@ -48,34 +48,39 @@ export interface WorkloadConnections {
   readonly outbound: readonly ConnectionDump[];
 }
 
+/** What ztunnel writes of connections that its own end, or their pod's, cut off. */
+export const drainReason = 'connection closed due to connection drain';
+
 const sliceSize = 256;
 const noWorkload = '';
 
 export class ConnectionRegistry {
   readonly #mesh: MeshView;
   readonly #clock: Clock;
-  readonly #maxPerWorkload: number;
   readonly #gateways: GatewayWatch;
   readonly #byWorkload = new Map<string, Set<ConnectionEntry>>();
   readonly #toCheck = new Set<ConnectionEntry>();
   readonly #later = new Map<string, Timer>();
   readonly #stopListening: () => void;
-  readonly #onEmpty: (() => void)[] = [];
   #checking = false;
   #outbound = 0;
   #inboundPlain = 0;
 
-  constructor(mesh: MeshView, clock: Clock, maxPerWorkload = 16_384) {
+  constructor(mesh: MeshView, clock: Clock) {
     this.#mesh = mesh;
     this.#clock = clock;
-    this.#maxPerWorkload = maxPerWorkload;
     this.#gateways = new GatewayWatch(mesh);
     this.#stopListening = mesh.onChange((change) => this.#changed(change));
   }
 
-  /** Whether the workload may have one more connection. */
-  hasRoom(workload: Workload | undefined): boolean {
-    return (this.#byWorkload.get(workload?.uid ?? noWorkload)?.size ?? 0) < this.#maxPerWorkload;
+  /** Live connections of a workload, both directions; of unknown workloads: ''. */
+  countOf(uid: string): number {
+    return this.#byWorkload.get(uid)?.size ?? 0;
+  }
+
+  /** Live connections, each workload's for itself. */
+  byWorkload(): Iterable<ReadonlySet<ConnectionEntry>> {
+    return this.#byWorkload.values();
   }
 
   /** Keeps it until its hop is over. */
@@ -90,7 +95,6 @@ export class ConnectionRegistry {
       ofWorkload.delete(entry);
       this.#count(entry, -1);
       if (ofWorkload.size === 0 && this.#byWorkload.get(uid) === ofWorkload) this.#byWorkload.delete(uid);
-      if (this.#byWorkload.size === 0) for (const callback of this.#onEmpty.splice(0)) callback();
     });
   }
 
@@ -100,9 +104,9 @@ export class ConnectionRegistry {
     return size;
   }
 
-  /** Resolves when no connection is left. */
-  async empty(): Promise<void> {
-    if (this.#byWorkload.size > 0) await new Promise<void>((resolve) => this.#onEmpty.push(resolve));
+  /** Ends one connection, with a reason for its access line. */
+  stop(entry: ConnectionEntry, reason: string): void {
+    stop(entry, reason, '-');
   }
 
   /** Ends everything of a workload. */
@@ -110,9 +114,11 @@ export class ConnectionRegistry {
     for (const entry of [...(this.#byWorkload.get(uid) ?? [])]) stop(entry, reason, '-');
   }
 
-  /** Ends what was delivered in process to one place of a workload. */
-  stopPlace(uid: string, place: object, reason: string): void {
-    for (const entry of [...(this.#byWorkload.get(uid) ?? [])]) if (entry.place === place) stop(entry, reason, '-');
+  /** Ends what came in by one place of a workload, or was delivered to it in process. */
+  stopPlace(workload: Workload | undefined, place: object, reason: string): void {
+    for (const entry of [...(this.#byWorkload.get(workload?.uid ?? noWorkload) ?? [])]) {
+      if (entry.place === place) stop(entry, reason, '-');
+    }
   }
 
   /** Ends what is delivered in process for identities whose certificate is revoked; `reasonOf` says so. */

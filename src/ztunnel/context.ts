@@ -24,6 +24,7 @@ import type { FilterChainMatcher } from './matcher.ts';
 import type { Names } from './names.ts';
 import type { OutboundContext } from './outbound-decision.ts';
 import type { PeerMemory } from './peer-memory.ts';
+import type { PodBudgets } from './pod-budgets.ts';
 import type { PolicyReport } from './policy-report.ts';
 import type { ZtunnelSettings } from './settings.ts';
 
@@ -37,6 +38,7 @@ export interface ZtunnelServices {
   /** Undefined: nobody's certificate is revoked. */
   readonly revocation?: PeerRevocation | undefined;
   readonly registry: ConnectionRegistry;
+  readonly budgets: PodBudgets;
   readonly waiter: DecisionWaiter;
   readonly grace: UnknownPolicyGrace;
   readonly peers: PeerMemory;
@@ -69,6 +71,8 @@ export interface Place {
   readonly ip: string;
   /** The workload a captured client is; undefined while unknown. */
   readonly sourceAt: (ip: string) => Workload | undefined;
+  /** Its only workload, while that is known; absent where many are served. */
+  readonly sole?: () => Workload | undefined;
   /** The workload served here that has the address. */
   readonly workloadAt: (ip: string) => Workload | undefined;
   /** As whom tunnels are answered; left out: as the workload that is addressed. */
@@ -112,10 +116,17 @@ export function listenSpec(
     namespace: place.namespace,
     reusePort: settings.reusePort,
     redirected: preset.originalDestination === 'redirect',
+    ...(settings.tcp === undefined ? {} : { tcp: settings.tcp }),
   };
 }
 
+/** The one workload of a place, or undefined: for budgets. */
+export function soleWorkload(place: Place): () => Workload | undefined {
+  return place.sole ?? (() => undefined);
+}
+
 function socketRules(services: ZtunnelServices, place: Place) {
-  const spoofing = services.settings.spoofing && place.reachablePorts === undefined;
-  return { preset: services.preset, namespace: place.namespace, spoofing };
+  const { preset, settings } = services;
+  const spoofing = settings.spoofing && place.reachablePorts === undefined;
+  return { preset, namespace: place.namespace, spoofing, tcp: settings.tcp };
 }

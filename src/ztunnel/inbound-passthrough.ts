@@ -1,7 +1,7 @@
 /** The plaintext listener (15006): what reaches a pod from outside the mesh (ztunnel.md §4.5, seed-design.md R54). */
 import { errorText } from '../base/errors.ts';
 import type { CapturedConnection, RunningListener } from '../hbone/seam.ts';
-import { inboundContext, listenSpec, type Place, type ZtunnelServices } from './context.ts';
+import { inboundContext, listenSpec, type Place, soleWorkload, type ZtunnelServices } from './context.ts';
 import { Hop, logDenied } from './hop.ts';
 import { policyRejection, recheck, settle } from './inbound-flow.ts';
 import { decidePlaintext, type PlaintextDecision, type PlaintextEvent } from './inbound-passthrough-decision.ts';
@@ -11,7 +11,8 @@ type Settled = Exclude<PlaintextDecision, { kind: 'wait' }>;
 /** Rejects when the listener cannot be made. */
 export function startInboundPassthrough(services: ZtunnelServices, place: Place): Promise<RunningListener> {
   const listen = listenSpec(services, place, 'inbound', services.settings.ports.inboundPlaintext);
-  return services.relay.capture(listen, (connection) => accept(connection, services, place));
+  const gate = services.budgets.gate('inbound', soleWorkload(place));
+  return services.relay.capture(listen, (connection) => accept(connection, services, place), gate);
 }
 
 function accept(connection: CapturedConnection, services: ZtunnelServices, place: Place): void {
@@ -20,12 +21,12 @@ function accept(connection: CapturedConnection, services: ZtunnelServices, place
   const decide = () => decidePlaintext(event, context);
   const decided = settle(decide, services.waiter);
   if (!(decided instanceof Promise)) {
-    carryOut(connection, event, decided, decide, services);
+    carryOut(connection, event, decided, decide, services, place);
     return;
   }
   decided
     .then((decision) => {
-      if (!connection.gone) carryOut(connection, event, decision, decide, services);
+      if (!connection.gone) carryOut(connection, event, decision, decide, services, place);
     })
     .catch((error: unknown) => {
       services.logger.error('plaintext connection failed inside', { error: errorText(error) });
@@ -39,8 +40,9 @@ function carryOut(
   decision: Settled | undefined,
   decide: () => PlaintextDecision,
   services: ZtunnelServices,
+  place: Place,
 ): void {
-  const { accessLog, names, registry, mesh, settings } = services;
+  const { accessLog, names, budgets, registry, mesh, settings } = services;
   const { client, destination } = event;
   const workload = decision?.workload;
   const subject = { source: client, destination, identity: undefined };
@@ -67,13 +69,14 @@ function carryOut(
     },
     services,
   );
-  if (decision?.kind !== 'dial' || !registry.hasRoom(workload)) {
+  const full = decision?.kind === 'dial' ? budgets.admit(workload, 'inbound') : undefined;
+  if (decision?.kind !== 'dial' || full !== undefined) {
     connection.refuse();
     if (decision?.kind === 'refuse') {
       if (decision.emptyMatchOf !== undefined) services.emptyMatches.warn(decision.emptyMatchOf);
       hop.refused(policyRejection(decision.reason), decision.flag);
     } else {
-      hop.refused(`too many connections of ${workload.namespace}/${workload.name}`, 'CONNECT');
+      hop.refused(full ?? 'refused', 'CONNECT');
     }
     return;
   }
@@ -86,5 +89,6 @@ function carryOut(
     originalDestination: destination,
     protocol: 'TCP',
     recheck: () => recheck(decide, services, subject),
+    place,
   });
 }

@@ -5,7 +5,7 @@
 import { parseSpiffeId, type SpiffeId } from '../base/spiffe.ts';
 import type { ConnectRequest, ConnectVerdict, RunningListener } from '../hbone/seam.ts';
 import type { Secret, SecretStore } from '../identity/secret.ts';
-import { inboundContext, listenSpec, type Place, type ZtunnelServices } from './context.ts';
+import { inboundContext, listenSpec, type Place, soleWorkload, type ZtunnelServices } from './context.ts';
 import { logDenied } from './hop.ts';
 import { decideInbound, type InboundDecision, type InboundEvent } from './inbound-decision.ts';
 import { type Arrival, inboundHop, recheck, recordRefusal, settle, sourceWorkload, subjectOf } from './inbound-flow.ts';
@@ -16,9 +16,10 @@ const maxStreamsPerSession = 200;
 
 /** Rejects when the listener cannot be made. */
 export function startInbound(services: ZtunnelServices, place: Place): Promise<RunningListener> {
-  const { relay, secrets, settings, accessLog, names } = services;
+  const { relay, secrets, settings, accessLog, names, budgets } = services;
   return relay.serve(listenSpec(services, place, 'inbound', settings.ports.inbound), {
     maxStreamsPerSession,
+    admission: budgets.admission(soleWorkload(place)),
     secretFor(local) {
       const workload = place.workloadAt(local.ip);
       if (workload === undefined) return undefined;
@@ -76,8 +77,9 @@ function verdict(
   const subject = subjectOf(arrival.event);
   services.policyReport.decided(decision.outcome, subject);
   const hop = inboundHop(services, arrival, workload);
-  if (!services.registry.hasRoom(workload)) {
-    hop.refused(`too many connections of ${workload.namespace}/${workload.name}`, 'CONNECT');
+  const full = services.budgets.admit(workload, 'inbound');
+  if (full !== undefined) {
+    hop.refused(full, 'CONNECT');
     return { kind: 'refuse', status: 503, headers: [] };
   }
   const context = inboundContext(services, place);
@@ -97,6 +99,7 @@ function verdict(
         originalDestination: destination,
         protocol: 'HBONE',
         recheck: () => recheck(() => decideInbound(arrival.event, context), services, subject),
+        place,
       });
     },
   };

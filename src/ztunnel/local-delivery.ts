@@ -60,8 +60,9 @@ export async function deliverLocally(
   const subject = subjectOf(event);
   services.policyReport.decided(inbound.outcome, subject);
   const inboundSide = inboundHop(services, arrival, workload);
-  if (!services.registry.hasRoom(workload)) {
-    inboundSide.refused(`too many connections of ${workload.namespace}/${workload.name}`, 'CONNECT');
+  const full = services.budgets.admit(workload, 'inbound');
+  if (full !== undefined) {
+    inboundSide.refused(full, 'CONNECT');
     refuse(connection, outbound, 'http status: 503');
     return;
   }

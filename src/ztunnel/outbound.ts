@@ -5,7 +5,7 @@
 import { errorText } from '../base/errors.ts';
 import type { CapturedConnection, Join, RunningListener } from '../hbone/seam.ts';
 import type { Workload } from '../mesh/model.ts';
-import { listenSpec, outboundContext, type Place, type ZtunnelServices } from './context.ts';
+import { listenSpec, outboundContext, type Place, soleWorkload, type ZtunnelServices } from './context.ts';
 import { Hop, logDenied } from './hop.ts';
 import type { HopParty } from './hop-facts.ts';
 import { deliverLocally } from './local-delivery.ts';
@@ -17,6 +17,7 @@ export function startOutbound(services: ZtunnelServices, place: Place): Promise<
   return services.relay.capture(
     listenSpec(services, place, 'outbound', services.settings.ports.outbound),
     outboundHandler(services, place),
+    services.budgets.gate('outbound', soleWorkload(place)),
   );
 }
 
@@ -52,8 +53,9 @@ class Outbound {
   }
 
   #decide(connection: CapturedConnection, source: Workload | undefined): void {
-    if (!this.#services.registry.hasRoom(source)) {
-      this.#refuse(connection, `too many connections of ${source?.namespace}/${source?.name}`, undefined);
+    const full = this.#services.budgets.admit(source, 'outbound');
+    if (full !== undefined) {
+      this.#refuse(connection, full, undefined);
       return;
     }
     const decision = decideOutbound(
@@ -118,7 +120,7 @@ class Outbound {
   ): void {
     hop.attach(join);
     const { originalDestination } = connection;
-    this.#services.registry.add({ hop, join, workload, originalDestination, protocol });
+    this.#services.registry.add({ hop, join, workload, originalDestination, protocol, place: this.#place });
   }
 
   #hop(

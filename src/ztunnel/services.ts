@@ -16,15 +16,18 @@ import type { PeerRevocation } from '../identity/revocation.ts';
 import type { SecretStore } from '../identity/secret.ts';
 import type { PolicyKey, Workload } from '../mesh/model.ts';
 import type { MeshView } from '../mesh/view.ts';
+import { type DescriptorLimits, descriptorLimits } from '../net/descriptors.ts';
 import type { Tracing } from '../telemetry/tracing/span.ts';
 import type { AccessLog, TrafficMetrics } from '../telemetry/traffic.ts';
 import { UnknownPolicyGrace } from './authorization.ts';
+import { watchBuffers } from './buffer-watch.ts';
 import { ConnectionRegistry } from './connection-registry.ts';
 import type { Place, ZtunnelServices } from './context.ts';
 import { DecisionWaiter } from './decision-waiter.ts';
 import { FilterChainMatcher } from './matcher.ts';
 import { namesOf } from './names.ts';
 import { PeerMemory } from './peer-memory.ts';
+import { PodBudgets } from './pod-budgets.ts';
 import { PolicyReport } from './policy-report.ts';
 import type { ZtunnelSettings } from './settings.ts';
 
@@ -45,6 +48,8 @@ export interface ZtunnelOptions {
   readonly resolve: ZtunnelServices['resolve'];
   readonly placeOf: (workload: Workload) => Place | undefined;
   readonly dns?: DnsProxy | undefined;
+  /** Of the process, as it is now unless told. */
+  readonly descriptors?: DescriptorLimits;
 }
 
 export interface Ztunnel {
@@ -73,7 +78,21 @@ export function createZtunnel(options: ZtunnelOptions): Ztunnel {
   const names = namesOf(preset);
   const deliversLocally = (workload: Workload) => !workload.nativeTunnel && placeOf(workload) !== undefined;
   const matcher = new FilterChainMatcher({ mesh, names, settings, deliversLocally });
-  const registry = new ConnectionRegistry(mesh, clock, settings.maxConnectionsPerWorkload);
+  const registry = new ConnectionRegistry(mesh, clock);
+  const budgets = new PodBudgets({
+    limits: settings.podLimits,
+    descriptors: options.descriptors ?? descriptorLimits(),
+    connectionsOf: (uid) => registry.countOf(uid),
+    clock,
+    logger: logger.topic('limits'),
+    metrics,
+  });
+  const stopBuffers = watchBuffers({
+    registry,
+    clock,
+    limitBytes: settings.podLimits.bufferedBytes,
+    onReached: (workload) => budgets.reached(workload, 'buffered_bytes'),
+  });
   const waiter = new DecisionWaiter(mesh, clock);
   // Sessions are the relay's; what is delivered in process has none.
   const stopRevocation = options.revocation?.onChange(() => {
@@ -84,6 +103,7 @@ export function createZtunnel(options: ZtunnelOptions): Ztunnel {
     names,
     matcher,
     registry,
+    budgets,
     waiter,
     grace,
     peers,
@@ -106,6 +126,7 @@ export function createZtunnel(options: ZtunnelOptions): Ztunnel {
       stopMesh();
       stopSecrets();
       stopRevocation?.();
+      stopBuffers();
       registry.close();
     },
   };

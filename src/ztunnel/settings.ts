@@ -3,6 +3,9 @@
  * closed one, but for unknown destinations, where Istio's own default is open (design §4 rule 1).
  */
 
+import type { TcpOptions } from '../net/socket-spec.ts';
+import { defaultPodLimits, type PodLimits } from './pod-budgets.ts';
+
 export interface ZtunnelSettings {
   /** Whose chains these are: workloads of other nodes are no sources here. Undefined: of every node (a desk). */
   readonly node: string | undefined;
@@ -32,8 +35,10 @@ export interface ZtunnelSettings {
   readonly localhostAppTunnel: boolean;
   /** `baggage` in our answers to CONNECT. */
   readonly responseBaggage: boolean;
-  /** Live connections of one workload, each direction counting; more are refused. */
-  readonly maxConnectionsPerWorkload: number;
+  /** What one workload may take of the process. */
+  readonly podLimits: PodLimits;
+  /** Keepalive and such of all sockets; undefined: the default. */
+  readonly tcp: TcpOptions | undefined;
   readonly ports: ZtunnelPorts;
 }
 
@@ -66,7 +71,8 @@ export const defaultZtunnelSettings: ZtunnelSettings = {
   reusePort: true,
   localhostAppTunnel: true,
   responseBaggage: true,
-  maxConnectionsPerWorkload: 16_384,
+  podLimits: defaultPodLimits,
+  tcp: undefined,
   ports: defaultPorts,
 };
 

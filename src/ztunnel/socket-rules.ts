@@ -3,7 +3,7 @@
  * §6.5). Inside a pod's namespace the client's address is the natural one; on the node it has to be borrowed.
  */
 import type { Preset, SourceAddressRule } from '../config/preset.ts';
-import type { NetworkNamespace, SocketProfile } from '../net/socket-spec.ts';
+import type { NetworkNamespace, SocketProfile, TcpOptions } from '../net/socket-spec.ts';
 
 export interface SocketRules {
   readonly preset: Preset;
@@ -11,6 +11,8 @@ export interface SocketRules {
   readonly namespace: NetworkNamespace | undefined;
   /** Whether foreign source addresses can be used at all. */
   readonly spoofing: boolean;
+  /** How a dead peer is noticed; the default unless told. */
+  readonly tcp?: TcpOptions | undefined;
 }
 
 /** A leg out of the client's side. */
@@ -37,6 +39,7 @@ export function ownSocket(rules: SocketRules): SocketProfile {
     mark: rules.preset.marks.own,
     namespace: rules.namespace,
     connectTimeoutMs: rules.preset.connectTimeoutMs,
+    ...(rules.tcp === undefined ? {} : { tcp: rules.tcp }),
   };
 }
 

@@ -4,20 +4,26 @@ import { createServer } from 'node:net';
 import t from 'tap';
 import { Cancellation } from '../../../src/base/cancellation.ts';
 import { systemClock } from '../../../src/base/clock.ts';
-import { dial, listen, listeningAddress, socketAddresses } from '../../../src/net/socket-factory.ts';
+import { type ListenHooks, listen } from '../../../src/net/listener.ts';
+import { dial, socketAddresses } from '../../../src/net/socket-factory.ts';
 import { plainSocket } from '../../../src/net/socket-spec.ts';
 import { within } from '../../support/eventually.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
 import { onLoopback } from '../../support/relay-world.ts';
 
+const on = (onSocket: ListenHooks['onSocket']): ListenHooks => ({ clock: systemClock, onSocket });
+
 t.test('a dialled socket and an accepted one know the same two addresses, over IPv4 and IPv6', async (t) => {
   for (const ip of ['127.0.0.1', '::1']) {
     const accepted: unknown[] = [];
-    const server = await listen({ ...onLoopback, ip }, (socket) => {
-      accepted.push(socketAddresses(socket));
-      socket.end();
-    });
-    const outcome = await dial(listeningAddress(server), plainSocket, systemClock);
+    const server = await listen(
+      { ...onLoopback, ip },
+      on((socket) => {
+        accepted.push(socketAddresses(socket));
+        socket.end();
+      }),
+    );
+    const outcome = await dial(server.address, plainSocket, systemClock);
     if (outcome.kind !== 'connected') throw outcome.error;
     outcome.socket.resume();
     await within('end', once(outcome.socket, 'end'));
@@ -25,19 +31,21 @@ t.test('a dialled socket and an accepted one know the same two addresses, over I
     t.match(accepted, [{ local: own?.peer, peer: own?.local }]);
     t.equal(own?.peer.ip, ip);
     outcome.socket.end();
-    server.close();
-    await once(server, 'close');
+    await server.close();
   }
 });
 
 t.test('the source address is bound when one is asked for', async (t) => {
   const peers: unknown[] = [];
-  const server = await listen(onLoopback, (socket) => {
-    peers.push(socketAddresses(socket)?.peer.ip);
-    socket.destroy();
-  });
+  const server = await listen(
+    onLoopback,
+    on((socket) => {
+      peers.push(socketAddresses(socket)?.peer.ip);
+      socket.destroy();
+    }),
+  );
   t.teardown(() => server.close());
-  const outcome = await dial(listeningAddress(server), { ...plainSocket, source: '127.0.0.9' }, systemClock);
+  const outcome = await dial(server.address, { ...plainSocket, source: '127.0.0.9' }, systemClock);
   if (outcome.kind !== 'connected') throw outcome.error;
   t.teardown(() => outcome.socket.destroy());
   await within('closed', once(outcome.socket.resume(), 'end'));
@@ -73,10 +81,16 @@ t.test('a deadline that has passed is a failed outcome, and leaves no timer behi
 });
 
 t.test('a taken port rejects with the reason', async (t) => {
-  const server = await listen(onLoopback, () => {});
+  const server = await listen(
+    onLoopback,
+    on(() => {}),
+  );
   t.teardown(() => server.close());
   await t.rejects(
-    listen({ ...onLoopback, port: listeningAddress(server).port }, () => {}),
+    listen(
+      { ...onLoopback, port: server.address.port },
+      on(() => {}),
+    ),
     {
       code: 'NET_SOCKET',
       cause: { code: 'EADDRINUSE' },

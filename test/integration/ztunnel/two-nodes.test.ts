@@ -225,15 +225,6 @@ t.test('an unknown source is refused when its time is over, and an absent waypoi
   t.match(denied[1]?.fields.error, /waypoint \/127\.1\.0\.8 cannot be reached/);
 });
 
-t.test('the limit of connections of one workload refuses the next', async (t) => {
-  const nodes = await makeTwoNodes(t, modernPreset, { maxConnectionsPerWorkload: 1 });
-  nodes.mesh.apply(nodes.records(false));
-  const first = await nodes.dial(vip);
-  first.write('x');
-  await within('the echo', once(first, 'data'));
-  t.ok(await isRefused(await nodes.dial(vip)));
-});
-
 t.test('live connections can be dumped and counted', async (t) => {
   const nodes = await makeTwoNodes(t, modernPreset);
   nodes.mesh.apply(nodes.records(false));

@@ -275,15 +275,16 @@ export async function makeTwoNodes(
  */
 function captureAnywhere(relay: Relay, appPort: number): Relay {
   return {
-    capture: (listen, onConnection) =>
+    capture: (listen, onConnection, gate) =>
       listen.port === defaultPorts.outbound
-        ? relay.capture({ ...listen, ip: '0.0.0.0', port: 0 }, onConnection)
-        : relay.capture(listen, (connection) => onConnection(meantFor(connection, appPort))),
+        ? relay.capture({ ...listen, ip: '0.0.0.0', port: 0 }, onConnection, gate)
+        : relay.capture(listen, (connection) => onConnection(meantFor(connection, appPort)), gate),
     serve: (listen, options) => relay.serve(listen, options),
     open: (request, signal) => relay.open(request, signal),
     forgetPeer: (ip) => relay.forgetPeer(ip),
     forgetIdentity: (identity) => relay.forgetIdentity(identity),
     stats: () => relay.stats(),
+    drained: () => relay.drained(),
     close: () => relay.close(),
   };
 }

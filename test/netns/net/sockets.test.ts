@@ -6,12 +6,15 @@ import { getMark, getTransparent, namespaceIdentity } from 'node-tproxy-native';
 import t from 'tap';
 import type { SocketAddress } from '../../../src/base/address.ts';
 import { systemClock } from '../../../src/base/clock.ts';
+import { type ListenHooks, listen } from '../../../src/net/listener.ts';
 import { descriptorOf, originalDestination } from '../../../src/net/original-destination.ts';
-import { dial, listen, listeningAddress, socketAddresses } from '../../../src/net/socket-factory.ts';
+import { dial, socketAddresses } from '../../../src/net/socket-factory.ts';
 import { plainSocket } from '../../../src/net/socket-spec.ts';
 import { within } from '../../support/eventually.ts';
 import { onLoopback } from '../../support/relay-world.ts';
 import { createNamespace, inOwnNamespace, run } from '../native/own-namespace.ts';
+
+const on = (onSocket: ListenHooks['onSocket']): ListenHooks => ({ clock: systemClock, onSocket });
 
 await inOwnNamespace(import.meta.url, () => {
   const hasIptables = spawnSync('iptables', ['--version']).status === 0;
@@ -19,13 +22,16 @@ await inOwnNamespace(import.meta.url, () => {
 
   t.test('a REDIRECTed connection knows where it was going', options, async (t) => {
     const seen: (SocketAddress | undefined)[] = [];
-    const server = await listen({ ...onLoopback, ip: '0.0.0.0', redirected: true }, (socket) => {
-      seen.push(originalDestination(socket));
-      socket.destroy();
-      seen.push(originalDestination(socket));
-    });
+    const server = await listen(
+      { ...onLoopback, ip: '0.0.0.0', redirected: true },
+      on((socket) => {
+        seen.push(originalDestination(socket));
+        socket.destroy();
+        seen.push(originalDestination(socket));
+      }),
+    );
     t.teardown(() => server.close());
-    const { port } = listeningAddress(server);
+    const { port } = server.address;
     run('ip', 'route', 'add', '203.0.113.0/24', 'dev', 'lo', 'src', '127.0.0.1');
     const rule = [
       '-t',
@@ -54,15 +60,18 @@ await inOwnNamespace(import.meta.url, () => {
     run('ip', 'route', 'add', 'local', 'default', 'dev', 'lo', 'table', '100');
     run('ip', 'route', 'add', `${foreign}/32`, 'dev', 'lo');
     const peers: (string | undefined)[] = [];
-    const server = await listen({ ...onLoopback, transparent: true, mark: 0x402 }, (socket) => {
-      const fd = descriptorOf(socket) ?? -1;
-      t.same([getMark(fd), getTransparent(fd)], [0x402, true]);
-      peers.push(socketAddresses(socket)?.peer.ip);
-      socket.end('from afar');
-    });
+    const server = await listen(
+      { ...onLoopback, transparent: true, mark: 0x402 },
+      on((socket) => {
+        const fd = descriptorOf(socket) ?? -1;
+        t.same([getMark(fd), getTransparent(fd)], [0x402, true]);
+        peers.push(socketAddresses(socket)?.peer.ip);
+        socket.end('from afar');
+      }),
+    );
     t.teardown(() => server.close());
     const profile = { ...plainSocket, source: foreign, transparent: true, mark: 0x401, connectTimeoutMs: 3000 };
-    const outcome = await dial(listeningAddress(server), profile, systemClock);
+    const outcome = await dial(server.address, profile, systemClock);
     if (outcome.kind !== 'connected') throw outcome.error;
     t.teardown(() => outcome.socket.destroy());
     t.equal(getMark(descriptorOf(outcome.socket) ?? -1), 0x401);
@@ -74,9 +83,9 @@ await inOwnNamespace(import.meta.url, () => {
   t.test('dialled and accepted sockets are kept alive, also where the kernel hands the options on', async (t) => {
     for (const mark of [undefined, 0x403]) {
       const accepted = Promise.withResolvers<Socket>();
-      const server = await listen({ ...onLoopback, mark }, accepted.resolve);
+      const server = await listen({ ...onLoopback, mark }, on(accepted.resolve));
       t.teardown(() => server.close());
-      const outcome = await dial(listeningAddress(server), { ...plainSocket, mark }, systemClock);
+      const outcome = await dial(server.address, { ...plainSocket, mark }, systemClock);
       if (outcome.kind !== 'connected') throw outcome.error;
       const ends = [outcome.socket, await within('accept', accepted.promise)];
       for (const socket of ends) t.teardown(() => socket.destroy());
@@ -92,9 +101,12 @@ await inOwnNamespace(import.meta.url, () => {
     const there = await createNamespace(t);
     const { dev, inode } = namespaceIdentity(there.fd);
     const namespace = { fd: there.fd, key: `${dev}:${inode}` };
-    const server = await listen({ ...onLoopback, namespace }, (socket) => socket.end('there'));
+    const server = await listen(
+      { ...onLoopback, namespace },
+      on((socket) => socket.end('there')),
+    );
     t.teardown(() => server.close());
-    const address = listeningAddress(server);
+    const address = server.address;
     const outcome = await dial(address, { ...plainSocket, namespace }, systemClock);
     if (outcome.kind !== 'connected') throw outcome.error;
     t.teardown(() => outcome.socket.destroy());
@@ -115,7 +127,10 @@ await inOwnNamespace(import.meta.url, () => {
       t.match(outcome, { kind: 'failed', error: { code: 'NET_SOCKET', message: what, cause: { code: 'EPERM' } } });
     }
     await t.rejects(
-      listen({ ...onLoopback, transparent: true }, () => {}),
+      listen(
+        { ...onLoopback, transparent: true },
+        on(() => {}),
+      ),
       { code: 'NET_SOCKET', message: /IP_TRANSPARENT/ },
     );
   });

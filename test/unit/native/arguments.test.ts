@@ -44,6 +44,8 @@ const functions: Readonly<Record<string, number>> = {
   createSocket: 1,
   bind: 3,
   listen: 2,
+  acceptConnection: 1,
+  dropSyns: 1,
   originalDestination: 1,
   localAddress: 1,
   peerAddress: 1,

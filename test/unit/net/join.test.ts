@@ -5,6 +5,7 @@ import type { ByteEnd, ByteEndHandler } from '../../../src/net/byte-end.ts';
 import { type JoinResult, join } from '../../../src/net/join.ts';
 
 class RecordedEnd implements ByteEnd {
+  readonly heldBytes = 0;
   readonly calls: string[] = [];
   handler: ByteEndHandler | undefined;
   hasRoom = true;

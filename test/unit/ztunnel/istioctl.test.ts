@@ -169,7 +169,7 @@ async function sources(change: Parameters<typeof makeChange>[0]): Promise<DumpSo
   for (const direction of ['inbound', 'outbound'] as const) {
     registry.add({
       hop: makeTestHop(direction),
-      join: { counts: { toUpstream: 0, toDownstream: 0 }, stop: () => {} },
+      join: { counts: { toUpstream: 0, toDownstream: 0 }, heldBytes: 0, stop: () => {} },
       workload,
       originalDestination: { ip: '10.0.0.1', port: 8080 },
       protocol: 'HBONE',
@@ -180,6 +180,7 @@ async function sources(change: Parameters<typeof makeChange>[0]): Promise<DumpSo
     mesh,
     secrets: new TestSecretStore([await ca.issue(workload.identity)]),
     registry,
+    budgets: { dump: () => ({}) },
     pods: () => [
       { uid: 'pod-1', state: 'Up', info, workload },
       { uid: 'pod-2', state: 'Pending', info, workload: undefined },

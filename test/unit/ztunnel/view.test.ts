@@ -23,6 +23,7 @@ const silentRelay: Relay = {
   forgetPeer: () => {},
   forgetIdentity: () => {},
   stats: () => ({ sessions: 0, servedSessions: 0, streams: 0, captured: 0 }),
+  drained: async () => {},
   close: async () => {},
 };
 
@@ -65,6 +66,7 @@ async function views(change: MeshChange, preset: Preset) {
       mesh,
       secrets,
       registry: ztunnel.services.registry,
+      budgets: ztunnel.services.budgets,
       version: 'test',
       config: { preset: preset.name },
       pods: () => [
