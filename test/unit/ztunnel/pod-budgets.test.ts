@@ -9,6 +9,7 @@ import { type ConnectionEntry, ConnectionRegistry } from '../../../src/ztunnel/c
 import { defaultPodLimits, PodBudgets, type PodLimits } from '../../../src/ztunnel/pod-budgets.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
 import { makeChange, makeWorkload } from '../../support/mesh-records.ts';
+import { makeTestHop } from './test-hop.ts';
 
 const web = makeWorkload({ name: 'web' });
 const shop = makeWorkload({ name: 'shop' });
@@ -144,8 +145,7 @@ t.test('pods that came and went are forgotten', async (t) => {
 
 function entryOf(name: string, heldBytes: number, stopped: string[]): ConnectionEntry {
   return {
-    // Only what a registry asks of a hop.
-    hop: { over: false, onEnd() {} } as unknown as ConnectionEntry['hop'],
+    hop: makeTestHop('inbound'),
     join: {
       counts: { toUpstream: 0, toDownstream: 0 },
       heldBytes,
