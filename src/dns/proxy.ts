@@ -8,7 +8,7 @@
 import { randomInt } from 'node:crypto';
 import type { SocketAddress } from '../base/address.ts';
 import type { Clock } from '../base/clock.ts';
-import { errorText } from '../base/errors.ts';
+import { AmbitError, errorCode, errorText } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import type { MetricsRegistry } from '../base/metrics.ts';
 import type { Random } from '../base/random.ts';
@@ -113,7 +113,7 @@ export class DnsProxy {
         try {
           await this.#listen(servers, { ip, port: listen.port }, place, responder);
         } catch (error) {
-          if (index === 0) throw error;
+          if (index === 0 || !isFamilyMissing(error)) throw error;
           logger.debug('no DNS on this address', { place: place.name, ip, reason: errorText(error) });
         }
       }
@@ -159,6 +159,12 @@ export class DnsProxy {
     const { listen, upstream } = this.#options;
     return upstream().servers.filter(({ ip, port }) => port !== listen.port || !listen.ips.includes(ip));
   }
+}
+
+/** The namespace has no such address, or nothing of its family. */
+function isFamilyMissing(error: unknown): boolean {
+  const code = error instanceof AmbitError ? errorCode(error.cause) : undefined;
+  return code === 'EADDRNOTAVAIL' || code === 'EAFNOSUPPORT';
 }
 
 class Servers {
