@@ -1,7 +1,7 @@
 /**
  * Queries that come as datagrams. An answer goes back from the socket the query came to.
  *
- * I1: nothing is answered that claims to come from ourselves. I2: answers the kernel does not take are dropped; the client
+ * I1: nothing is answered that claims to come from ourselves, or from no port (Node throws at that). I2: answers the kernel does not take are dropped; the client
  * asks again, as it must for any datagram.
  */
 import type { RemoteInfo, Socket } from 'node:dgram';
@@ -26,7 +26,7 @@ export async function startUdpServer(spec: DatagramSpec, responder: Responder): 
   const waiting = new Set<Promise<void>>();
   let closed = false;
   socket.on('message', (message, from) => {
-    if (from.port === port && canonicalIp(from.address) === spec.ip) return;
+    if (!isAnswerable(from, { ip: spec.ip, port })) return;
     const reply = responder.handle(message, 'udp');
     if (!(reply instanceof Promise)) {
       send(socket, reply, from, ignore);
@@ -50,6 +50,11 @@ export async function startUdpServer(spec: DatagramSpec, responder: Responder): 
     },
     destroy,
   };
+}
+
+/** Whether an answer could go there, and should: whoever may send raw packets writes any sender on them. */
+export function isAnswerable(from: Pick<RemoteInfo, 'address' | 'port'>, own: SocketAddress): boolean {
+  return from.port !== 0 && !(from.port === own.port && canonicalIp(from.address) === own.ip);
 }
 
 /** `done` is called once the kernel has it, or nobody will. */

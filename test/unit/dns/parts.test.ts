@@ -9,6 +9,7 @@ import { parseDnsListen } from '../../../src/dns/addresses.ts';
 import { DnsBudget, defaultDnsLimits } from '../../../src/dns/budget.ts';
 import { typeName } from '../../../src/dns/metrics.ts';
 import { parseResolvConf, ResolvConf } from '../../../src/dns/resolv-conf.ts';
+import { isAnswerable } from '../../../src/dns/udp-server.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
 
 t.test('resolv.conf: three servers, the last search list, comments and nonsense passed over', async (t) => {
@@ -101,6 +102,15 @@ t.test('queries a second: a burst of one second’s, then as time goes by', asyn
   t.equal(taken(), 3);
   clock.advance(60_000);
   t.equal(taken(), 10);
+});
+
+t.test('a datagram that claims to come from ourselves, or from port 0, is not answered', async (t) => {
+  const own = { ip: '::1', port: 15053 };
+  t.equal(isAnswerable({ address: '::1', port: 15053 }, own), false);
+  t.equal(isAnswerable({ address: '0:0:0:0:0:0:0:1', port: 15053 }, own), false);
+  t.equal(isAnswerable({ address: 'fd00::1', port: 0 }, own), false);
+  t.equal(isAnswerable({ address: 'fd00::1', port: 15053 }, own), true);
+  t.equal(isAnswerable({ address: '::1', port: 40_000 }, own), true);
 });
 
 t.test('labels of types are bounded', async (t) => {
