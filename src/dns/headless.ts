@@ -11,10 +11,10 @@ import type { MeshView } from '../mesh/view.ts';
 interface Listed {
   readonly service: Service;
   readonly network: string;
-  /** Pod name → its addresses; several clusters may have pods of one name. */
-  readonly pods: ReadonlyMap<string, readonly string[]>;
   readonly ipv4: readonly string[];
   readonly ipv6: readonly string[];
+  /** By pod name, made when first asked for; several clusters may have pods of one name. */
+  pods: ReadonlyMap<string, Workload | readonly Workload[]> | undefined;
 }
 
 export class HeadlessServices {
@@ -33,7 +33,11 @@ export class HeadlessServices {
 
   /** Addresses of the service's pod of that name, both families; undefined when it has no such pod. */
   podAddresses(service: Service, network: string, pod: string): readonly string[] | undefined {
-    return this.#list(service, network).pods.get(pod);
+    const listed = this.#list(service, network);
+    listed.pods ??= listPods(service, network, this.#mesh.endpoints(service.key));
+    const found = listed.pods.get(pod);
+    if (found === undefined) return undefined;
+    return 'uid' in found ? found.addresses : found.flatMap(({ addresses }) => addresses);
   }
 
   #list(service: Service, network: string): Listed {
@@ -47,17 +51,36 @@ export class HeadlessServices {
 }
 
 function list(service: Service, network: string, endpoints: readonly Workload[]): Listed {
-  const pods = new Map<string, string[]>();
   const ipv4: string[] = [];
   const ipv6: string[] = [];
   for (const workload of endpoints) {
-    if (workload.network !== network) continue;
-    if (!workload.healthy && !service.loadBalancing.allowUnhealthy) continue;
-    const first = (family: 4 | 6) => workload.addresses.find((ip) => ipFamily(ip) === family);
-    const [four, six] = [first(4), first(6)];
-    if (four !== undefined) ipv4.push(four);
-    if (six !== undefined) ipv6.push(six);
-    pods.getOrInsertComputed(workload.name, () => []).push(...workload.addresses);
+    if (!isPublished(workload, service, network)) continue;
+    let [four, six] = [false, false];
+    for (const ip of workload.addresses) {
+      if (ipFamily(ip) === 4) {
+        if (!four) ipv4.push(ip);
+        four = true;
+      } else {
+        if (!six) ipv6.push(ip);
+        six = true;
+      }
+    }
   }
-  return { service, network, pods, ipv4, ipv6 };
+  return { service, network, ipv4, ipv6, pods: undefined };
+}
+
+function listPods(service: Service, network: string, endpoints: readonly Workload[]): NonNullable<Listed['pods']> {
+  const pods = new Map<string, Workload | Workload[]>();
+  for (const workload of endpoints) {
+    if (!isPublished(workload, service, network)) continue;
+    const known = pods.get(workload.name);
+    if (known === undefined) pods.set(workload.name, workload);
+    else if (Array.isArray(known)) known.push(workload);
+    else pods.set(workload.name, [known, workload]);
+  }
+  return pods;
+}
+
+function isPublished(workload: Workload, service: Service, network: string): boolean {
+  return workload.network === network && (workload.healthy || service.loadBalancing.allowUnhealthy);
 }

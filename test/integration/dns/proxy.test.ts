@@ -1,4 +1,5 @@
 /** The DNS proxy with real sockets: answers of the mesh, forwarding, both transports, limits and the end. */
+import { randomBytes } from 'node:crypto';
 import { createSocket } from 'node:dgram';
 import { Resolver } from 'node:dns/promises';
 import { once } from 'node:events';
@@ -79,6 +80,21 @@ t.test('what is malformed is answered with a code, answers and our own datagrams
   t.match(readMessage(await askUdp(world.address, queryMessage(productpage, { payload: 512, ednsVersion: 1 }))), {
     edns: { version: 0 },
   });
+});
+
+t.test('a flood of garbage leaves it answering', async (t) => {
+  const world = await startDnsWorld(t);
+  const socket = createSocket('udp4');
+  t.teardown(() => socket.close());
+  const good = queryMessage(productpage);
+  for (let run = 0; run < 2000; run++) {
+    const garbage = Buffer.from(run % 2 === 0 ? good : randomBytes(run % 300));
+    if (run % 2 === 0) garbage[run % good.length] = run & 0xff;
+    socket.send(garbage, world.address.port, world.address.ip);
+    // So that both ends have turns: what the kernel has no room for is lost, as anywhere.
+    if (run % 20 === 0) await new Promise((resolve) => setImmediate(resolve));
+  }
+  t.match(readMessage(await askUdp(world.address, good)), { answers: [{ data: '10.96.0.7' }] });
 });
 
 t.test('an unknown client is waited for, and then refused', async (t) => {

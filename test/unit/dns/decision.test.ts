@@ -171,6 +171,11 @@ t.test('a headless service has its ready pods’ addresses, and each pod a name 
   t.same(told('db-0.db.ns1.svc.cluster.local', types.A, makeWorkload({ namespace: 'ns2' })), ['10.0.0.1']);
   for (const name of ['db-2.db', 'db-3.db', 'db-9.db']) t.same(told(name), 'forward', name);
   mesh.apply(
+    makeChange({ workloads: [endpoint('db-0', ['10.1.0.1'], { uid: 'other//Pod/ns1/db-0', clusterId: 'other' })] }),
+  );
+  t.same(told('db-0.db'), ['10.0.0.1', '10.1.0.1'], 'a pod of the same name in another cluster');
+  mesh.apply(makeChange({ removedWorkloads: ['other//Pod/ns1/db-0'] }));
+  mesh.apply(
     makeChange({ workloads: [endpoint('db-2', ['10.0.0.3'])], removedWorkloads: ['Kubernetes//Pod/ns1/db-0'] }),
   );
   t.same(told('db'), ['10.0.0.2', '10.0.0.3'], 'lists follow the mesh');
