@@ -195,3 +195,9 @@ export function setPdeathsig(signal: number): void;
 
 /** Whether orphaned descendants become children of this process. */
 export function setSubreaper(enabled: boolean): void;
+
+/**
+ * Gives free pages of the C allocator back to the system; after a burst that is tens of megabytes, for a few milliseconds.
+ * Whether there were any; false where the C library is not glibc.
+ */
+export function trimMemory(): boolean;

@@ -42,4 +42,5 @@ export const {
   interfaceName,
   setPdeathsig,
   setSubreaper,
+  trimMemory,
 } = createRequire(import.meta.url)(file);

@@ -17,8 +17,8 @@ export interface Resource {
   readonly value: Uint8Array;
 }
 
-/** The node, and the pod on it, that the measured ztunnel is for. */
-export const ownNode = 'node-0000.europe-west1.example.internal';
+/** The pod the measured ztunnel is for, as `namespace/name/serviceaccount`: the first of all. */
+export const ownPod = `team-0/${podName(0, 0)}/backend-service-0`;
 
 const podsOfANode = 50;
 const rulesOfAPolicy = 10;
@@ -37,7 +37,7 @@ export function* policies(size: MeshSize): Generator<Resource> {
 export function workload(i: number, size: MeshSize, revision = 0): Resource {
   const of = i % Math.max(1, size.services);
   const { namespace, name: deployment, hostname } = names(of);
-  const name = `${deployment}-${hash(of, 10)}-${hash(i + 7, 5)}`;
+  const name = podName(i, of);
   const uid = `Kubernetes//Pod/${namespace}/${name}`;
   const at = Math.floor(i / podsOfANode);
   const value = create(messages.WorkloadSchema, {
@@ -47,7 +47,7 @@ export function workload(i: number, size: MeshSize, revision = 0): Resource {
     addresses: [Uint8Array.of(10, 64 + (i >> 16), (i >> 8) & 255, i & 255)],
     tunnelProtocol: messages.TunnelProtocol.HBONE,
     serviceAccount: deployment,
-    node: i < podsOfANode ? ownNode : `node-${String(at).padStart(4, '0')}.europe-west1.example.internal`,
+    node: `node-${String(at).padStart(4, '0')}.europe-west1.example.internal`,
     canonicalName: deployment,
     canonicalRevision: revision === 0 ? 'v1' : `v${revision + 1}`,
     workloadType: messages.WorkloadType.POD,
@@ -103,6 +103,10 @@ function policy(i: number): Resource {
   const message = { name, namespace, scope: authorization.Scope.NAMESPACE, action: authorization.Action.ALLOW, rules };
   const value = toBinary(authorization.AuthorizationSchema, create(authorization.AuthorizationSchema, message));
   return { name: `${namespace}/${name}`, value };
+}
+
+function podName(i: number, of: number): string {
+  return `backend-service-${of}-${hash(of, 10)}-${hash(i + 7, 5)}`;
 }
 
 function names(i: number): { namespace: string; name: string; hostname: string } {

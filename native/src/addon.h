@@ -23,7 +23,8 @@
   F(seqpacketListen) F(seqpacketAccept) F(seqpacketConnect) F(seqpacketSend) F(seqpacketReceive)                      \
   F(watchFd)                                                                                                          \
   F(packetSocket) F(receivePacket) F(interfaceName)                                                                   \
-  F(setPdeathsig) F(setSubreaper)
+  F(setPdeathsig) F(setSubreaper)                                                                                     \
+  F(trimMemory)
 
 #define DECLARE_FUNCTION(name) napi_value js_##name(napi_env env, napi_callback_info info);
 ADDON_FUNCTIONS(DECLARE_FUNCTION)

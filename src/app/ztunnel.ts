@@ -9,6 +9,7 @@ import { type AdminAddresses, startAdmin } from '../admin/server.ts';
 import { canonicalIp } from '../base/address.ts';
 import { systemClock } from '../base/clock.ts';
 import { AmbitError, errorText } from '../base/errors.ts';
+import { holdYoungGeneration } from '../base/garbage.ts';
 import type { Logger } from '../base/logger.ts';
 import { systemRandom } from '../base/random.ts';
 import { inSlices } from '../base/slices.ts';
@@ -182,13 +183,15 @@ async function run(settings: ZtunnelProgramSettings, seen: Observability): Promi
     drain: () => stopAccepting('asked on the admin port'),
   };
   for (const addresses of adminAddresses(settings)) await startAdmin(admin, addresses, logger);
+  keepMemorySmall(clock);
+  const releaseYoungGeneration = holdYoungGeneration();
   await meshSource.start();
   await completeMesh(mesh, logger);
+  releaseYoungGeneration();
   if (lifecycle.draining || drained) return;
   // One workload asks for its own when it needs it; a node's are to be there before they are needed.
   if (settings.mode.kind !== 'dedicated') new LocalIdentities(mesh, secrets, isLocal);
   certificates.wanted();
-  keepMemorySmall(clock);
   startSeriesExpiry({
     holders: traffic.holders,
     mesh,

@@ -9,6 +9,16 @@ export function collectGarbage(options: NodeJS.GCOptions): void {
   collector(options);
 }
 
+/**
+ * Until the returned function is called the young generation does not grow. While long-lived records are made by the hundred
+ * thousand nearly all of it survives each collection, and copying a grown one holds the thread for 5 to 10 ms, a small one
+ * for less than 1; all of them together take a quarter more.
+ */
+export function holdYoungGeneration(): () => void {
+  setFlagsFromString('--semi-space-growth-factor=1');
+  return () => setFlagsFromString('--semi-space-growth-factor=2');
+}
+
 /** `gc` is a global of contexts that are made while the flag is set. */
 function exposedCollector(): NodeJS.GCFunction {
   setFlagsFromString('--expose-gc');

@@ -4,6 +4,7 @@
  */
 import { readdir } from 'node:fs/promises';
 import { collectDefaultMetrics, type PrometheusContentType, Registry } from 'prom-client';
+import { EventLoopDelay } from './event-loop-delay.ts';
 import { familyHead, sampleLine } from './exposition.ts';
 
 /** These walk every open socket, or read the folder of descriptors, at each scrape. */
@@ -21,6 +22,7 @@ export class ProcessMetrics {
   readonly #text = new Registry();
   readonly #openMetrics = new Registry();
   readonly #names: readonly string[];
+  readonly #delay = new EventLoopDelay();
 
   constructor() {
     this.#openMetrics.setContentType(Registry.OPENMETRICS_CONTENT_TYPE as PrometheusContentType);
@@ -39,6 +41,7 @@ export class ProcessMetrics {
       const text = await registry.getSingleMetricAsString(name);
       yield `${text.trimEnd()}\n`;
     }
+    yield* this.#delay.pieces(openMetrics);
     const open = await openDescriptors();
     if (open === undefined) return;
     yield familyHead('process_open_fds', 'Number of open file descriptors', 'gauge', openMetrics);

@@ -89,7 +89,8 @@ function* tuples(values: readonly unknown[], length: number): Generator<unknown[
 }
 
 t.test('every exported function is under test', async (t) => {
-  t.same(Object.keys(native).sort(), Object.keys(functions).sort());
+  const withoutArguments = ['trimMemory'];
+  t.same(Object.keys(native).sort(), [...Object.keys(functions), ...withoutArguments].sort());
 });
 
 for (const [name, length] of Object.entries(functions)) {

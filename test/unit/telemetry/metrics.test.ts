@@ -1,6 +1,7 @@
 import { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import t from 'tap';
+import { EventLoopDelay } from '../../../src/telemetry/event-loop-delay.ts';
 import { CellRegistry } from '../../../src/telemetry/metrics.ts';
 import { type TrafficLabels, unknownWorkload } from '../../../src/telemetry/traffic-labels.ts';
 import { createTrafficMetrics } from '../../../src/telemetry/traffic-metrics.ts';
@@ -103,4 +104,23 @@ t.test('process metrics are there, without those that walk every socket', async 
     t.match(body, 'process_open_fds');
     t.notMatch(body, 'nodejs_active_handles');
   }
+});
+
+t.test('the delay of the event loop is that of its turns since the last scrape', async (t) => {
+  const delay = new EventLoopDelay();
+  const turn = () => new Promise((resolve) => setImmediate(resolve));
+  const seconds = () => {
+    const text = [...delay.pieces(false)].join('');
+    return ['0.5', '0.99', '1'].map((quantile) => Number(text.split(`quantile="${quantile}"} `)[1]?.split('\n')[0]));
+  };
+  for (let i = 0; i < 3; i++) await turn();
+  seconds();
+  const endMs = performance.now() + 20;
+  while (performance.now() < endMs);
+  await turn();
+  await turn();
+  const [median = 0, , longest = 0] = seconds();
+  t.ok(longest >= 0.02, `${longest} s`);
+  t.ok(median <= longest);
+  t.same(seconds(), [0, 0, 0], 'since then there was no turn');
 });
