@@ -47,6 +47,8 @@ type Next =
 
 /** How long a server may take to send again what has no versions, after its last response of that type. */
 const confirmMs = 5000;
+/** After more resources than these what they shared is not kept for those that follow, which are few: it is megabytes. */
+const largeResponse = 1000;
 const method = AggregatedDiscoveryService.method.deltaAggregatedResources;
 
 export class DeltaClient {
@@ -226,6 +228,7 @@ class Subscription {
     this.#confirm?.cancel();
     const onDemand = this.#typeUrl === addressType ? this.#options.onDemand : undefined;
     await applyResponse(response, this.#typeUrl, this.#type, target, onDemand);
+    if (response.resourceCount > largeResponse) target.interner.forget();
     onDemand?.settle();
     const answer = this.#type.finish(response.nonce);
     if (answer.kind === 'nack') seen.refused.value++;
