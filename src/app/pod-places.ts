@@ -5,6 +5,7 @@
  *     and the end of either takes only its own connections along.
  */
 import { errorCode } from '../base/errors.ts';
+import type { RunningListener } from '../hbone/seam.ts';
 import { type PodInfo, PodManager, type PodProxy } from '../inpod/pod-manager.ts';
 import { ZdsClient } from '../inpod/zds-client.ts';
 import type { Workload } from '../mesh/model.ts';
@@ -15,6 +16,8 @@ import type { Place, ZtunnelServices } from '../ztunnel/context.ts';
 import { type RunningPlace, startDnsAlone, startProxy } from '../ztunnel/proxy.ts';
 import { NamedPlaces } from './named-places.ts';
 import type { Places, PlacesDependencies } from './places.ts';
+import { startSelf } from './self-place.ts';
+import { wildcard } from './wildcard.ts';
 import { findWorkload, workloadPlace } from './workload-place.ts';
 import type { ZtunnelProgramSettings } from './ztunnel-settings.ts';
 
@@ -28,6 +31,7 @@ export class PodPlaces implements Places {
   readonly #proxies = new Set<RunningPlace>();
   #pods: PodManager | undefined;
   #client: ZdsClient | undefined;
+  #self: RunningListener | undefined;
 
   constructor(settings: ZtunnelProgramSettings, node: string, dependencies: PlacesDependencies) {
     this.#settings = settings;
@@ -40,8 +44,10 @@ export class PodPlaces implements Places {
   readonly placeOf = (workload: Workload): Place | undefined => this.#places.find(workload);
 
   async start(services: ZtunnelServices): Promise<void> {
-    const { logger, metrics, onFatal } = this.#dependencies;
+    const { logger, mesh, metrics, onFatal } = this.#dependencies;
     const { clock, random } = services;
+    const ip = wildcard(this.listenIp === '::');
+    this.#self = await startSelf(services, this.#settings, ip, mesh, logger.topic('inpod'));
     this.#pods = new PodManager({
       clock,
       logger: logger.topic('inpod'),
@@ -74,7 +80,7 @@ export class PodPlaces implements Places {
   /** Pods keep their namespaces: connections made there are still draining. */
   async close(): Promise<void> {
     this.#client?.close();
-    await Promise.all([...this.#proxies].map((proxy) => proxy.close()));
+    await Promise.all([this.#self?.close(), ...[...this.#proxies].map((proxy) => proxy.close())]);
   }
 
   async #startPod(

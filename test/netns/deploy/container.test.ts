@@ -10,6 +10,7 @@ import { parse } from 'yaml';
 import { systemClock } from '../../../src/base/clock.ts';
 import { openAuthority } from '../../../src/identity/authority.ts';
 import { oneNodeTopology } from '../../../src/lab/bookinfo.ts';
+import { startCapture } from '../../../src/lab/capture.ts';
 import { createLab } from '../../../src/lab/lab.ts';
 import { eventually } from '../../support/eventually.ts';
 import { insideLab } from '../lab/inside.ts';
@@ -74,8 +75,19 @@ if (await insideLab()) {
     node: pod.node,
     services: {},
   }));
-  writeFileSync(path.join(folder, 'mesh.yaml'), JSON.stringify({ workloads }));
   const ip = lab.node('node-a').ztunnelIp;
+  const ztunnel = {
+    uid: 'Kubernetes//Pod/istio-system/ztunnel-x',
+    name: 'ztunnel-x',
+    namespace: 'istio-system',
+    workloadIps: [ip],
+    serviceAccount: 'ztunnel',
+    trustDomain: 'cluster.local',
+    protocol: 'HBONE',
+    node: 'node-a',
+    services: {},
+  };
+  writeFileSync(path.join(folder, 'mesh.yaml'), JSON.stringify({ workloads: [...workloads, ztunnel] }));
   const fields: Readonly<Record<string, string>> = {
     'metadata.name': 'ztunnel-x',
     'metadata.namespace': 'istio-system',
@@ -135,6 +147,19 @@ if (await insideLab()) {
       'its lines',
       () => container.lines.filter((line) => line.includes('connection complete')).length >= 2,
     );
+  });
+
+  t.test('its metrics are read through the mesh, by its own identity', async (t) => {
+    using wire = startCapture(lab.namespace('ztunnel-node-a'), { interface: 'eth0' });
+    const metrics = await lab.request('sleep', { kind: 'http', url: `http://${ip}:15020/metrics` });
+    t.match(metrics, { status: 200, body: /^workload_manager_active_proxy_count /m });
+    t.ok(
+      wire.packets.some(({ destinationPort }) => destinationPort === 15008),
+      'in a tunnel',
+    );
+    t.notOk(wire.holds('GET /metrics'), 'and nothing in clear');
+    const admin = await lab.request('sleep', { kind: 'http', url: `http://${ip}:15000/config_dump` });
+    t.match(admin, { kind: 'failed' }, 'the admin port is not reached that way');
   });
 
   t.test('it leaves when Kubernetes says so', async (t) => {
