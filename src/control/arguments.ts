@@ -8,18 +8,21 @@ import { canonicalIp } from '../base/address.ts';
 import { errorText } from '../base/errors.ts';
 import { parseSpiffeId } from '../base/spiffe.ts';
 import { type Environment, parseDuration } from '../config/environment.ts';
+import { type Preset, presetByName } from '../config/preset.ts';
 import { isJoinName, type JoinName } from '../identity/join-name.ts';
 
 export const controlUsage = `Usage: ambit control --config DIR [options]
        ambit control token (--node NAME | --waypoint NAMESPACE/ACCOUNT) [--ttl DURATION] [--state DIR]
 
-The certificate authority of a mesh described by a folder of YAML. Nodes and waypoints join with a one-time token and
-get certificates for the workloads that run on them.
+The control plane of a mesh described by a folder of YAML: certificates and discovery. Nodes and waypoints join with a
+one-time token, get certificates for the workloads that run on them, and are told of the mesh as it changes.
 
   --config DIR         the mesh: which workload runs on which node
   --host NAME          a name or address proxies reach this by; may be repeated (localhost is always one)
   --listen IP          default 0.0.0.0
   --port PORT          default 15012
+  --plaintext-port N   discovery in clear, on loopback alone; default: none (Istio's is 15010)
+  --preset NAME        of the mesh that is told of: modern (default) or legacy; default AMBIT_PRESET
   --state DIR          authority and tokens; default AMBIT_STATE_DIR, else /var/lib/ambit or ~/.local/state/ambit
   --ca-dir DIR         an authority with Istio's file names in place of one of its own; default AMBIT_CA_DIR
   --trust-domain NAME  default TRUST_DOMAIN, else cluster.local
@@ -36,6 +39,8 @@ export interface ServeArguments {
   readonly stateFolder: string;
   readonly authorityFolder: string | undefined;
   readonly trustDomain: string;
+  readonly plaintextPort: number | undefined;
+  readonly preset: Preset;
 }
 
 export type ControlArguments =
@@ -64,6 +69,8 @@ function parseServe(argv: readonly string[], environment: Environment): ControlA
       host: { type: 'string', multiple: true, default: [] },
       listen: { type: 'string', default: '0.0.0.0' },
       port: { type: 'string', default: '15012' },
+      'plaintext-port': text,
+      preset: text,
       state: text,
       'ca-dir': text,
       'trust-domain': text,
@@ -74,8 +81,12 @@ function parseServe(argv: readonly string[], environment: Environment): ControlA
   const problems: string[] = [];
   const ip = canonicalIp(values.listen);
   if (ip === undefined) problems.push(`--listen ${values.listen}: must be an IP address`);
-  const port = /^\d{1,5}$/.test(values.port) ? Number(values.port) : Number.NaN;
-  if (!(port <= 65_535)) problems.push(`--port ${values.port}: must be a number from 0 to 65535`);
+  const port = readPort('--port', values.port, problems);
+  const plaintext = values['plaintext-port'];
+  const plaintextPort = plaintext === undefined ? undefined : readPort('--plaintext-port', plaintext, problems);
+  const presetName = values.preset ?? (environment.AMBIT_PRESET || 'modern');
+  const preset = presetByName(presetName);
+  if (preset === undefined) problems.push(`--preset ${presetName}: must be modern or legacy`);
   for (const host of values.host) {
     if (isIP(host) === 0 && !/^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$/.test(host)) {
       problems.push(`--host ${host}: must be a DNS name or an IP address`);
@@ -86,7 +97,9 @@ function parseServe(argv: readonly string[], environment: Environment): ControlA
     problems.push(`trust domain ${trustDomain}: must be lower case letters, digits, dots, dashes and underscores`);
   }
   if (values.config === undefined) problems.push('--config DIR is needed: the folder that describes the mesh');
-  if (problems.length > 0 || ip === undefined || values.config === undefined) return { kind: 'problems', problems };
+  if (problems.length > 0 || ip === undefined || preset === undefined || values.config === undefined) {
+    return { kind: 'problems', problems };
+  }
   return {
     kind: 'serve',
     configFolder: values.config,
@@ -95,7 +108,15 @@ function parseServe(argv: readonly string[], environment: Environment): ControlA
     stateFolder: stateFolder(values.state, environment),
     authorityFolder: values['ca-dir'] ?? (environment.AMBIT_CA_DIR || undefined),
     trustDomain,
+    plaintextPort,
+    preset,
   };
+}
+
+function readPort(option: string, value: string, problems: string[]): number {
+  const port = /^\d{1,5}$/.test(value) ? Number(value) : Number.NaN;
+  if (!(port <= 65_535)) problems.push(`${option} ${value}: must be a number from 0 to 65535`);
+  return port;
 }
 
 function parseToken(argv: readonly string[], environment: Environment): ControlArguments {

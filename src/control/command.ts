@@ -7,6 +7,7 @@ import type { Logger } from '../base/logger.ts';
 import type { MetricsRegistry } from '../base/metrics.ts';
 import type { Environment } from '../config/environment.ts';
 import { joinNameText } from '../identity/join-name.ts';
+import { ServedMesh } from '../xds/served-mesh.ts';
 import { controlUsage, parseControlArguments, type ServeArguments } from './arguments.ts';
 import { openFolderPlacement } from './folder-placement.ts';
 import { openTokens, startControl } from './serve.ts';
@@ -53,16 +54,19 @@ export async function runControlCommand(argv: readonly string[], env: Environmen
 
 async function serve(parsed: ServeArguments, io: ControlIo): Promise<void> {
   const { clock, logger, metrics, stop } = io;
-  const { listen, hosts, trustDomain, stateFolder, authorityFolder } = parsed;
-  const configuration = await openFolderPlacement(parsed.configFolder, { trustDomain, clock, logger });
+  const { configFolder, preset, trustDomain } = parsed;
+  const configuration = await openFolderPlacement(configFolder, { preset, trustDomain, clock, logger });
+  const mesh = new ServedMesh(configuration.store);
   try {
     const { placement } = configuration;
-    const options = { listen, hosts, trustDomain, stateFolder, authorityFolder, placement, clock, logger, metrics };
-    const control = await startControl(options);
+    const control = await startControl({ ...parsed, placement, mesh, clock, logger, metrics });
     io.out(`certificates on https://${formatSocketAddress(control.address)}, trust root ${control.caRootFile}`);
+    const { plaintextAddress: plaintext } = control;
+    if (plaintext !== undefined) io.out(`discovery in clear on http://${formatSocketAddress(plaintext)}`);
     if (!stop.aborted) await new Promise((resolve) => stop.addEventListener('abort', resolve, { once: true }));
     await control.close();
   } finally {
+    mesh.close();
     await configuration.close();
   }
 }

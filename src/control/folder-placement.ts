@@ -3,12 +3,14 @@ import type { Clock } from '../base/clock.ts';
 import { AmbitError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import { defaultCompileOptions } from '../compile/options.ts';
-import { modernPreset } from '../config/preset.ts';
+import type { Preset } from '../config/preset.ts';
 import { MeshStore } from '../mesh/store.ts';
 import { FolderSource } from '../xds/folder-source.ts';
 import { type Placement, placementOf } from './placement.ts';
 
 export interface FolderPlacementOptions {
+  /** Who runs where is the same in every preset; the mesh that is served is not. */
+  readonly preset: Preset;
   readonly trustDomain: string;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -16,6 +18,8 @@ export interface FolderPlacementOptions {
 
 export interface FolderPlacement {
   readonly placement: Placement;
+  /** What the folder says, kept up with it. */
+  readonly store: MeshStore;
   /** Stops watching. */
   close(): Promise<void>;
 }
@@ -26,11 +30,10 @@ export interface FolderPlacement {
  */
 export async function openFolderPlacement(
   directory: string,
-  { trustDomain, clock, logger }: FolderPlacementOptions,
+  { preset, trustDomain, clock, logger }: FolderPlacementOptions,
 ): Promise<FolderPlacement> {
   const store = new MeshStore();
-  // Who runs where is the same in every preset.
-  const compile = { ...defaultCompileOptions, trustDomain, preset: modernPreset };
+  const compile = { ...defaultCompileOptions, trustDomain, preset };
   const source = new FolderSource({ directory, compile, store, clock, logger: logger.topic('config') });
   await source.start();
   if (!store.complete) {
@@ -38,5 +41,5 @@ export async function openFolderPlacement(
     const message = `cannot read the configuration folder ${directory}`;
     throw new AmbitError(message, { code: 'CONTROL_CONFIG', origin: 'local' });
   }
-  return { placement: placementOf(store), close: () => source.close() };
+  return { placement: placementOf(store), store, close: () => source.close() };
 }

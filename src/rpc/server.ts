@@ -6,7 +6,14 @@
  * I2: a handler that throws is one failed call (INTERNAL), logged with its stack.
  */
 import { X509Certificate } from 'node:crypto';
-import { type DescMessage, type DescMethodUnary, fromBinary, type MessageShape, toBinary } from '@bufbuild/protobuf';
+import {
+  type DescMessage,
+  type DescMethodBiDiStreaming,
+  type DescMethodUnary,
+  fromBinary,
+  type MessageShape,
+  toBinary,
+} from '@bufbuild/protobuf';
 import { Server, type ServerUnaryCall, status, type UntypedHandleCall } from '@grpc/grpc-js';
 import type { SocketAddress } from '../base/address.ts';
 import { formatSocketAddress } from '../base/address.ts';
@@ -25,8 +32,8 @@ export interface Caller {
   metadata(name: string): string | undefined;
 }
 
-export interface UnaryRoute {
-  readonly method: DescMethodUnary;
+export interface Route {
+  readonly method: DescMethodUnary | DescMethodBiDiStreaming;
   readonly handle: UntypedHandleCall;
 }
 
@@ -55,7 +62,7 @@ export interface RpcServer {
   close(graceMs: number): Promise<void>;
 }
 
-export type RouteFactory = (options: RpcServerOptions) => UnaryRoute;
+export type RouteFactory = (options: RpcServerOptions) => Route;
 
 /** Binds a handler to a method, for `startRpcServer`. */
 export function unaryRoute<I extends DescMessage, O extends DescMessage>(
@@ -111,9 +118,23 @@ export async function startRpcServer(options: RpcServerOptions, routes: readonly
 
 type UnaryCallback<T> = (error: { code: status; details: string } | null, value?: T) => void;
 
-function definition(method: DescMethodUnary) {
+/** Messages of streams stay bytes. */
+function definition(method: Route['method']) {
+  const path = `/${method.parent.typeName}/${method.name}`;
+  if (method.methodKind === 'bidi_streaming') {
+    const asIs = (bytes: Buffer) => bytes;
+    return {
+      path,
+      requestStream: true,
+      responseStream: true,
+      requestSerialize: asIs,
+      requestDeserialize: asIs,
+      responseSerialize: (bytes: Uint8Array) => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length),
+      responseDeserialize: asIs,
+    };
+  }
   return {
-    path: `/${method.parent.typeName}/${method.name}`,
+    path,
     requestStream: false,
     responseStream: false,
     requestSerialize: (message: MessageShape<DescMessage>) => Buffer.from(toBinary(method.input, message)),
@@ -123,7 +144,11 @@ function definition(method: DescMethodUnary) {
   };
 }
 
-function callerOf(call: ServerUnaryCall<unknown, unknown>, clock: Clock): Caller {
+/** Who makes a call, with its certificate if it is valid now. */
+export function callerOf(
+  call: Pick<ServerUnaryCall<unknown, unknown>, 'getAuthContext' | 'getPeer' | 'metadata'>,
+  clock: Clock,
+): Caller {
   const raw = call.getAuthContext().sslPeerCertificate?.raw;
   const certificate = raw === undefined ? undefined : new X509Certificate(raw);
   const nowMs = clock.wallMs();

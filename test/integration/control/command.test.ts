@@ -5,9 +5,11 @@ import { systemClock } from '../../../src/base/clock.ts';
 import { silentLogger } from '../../../src/base/logger.ts';
 import { unscrapedMetrics } from '../../../src/base/metrics.ts';
 import { type ControlIo, runControlCommand } from '../../../src/control/command.ts';
+import { createChannel } from '../../../src/rpc/channel.ts';
 import { eventually } from '../../support/eventually.ts';
 import { testIdentity } from '../../support/test-ca.ts';
-import { member, type Scope, temporaryFolder } from './control.ts';
+import { runClient } from '../xds/delta-harness.ts';
+import { channelTo, member, type Scope, temporaryFolder } from './control.ts';
 
 const sleep = testIdentity('spiffe://mesh.test/ns/shop/sa/sleep');
 
@@ -102,4 +104,44 @@ t.test('help is help', async (t) => {
   const { io, out } = start(t);
   t.equal(await runControlCommand(['--help'], {}, io), 0);
   t.match(out, [/^Usage: ambit control/]);
+});
+
+t.test('control tells of the mesh: to those who joined, and in clear to this machine when asked to', async (t) => {
+  const { io, out, stop } = start(t);
+  const state = temporaryFolder(t);
+  const mesh = temporaryFolder(t);
+  writeFileSync(join(mesh, 'pod.yaml'), pod('n1'));
+  const env = { AMBIT_STATE_DIR: state, TRUST_DOMAIN: 'mesh.test' };
+  const argv = ['--config', mesh, '--listen', '127.0.0.1', '--port', '0', '--plaintext-port', '0'];
+  const ended = runControlCommand(argv, env, io);
+  await eventually('both lines', () => out.length === 2);
+  const [, port, caRootFile = ''] = /127\.0\.0\.1:(\d+), trust root (.+)$/.exec(out[0] ?? '') ?? [];
+  const [, plaintextPort] = /^discovery in clear on http:\/\/127\.0\.0\.1:(\d+)$/.exec(out[1] ?? '') ?? [];
+  const clear = runClient(
+    t,
+    createChannel({
+      address: { host: '127.0.0.1', port: Number(plaintextPort), tls: false },
+      roots: { kind: 'system' },
+    }),
+  );
+  await eventually('the pod', () => clear.store.workloadByAddress('', '10.1.0.5')?.node === 'n1');
+
+  t.equal(await runControlCommand(['token', '--node', 'n1'], env, io), 0);
+  const control = { address: { ip: '127.0.0.1', port: Number(port) }, caRootFile };
+  const stranger = runClient(t, createChannel(channelTo(control)));
+  await eventually('its refusal', () => stranger.log.lines.some((line) => line.includes('UNAUTHENTICATED')));
+  const token = { kind: 'text', text: out[2] as string } as const;
+  const { ca, ask } = await member(t, control, { token, trustDomain: 'mesh.test' });
+  t.match(await ask(sleep), { kind: 'issued' });
+  const joined = createChannel({ ...channelTo(control), clientCertificate: () => ca.credential.certificate() });
+  const secure = runClient(t, joined);
+  await eventually('the pod', () => secure.store.workloadByAddress('', '10.1.0.5')?.node === 'n1');
+
+  writeFileSync(join(mesh, 'pod.yaml'), pod('n2'));
+  for (const { store } of [clear, secure]) {
+    await eventually('the change', () => store.workloadByAddress('', '10.1.0.5')?.node === 'n2');
+  }
+  t.notOk(stranger.store.complete);
+  stop.abort();
+  t.equal(await ended, 0);
 });

@@ -5,7 +5,7 @@ import type { LogFields, Logger } from '../../../src/base/logger.ts';
 import { unscrapedMetrics } from '../../../src/base/metrics.ts';
 import { systemRandom } from '../../../src/base/random.ts';
 import { MeshStore } from '../../../src/mesh/store.ts';
-import { type ChannelOptions, createChannel } from '../../../src/rpc/channel.ts';
+import { type ChannelOptions, createChannel, type RpcChannel } from '../../../src/rpc/channel.ts';
 import { DeltaClient } from '../../../src/xds/delta-client.ts';
 import { nodeIdentity } from '../../../src/xds/node-identity.ts';
 import { OnDemand, type OnDemandLimits } from '../../../src/xds/on-demand.ts';
@@ -76,16 +76,20 @@ export interface RunningClient {
 }
 
 export function startClient(t: Test, { ca, server }: World, options: ClientOptions = {}): RunningClient {
-  const { clock = systemClock, unreadablePolicy = 'deny' } = options;
-  const store = new MeshStore();
-  const log = new Log();
-  const metrics = xdsMetrics({ ...unscrapedMetrics, counter: () => ({ value: 0 }), gauge: () => ({ value: 0 }) });
   const channel = createChannel({
     address: { host: 'localhost', port: options.port ?? server.port, tls: true },
     roots: { kind: 'text', text: ca.rootPem },
     maxReceiveBytes: 8 << 20,
     ...options.channel,
   });
+  return runClient(t, channel, options);
+}
+
+export function runClient(t: Test, channel: RpcChannel, options: ClientOptions = {}): RunningClient {
+  const { clock = systemClock, unreadablePolicy = 'deny' } = options;
+  const store = new MeshStore();
+  const log = new Log();
+  const metrics = xdsMetrics({ ...unscrapedMetrics, counter: () => ({ value: 0 }), gauge: () => ({ value: 0 }) });
   const onDemand =
     options.onDemand === undefined ? undefined : new OnDemand(clock, () => client.flushDemand(), options.onDemand);
   const client = new DeltaClient({
