@@ -142,13 +142,18 @@ class ProfileBuilder {
   async finish(kinds: Kinds): Promise<Uint8Array> {
     const profile = create(ProfileSchema, {
       ...kinds,
-      mapping: [{ id: 1n, filename: this.#text(process.title), hasFunctions: true, hasFilenames: true }],
+      mapping: [this.#mapping()],
       sample: this.#samples,
       function: [...this.#functions.values()],
       location: [...this.#locations.values()],
       stringTable: [...this.#texts.keys()],
     });
     return await compress(toBinary(ProfileSchema, profile));
+  }
+
+  #mapping() {
+    const filename = this.#text(process.title);
+    return { id: 1n, filename, hasFunctions: true, hasFilenames: true, hasLineNumbers: true };
   }
 
   #location({ functionName, url, lineNumber }: CallFrame): bigint {

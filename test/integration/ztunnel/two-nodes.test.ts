@@ -223,6 +223,7 @@ t.test('an unknown source is refused when its time is over, and an absent waypoi
   const denied = nodes.lines.filter((line) => line.event === 'denied');
   t.match(denied[0]?.fields, { error: 'source address is of no known workload', direction: 'outbound' });
   t.match(denied[1]?.fields.error, /waypoint \/127\.1\.0\.8 cannot be reached/);
+  t.same(nodes.metrics, [], 'what never became a connection is in no traffic metric');
 });
 
 t.test('live connections can be dumped and counted', async (t) => {
