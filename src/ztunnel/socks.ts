@@ -8,7 +8,7 @@ import { ipFamily, type SocketAddress } from '../base/address.ts';
 import { errorText } from '../base/errors.ts';
 import type { RunningDns } from '../dns/proxy.ts';
 import type { CapturedConnection, RunningListener } from '../hbone/seam.ts';
-import { listenSpec, type Place, type ZtunnelServices } from './context.ts';
+import { listenSpec, type Place, soleWorkload, type ZtunnelServices } from './context.ts';
 import { outboundHandler } from './outbound.ts';
 
 /** Undefined: it is not asked for. Rejects when it cannot listen. `dns` undefined: names are refused. */
@@ -42,6 +42,7 @@ export async function startSocks(
           connection.refuse();
         });
     },
+    services.budgets.gate('outbound', soleWorkload(place)),
   );
 }
 
