@@ -14,6 +14,7 @@ import type { PodState } from '../ztunnel/config-dump.ts';
 import { drainReason } from '../ztunnel/connection-registry.ts';
 import type { Place, ZtunnelServices } from '../ztunnel/context.ts';
 import { type RunningPlace, startDnsAlone, startProxy } from '../ztunnel/proxy.ts';
+import { FirstCertificate } from './first-certificate.ts';
 import { NamedPlaces } from './named-places.ts';
 import type { Places, PlacesDependencies } from './places.ts';
 import { startSelf } from './self-place.ts';
@@ -29,6 +30,7 @@ export class PodPlaces implements Places {
   readonly #node: string;
   readonly #places = new NamedPlaces();
   readonly #proxies = new Set<RunningPlace>();
+  #certificates: FirstCertificate | undefined;
   #pods: PodManager | undefined;
   #client: ZdsClient | undefined;
   #self: RunningListener | undefined;
@@ -48,6 +50,7 @@ export class PodPlaces implements Places {
     const { clock, random } = services;
     const ip = wildcard(this.listenIp === '::');
     this.#self = await startSelf(services, this.#settings, ip, mesh, logger.topic('inpod'));
+    this.#certificates = new FirstCertificate(services.secrets, clock);
     this.#pods = new PodManager({
       clock,
       logger: logger.topic('inpod'),
@@ -89,6 +92,8 @@ export class PodPlaces implements Places {
     namespace: NetworkNamespace,
     order: number,
   ): Promise<PodProxy> {
+    const starting = findWorkload(this.#dependencies.mesh, pod, this.#node);
+    if (starting !== undefined) await this.#certificates?.of(starting.identity);
     const { place, proxy } = await this.#listen(services, pod, namespace);
     this.#proxies.add(proxy);
     this.#places.add(pod, place, order);

@@ -108,14 +108,16 @@ export function listenSpec(
 ): ListenSpec {
   const { preset, settings } = services;
   const mark = side === 'outbound' ? preset.marks.outboundListener : preset.marks.inboundListener;
+  // What is reached at our own address alone was neither redirected nor marked on its way.
+  const plain = place.reachablePorts !== undefined;
   return {
     ip: place.ip,
     port,
-    transparent: settings.transparentListeners,
-    mark: settings.listenerMarks ? mark : undefined,
+    transparent: settings.transparentListeners && !plain,
+    mark: settings.listenerMarks && !plain ? mark : undefined,
     namespace: place.namespace,
     reusePort: settings.reusePort,
-    redirected: preset.originalDestination === 'redirect',
+    redirected: preset.originalDestination === 'redirect' && !plain,
     ...(settings.tcp === undefined ? {} : { tcp: settings.tcp }),
   };
 }
