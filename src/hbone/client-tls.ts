@@ -4,7 +4,7 @@
  * I1: never resumes a session: Node skips every check of the peer then.
  * I2: the socket is handed out only after chain, validity, revocation and the peer's one SPIFFE id were checked.
  */
-import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { connect, type TLSSocket } from 'node:tls';
 import type { Clock } from '../base/clock.ts';
 import { AmbitError, errorCode, errorText } from '../base/errors.ts';
@@ -22,9 +22,9 @@ export interface SecuredSocket {
   readonly peerChain: PeerChain | undefined;
 }
 
-/** Owns `raw` from now on. Rejects with an AmbitError, the socket then destroyed. */
+/** Over a connected socket or a tunnel's stream. Owns `raw` from now on. Rejects with an AmbitError, `raw` then destroyed. */
 export function secureClient(
-  raw: Socket,
+  raw: Duplex,
   secret: Secret,
   expected: readonly SpiffeId[],
   clock: Clock,

@@ -34,6 +34,12 @@ export interface RelayOptions {
   readonly idleReleaseMs: number;
   /** Times a CONNECT is tried again after the peer said that it did not process it. */
   readonly unsentRetries: number;
+  /**
+   * Sessions kept side by side behind a gateway, used in turn, and for how long each takes new streams: the gateway picks
+   * a server for each session, and one for ever would see all connections.
+   */
+  readonly nestedSessions: number;
+  readonly nestedSessionMs: number;
 }
 
 export const defaultRelayOptions: RelayOptions = {
@@ -57,6 +63,8 @@ export const defaultRelayOptions: RelayOptions = {
   connectAnswerTimeoutMs: 20_000,
   idleReleaseMs: 300_000,
   unsentRetries: 2,
+  nestedSessions: 8,
+  nestedSessionMs: 60_000,
 };
 
 /** What one session may hold: its connection window each way, twice over, and room for header lists; Node refuses new streams beyond. */

@@ -7,6 +7,8 @@
  * I2: bytes flow only on a socket that `client-tls.ts` vouches for; no TLS session is ever resumed.
  * I3: no new stream on a session after GOAWAY, `forgetPeer`, `forgetIdentity`, or its certificate's replacement.
  * I4: every wait has a deadline; dead peers are found by PING, idle sessions are released.
+ *
+ * A session behind a gateway runs in a tunnel of its own to that gateway (`carrier.ts`), which in turn comes from here.
  */
 import {
   type ClientHttp2Session,
@@ -24,11 +26,10 @@ import type { Logger } from '../base/logger.ts';
 import type { SpiffeId } from '../base/spiffe.ts';
 import type { PeerChain, PeerRevocation } from '../identity/revocation.ts';
 import type { Secret, SecretStore } from '../identity/secret.ts';
-import { dial, socketAddresses } from '../net/socket-factory.ts';
-import { secureClient } from './client-tls.ts';
+import { type OpenOuter, openCarrier } from './carrier.ts';
 import { watchLiveness } from './liveness.ts';
 import { type RelayOptions, sessionMemoryMegabytes } from './options.ts';
-import { abandoned, poolTimeout, sessionError, sessionGone, sessionLimit, withHint } from './pool-errors.ts';
+import { abandoned, poolTimeout, sessionError, sessionGone, sessionLimit } from './pool-errors.ts';
 import { endIfRevoked } from './revoked-sessions.ts';
 import type { TunnelTarget } from './seam.ts';
 
@@ -44,6 +45,8 @@ export interface SessionFacts {
   readonly peerIdentity: SpiffeId;
   /** To look up in later revocation lists; undefined: nobody asked for them. */
   readonly peerChain: PeerChain | undefined;
+  /** It runs inside a tunnel to `peer`, a gateway. */
+  readonly nested: boolean;
 }
 
 export type StreamOutcome =
@@ -56,6 +59,8 @@ export interface PoolDependencies {
   readonly clock: Clock;
   readonly options: RelayOptions;
   readonly revocation?: PeerRevocation | undefined;
+  /** How a tunnel to a gateway is opened: through this pool again. */
+  readonly openOuter: OpenOuter;
 }
 
 /** http2-wrapper's symbols, which its types leave out. */
@@ -90,6 +95,8 @@ export class SessionPool {
   /** Sessions by whoever they are for, those being opened included. */
   readonly #bySource = new Map<string, number>();
   readonly #unsubscribe: () => void;
+  /** Whose turn it is of the sessions behind a gateway. */
+  #turn = 0;
   #closed = false;
 
   constructor(dependencies: PoolDependencies) {
@@ -116,8 +123,9 @@ export class SessionPool {
     headers: readonly string[],
     owns: (stream: ClientHttp2Stream) => void,
   ): SessionFacts | undefined {
-    const session = this.#sessionWithRoom(poolKey(target));
+    const session = this.#sessionWithRoom(this.#keyInTurn(target));
     if (session === undefined) return undefined;
+    if (target.outer !== undefined) this.#turn++;
     let stream: ClientHttp2Stream;
     try {
       // The Agent put its own `request` on the session, which counts the stream as those that waited.
@@ -153,7 +161,7 @@ export class SessionPool {
         if (!settled) settle({ kind: 'failed', error });
       };
       const onCancel = () => fail(abandoned(target));
-      const waitMs = target.socket.connectTimeoutMs + 2 * options.handshakeTimeoutMs + 1000;
+      const waitMs = longestWaitMs(target, options);
       const timer = clock.after(waitMs, () => fail(poolTimeout(target, waitMs)));
       if (this.#closed || cancellation?.cancelled) {
         fail(abandoned(target));
@@ -179,8 +187,10 @@ export class SessionPool {
       };
       const { ip, port } = target.peer;
       const origin = `https://${ip.includes(':') ? `[${ip}]` : ip}:${port}`;
+      const key = this.#keyInTurn(target);
+      if (target.outer !== undefined) this.#turn++;
       const targetOptions: TargetOptions = {
-        poolKey: poolKey(target),
+        poolKey: key,
         target,
         maxSessionMemory: sessionMemoryMegabytes(options),
       };
@@ -211,6 +221,12 @@ export class SessionPool {
       return true;
     }
     return false;
+  }
+
+  /** Sessions behind a gateway stand side by side under keys of their own. */
+  #keyInTurn(target: TunnelTarget): string {
+    const key = poolKey(target);
+    return target.outer === undefined ? key : `${key}|${this.#turn % this.#dependencies.options.nestedSessions}`;
   }
 
   /** The one used last for as long as it has room, then the fullest that has: few sessions, so that those left over can go. */
@@ -278,8 +294,10 @@ export class SessionPool {
       onIdle: () => retire(session),
       onDead: () => logger.warn('HBONE ping timeout', { peer: formatSocketAddress(facts.peer) }),
     });
+    const aged = facts.nested ? clock.after(options.nestedSessionMs, () => retire(session)) : undefined;
     session.once('close', () => {
       stopWatching();
+      aged?.cancel();
       this.#sessions.delete(session);
       alike.sessions.delete(session);
       if (alike.sessions.size === 0) this.#byKey.delete(facts.key);
@@ -322,30 +340,21 @@ class MeshAgent extends Agent {
   }
 
   async #connect(origin: URL, { target, poolKey: key }: TargetOptions): Promise<TLSSocket> {
-    const { clock, options: limits, revocation } = this.#dependencies;
+    const { clock, options: limits } = this.#dependencies;
     const secret = await this.#secretOf(target.sourceIdentity);
-    const dialed = await dial(target.peer, target.socket, clock);
-    if (dialed.kind === 'failed') throw withHint(dialed.error, target.peer.port);
-    const addresses = socketAddresses(dialed.socket);
-    const { socket, peerIdentity, peerChain } = await secureClient(
-      dialed.socket,
-      secret,
-      target.expectedIdentities,
-      clock,
-      limits.handshakeTimeoutMs,
-      revocation,
-    );
+    const { socket, peerIdentity, peerChain, local } = await openCarrier(target, secret, this.#dependencies);
     const settings = clock.after(limits.handshakeTimeoutMs, () => socket.destroy());
     socket.once('close', () => settings.cancel());
     const facts: PooledSocket[typeof factsOfSocket] = {
       key,
-      local: addresses?.local ?? { ip: '0.0.0.0', port: 0 },
+      local,
       peer: target.peer,
       sourceIdentity: target.sourceIdentity,
       source: sourceOf(target),
       generation: secret.generation,
       peerIdentity,
       peerChain,
+      nested: target.outer !== undefined,
       settled: () => settings.cancel(),
     };
     // The Agent would now check the certificate for DNS names. It was verified; show it a socket without one.
@@ -374,20 +383,31 @@ class MeshAgent extends Agent {
   }
 }
 
-/** Every field that makes targets differ. The parts cannot hold the separator. */
+/** Until then a session stands, or the reason why it does not is known. */
+function longestWaitMs(target: TunnelTarget, options: RelayOptions): number {
+  const oneSession = target.socket.connectTimeoutMs + 2 * options.handshakeTimeoutMs + 1000;
+  if (target.outer === undefined) return oneSession;
+  return oneSession + options.connectAnswerTimeoutMs + 2 * options.handshakeTimeoutMs;
+}
+
+/** Every field that makes targets differ. The parts cannot hold the separator, but for headers, which come last. */
 export function poolKey(target: TunnelTarget): string {
-  const { peer, socket } = target;
-  return [
+  const { peer, socket, outer } = target;
+  const key = [
     target.sourceIdentity,
     socket.source ?? '',
     socket.transparent ? 't' : '',
     socket.mark ?? '',
     socket.namespace?.key ?? '',
     formatSocketAddress(peer),
-    target.expectedIdentities.length === 1
-      ? target.expectedIdentities[0]
-      : target.expectedIdentities.toSorted().join(','),
+    identitiesKey(target.expectedIdentities),
   ].join('|');
+  if (outer === undefined) return key;
+  return [key, identitiesKey(outer.expectedIdentities), outer.authority, JSON.stringify(outer.headers)].join('|');
+}
+
+function identitiesKey(identities: readonly SpiffeId[]): string {
+  return identities.length === 1 ? (identities[0] as string) : identities.toSorted().join(',');
 }
 
 /** The pod a session is for: by its namespace, else its address, else (on the node's own address) its identity. */

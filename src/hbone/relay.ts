@@ -65,7 +65,14 @@ class NodeRelay implements Relay {
     this.#logger = logger.topic('hbone');
     this.#options = { ...defaultRelayOptions, ...options };
     this.#revocation = revocation;
-    this.#pool = new SessionPool({ secrets, logger: this.#logger, clock, options: this.#options, revocation });
+    this.#pool = new SessionPool({
+      secrets,
+      logger: this.#logger,
+      clock,
+      options: this.#options,
+      revocation,
+      openOuter: (request) => this.open(request),
+    });
     this.#stopListening = revocation?.onChange(() => {
       this.#pool.revocationChanged(revocation);
       for (const server of this.#servers) server.revocationChanged(revocation);

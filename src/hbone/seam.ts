@@ -30,11 +30,26 @@ export interface ByteCounts {
 
 /** The HBONE server to reach and as whom. Equal targets (all fields) may share a session. */
 export interface TunnelTarget {
+  /** What is dialled: the server itself, or the gateway that stands before it. */
   readonly peer: SocketAddress;
   readonly sourceIdentity: SpiffeId;
-  /** Ids of which the server must prove one. Never empty. */
+  /** Ids of which the server must prove one. With none, no server can be the right one. */
   readonly expectedIdentities: readonly SpiffeId[];
   readonly socket: SocketProfile;
+  /** The server is on another network: `peer` is its gateway, and the tunnel goes inside one to that. */
+  readonly outer?: OuterLeg;
+}
+
+/**
+ * A tunnel to a gateway that carries a second TLS handshake and HTTP/2 session, end to end, in its bytes. It is made once
+ * for each inner session: nothing that differs from connection to connection belongs in its headers.
+ */
+export interface OuterLeg {
+  /** Ids of which the gateway must prove one. */
+  readonly expectedIdentities: readonly SpiffeId[];
+  /** `host:port` by which the gateway finds the server. */
+  readonly authority: string;
+  readonly headers: TunnelHeaders;
 }
 
 export interface TunnelRequest {

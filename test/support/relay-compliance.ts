@@ -10,7 +10,7 @@ import { AmbitError } from '../../src/base/errors.ts';
 import type { Join } from '../../src/hbone/seam.ts';
 import { plainSocket } from '../../src/net/socket-spec.ts';
 import { eventually, within } from './eventually.ts';
-import { type MakeRelay, makeWorld, readAll, tcpClient, type World } from './relay-world.ts';
+import { type MakeRelay, makeWorld, readAll, streamsLeft, tcpClient, type World } from './relay-world.ts';
 
 export async function byteCompliance(t: Test, make: MakeRelay): Promise<void> {
   await t.test('bytes and half-close travel in both directions', async (t) => {
@@ -167,7 +167,7 @@ export async function byteCompliance(t: Test, make: MakeRelay): Promise<void> {
     for (const socket of world.appSockets) socket.resume();
     await eventually('all ended', () => world.clientEnds.length === 1000 && world.serverEnds.length === 1000, 10_000);
     t.ok([...world.clientEnds, ...world.serverEnds].every((end) => end.kind === 'closed'));
-    await eventually('no streams left', () => world.client.stats().streams + world.server.stats().streams === 0);
+    await eventually('no streams left', () => streamsLeft(world) === 0);
   });
 }
 

@@ -27,6 +27,7 @@ import {
   makeWorld,
   readAll,
   serverId,
+  streamsLeft,
   tcpServer,
   type World,
 } from './relay-world.ts';
@@ -49,7 +50,7 @@ export async function sessionCompliance(t: Test, make: MakeRelay): Promise<void>
       const client = await world.connect();
       t.equal((await within('reset', readAll(client))).how, 'reset');
       t.match(world.clientEnds[0], { kind: 'refused', by: 'upstream', status });
-      await eventually('no streams left', () => world.server.stats().streams + world.client.stats().streams === 0);
+      await eventually('no streams left', () => streamsLeft(world) === 0);
     }
   });
 
@@ -131,7 +132,7 @@ export async function sessionCompliance(t: Test, make: MakeRelay): Promise<void>
         t.same(events, ending === 'end' ? ['end', 'close'] : ['error', 'close'], `${ending} by ${ender}`);
       }
     }
-    await eventually('no streams left', () => world.client.stats().streams + world.server.stats().streams === 0);
+    await eventually('no streams left', () => streamsLeft(world) === 0);
   });
 
   await t.test('a client that leaves before the verdict aborts the request, and nothing is dialled', async (t) => {

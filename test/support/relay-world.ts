@@ -16,6 +16,7 @@ import type {
   ConnectVerdict,
   End,
   JoinObserver,
+  OuterLeg,
   Relay,
   RunningListener,
   ServeOptions,
@@ -28,6 +29,7 @@ import { TestCa, TestSecretStore, testIdentity } from './test-ca.ts';
 
 export const clientId = testIdentity('spiffe://cluster.local/ns/shop/sa/client');
 export const serverId = testIdentity('spiffe://cluster.local/ns/shop/sa/server');
+export const gatewayId = testIdentity('spiffe://cluster.local/ns/istio-gateways/sa/east');
 
 export const onLoopback: ListenSpec = {
   ip: '127.0.0.1',
@@ -39,7 +41,16 @@ export const onLoopback: ListenSpec = {
   redirected: false,
 };
 
-export type MakeRelay = (dependencies: RelayDependencies) => Relay;
+export interface MakeRelay {
+  (dependencies: RelayDependencies): Relay;
+  /** Every tunnel of the world goes through a gateway, inside another one. */
+  readonly nested?: boolean;
+}
+
+/** The same relay, with a gateway between the client's and the server's. */
+export function behindGateway(make: MakeRelay): MakeRelay {
+  return Object.assign((dependencies: RelayDependencies) => make(dependencies), { nested: true });
+}
 
 export interface WorldOptions {
   readonly clock?: Clock;
@@ -47,6 +58,8 @@ export interface WorldOptions {
   readonly serverClock?: Clock;
   readonly options?: RelayDependencies['options'];
   readonly onConnect?: (request: ConnectRequest, world: World) => ConnectVerdict | Promise<ConnectVerdict>;
+  /** What a gateway does in a nested world, in place of handing the bytes on to the server. */
+  readonly onGateway?: (request: ConnectRequest, world: World) => ConnectVerdict | Promise<ConnectVerdict>;
   readonly serve?: Partial<ServeOptions>;
   readonly clientRevocation?: PeerRevocation;
   readonly serverRevocation?: PeerRevocation;
@@ -60,6 +73,10 @@ export interface World {
   readonly client: Relay;
   readonly server: Relay;
   readonly served: RunningListener;
+  /** Before the server, when the world is nested. */
+  readonly gateway: RunningListener | undefined;
+  /** What the gateway was asked for. */
+  readonly gatewayRequests: ConnectRequest[];
   readonly captured: RunningListener;
   /** Where the application listens. */
   readonly app: SocketAddress;
@@ -121,11 +138,13 @@ export async function makeWorld(t: Test, make: MakeRelay, options: WorldOptions 
     denied,
     clientObserver: { ended: (end: End) => void clientEnds.push(end) },
     serverObserver: { ended: (end: End) => void serverEnds.push(end) },
+    gatewayRequests: [] as ConnectRequest[],
     target: (changes: Partial<TunnelTarget> = {}): TunnelTarget => ({
-      peer: world.served.address,
+      peer: world.gateway?.address ?? world.served.address,
       sourceIdentity: clientId,
       expectedIdentities: [serverId],
       socket: plainSocket,
+      ...(world.gateway === undefined ? {} : { outer: outerLeg }),
       ...changes,
     }),
     request: (changes: Partial<TunnelTarget> = {}): TunnelRequest => ({
@@ -152,11 +171,49 @@ export async function makeWorld(t: Test, make: MakeRelay, options: WorldOptions 
   const captured = await client.capture(onLoopback, (connection) =>
     (options.onConnection ?? tunnelOn)(connection, world),
   );
-  const world: World = { ...partial, served, captured };
+  const gateway =
+    make.nested === true
+      ? await startGateway(t, make, ca, (request) => {
+          world.gatewayRequests.push(request);
+          return (options.onGateway ?? handOn)(request, world);
+        })
+      : undefined;
+  const world: World = { ...partial, served, captured, gateway };
   t.teardown(async () => {
     await Promise.all([client.close(), server.close()]);
   });
   return world;
+}
+
+export const outerLeg: OuterLeg = { expectedIdentities: [gatewayId], authority: 'shop.example:80', headers: [] };
+
+/** What an east-west gateway does: it ends the outer tunnel and hands its bytes on. */
+function handOn(_request: ConnectRequest, world: World): ConnectVerdict {
+  const observer = { ended: () => {} };
+  return { kind: 'dial', destination: world.served.address, socket: plainSocket, headers: [], observer };
+}
+
+async function startGateway(
+  t: Test,
+  make: MakeRelay,
+  ca: TestCa,
+  answer: (request: ConnectRequest) => ConnectVerdict | Promise<ConnectVerdict>,
+): Promise<RunningListener> {
+  const secret = await ca.issue(gatewayId);
+  const relay = make({ logger: silentLogger, clock: systemClock, secrets: new TestSecretStore([secret]) });
+  t.teardown(() => relay.close());
+  return await relay.serve(onLoopback, {
+    secretFor: () => secret,
+    trusts: () => true,
+    maxStreamsPerSession: 200,
+    onConnect: answer,
+  });
+}
+
+/** Streams of both relays, without those that carry the sessions behind a gateway. */
+export function streamsLeft({ client, server, gatewayRequests }: World): number {
+  const carriers = gatewayRequests.filter(({ gone }) => !gone.cancelled).length;
+  return client.stats().streams + server.stats().streams - carriers;
 }
 
 /** The ordinary verdict: dial the application. */

@@ -1,7 +1,7 @@
 /** Which tunnels may share a session: equal targets only. */
 import t from 'tap';
 import { poolKey } from '../../../src/hbone/pool.ts';
-import type { TunnelTarget } from '../../../src/hbone/seam.ts';
+import type { OuterLeg, TunnelTarget } from '../../../src/hbone/seam.ts';
 import { plainSocket } from '../../../src/net/socket-spec.ts';
 import { testIdentity } from '../../support/test-ca.ts';
 
@@ -13,6 +13,8 @@ const target: TunnelTarget = {
   expectedIdentities: [b],
   socket: plainSocket,
 };
+
+const outer: OuterLeg = { expectedIdentities: [a], authority: 'a.example:80', headers: [] };
 
 t.test('every field of a target tells sessions apart', async (t) => {
   const different: TunnelTarget[] = [
@@ -26,6 +28,10 @@ t.test('every field of a target tells sessions apart', async (t) => {
     { ...target, socket: { ...plainSocket, mark: 0x539 } },
     { ...target, socket: { ...plainSocket, namespace: { fd: 7, key: '4:1' } } },
     { ...target, socket: { ...plainSocket, namespace: { fd: 7, key: '4:2' } } },
+    { ...target, outer },
+    { ...target, outer: { ...outer, expectedIdentities: [b] } },
+    { ...target, outer: { ...outer, authority: 'b.example:80' } },
+    { ...target, outer: { ...outer, headers: [['baggage', 'service.name=a']] } },
   ];
   const keys = new Set([target, ...different].map(poolKey));
   t.equal(keys.size, different.length + 1);
