@@ -34,7 +34,7 @@ function matcherOf(workloads: number, services: number) {
     mesh,
     settings,
     deliversLocally,
-    matcher: new FilterChainMatcher({ mesh, names, settings, deliversLocally }),
+    matcher: new FilterChainMatcher({ mesh, names, preset: modernPreset, settings, deliversLocally }),
   };
 }
 

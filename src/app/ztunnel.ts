@@ -284,6 +284,7 @@ function ztunnelSettings(settings: ZtunnelProgramSettings, privileged: boolean):
     reusePort: preset.capture === 'inpod' && variables.INPOD_PORT_REUSE,
     localhostAppTunnel: variables.LOCALHOST_APP_TUNNEL,
     responseBaggage: variables.ENABLE_RESPONSE_BAGGAGE,
+    endpointRetries: variables.AMBIT_ENDPOINT_RETRIES,
     podLimits: podLimits(settings),
     tcp: tcpOptions(settings),
     ports: {

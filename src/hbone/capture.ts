@@ -10,8 +10,8 @@ import { originalDestination } from '../net/original-destination.ts';
 import { socketAddresses } from '../net/socket-factory.ts';
 import type { ListenSpec, SocketProfile } from '../net/socket-spec.ts';
 import { socksReplies } from '../net/socks5.ts';
-import { type Downstream, RunningJoin, type UpstreamOutcome } from './running-join.ts';
-import type { CapturedConnection, Join, JoinObserver, TunnelRequest } from './seam.ts';
+import { type Downstream, type Open, RunningJoin, type UpstreamOutcome } from './running-join.ts';
+import type { Attempt, CapturedConnection, Join, JoinObserver, Otherwise, TunnelRequest } from './seam.ts';
 import { greetSocks, type SocksAnswer, type SocksRequested, socksReplyFor } from './socks-handshake.ts';
 
 /** How a captured connection reaches its upstream. */
@@ -108,12 +108,19 @@ class Captured implements CapturedConnection {
     return this.#gone.cancelled;
   }
 
-  tunnel(request: TunnelRequest, observer: JoinObserver): Join {
-    return this.#run(observer, (cancellation) => this.#openers.tunnel(request, cancellation));
+  tunnel(request: TunnelRequest, observer: JoinObserver, otherwise?: Otherwise): Join {
+    return this.#run(observer, (cancellation) => this.#openers.tunnel(request, cancellation), otherwise);
   }
 
-  dial(destination: SocketAddress, socket: SocketProfile, observer: JoinObserver, preface?: Uint8Array): Join {
-    return this.#run(observer, (cancellation) => this.#openers.dial(destination, socket, preface, cancellation));
+  dial(
+    destination: SocketAddress,
+    socket: SocketProfile,
+    observer: JoinObserver,
+    preface?: Uint8Array,
+    otherwise?: Otherwise,
+  ): Join {
+    const open: Open = (cancellation) => this.#openers.dial(destination, socket, preface, cancellation);
+    return this.#run(observer, open, otherwise);
   }
 
   refuse(cause: 'not-allowed' | 'no-address' = 'not-allowed'): void {
@@ -129,10 +136,20 @@ class Captured implements CapturedConnection {
     else this.#join.stop(new AmbitError('the handler failed', { code: 'HBONE_HANDLER', origin: 'local' }));
   }
 
-  #run(observer: JoinObserver, open: (cancellation: Cancellation) => Promise<UpstreamOutcome>): Join {
+  #run(observer: JoinObserver, open: Open, otherwise: Otherwise | undefined): Join {
     if (this.#join !== undefined || this.#refused) throw new TypeError('a captured connection takes one verb');
     this.#join = new RunningJoin(this.#downstream, observer, this.#logger);
-    this.#join.run(open);
+    this.#join.run(open, otherwise && ((error) => this.#another(otherwise(error))));
     return this.#join;
+  }
+
+  #another(attempt: Attempt | undefined): { observer: JoinObserver; open: Open } | undefined {
+    if (attempt === undefined) return undefined;
+    const { observer } = attempt;
+    const open: Open = (cancellation) =>
+      attempt.kind === 'tunnel'
+        ? this.#openers.tunnel(attempt.request, cancellation)
+        : this.#openers.dial(attempt.destination, attempt.socket, undefined, cancellation);
+    return { observer, open };
   }
 }

@@ -30,12 +30,17 @@ export type UpstreamOutcome =
   | { readonly kind: 'refused'; readonly status: number; readonly established: Established }
   | { readonly kind: 'failed'; readonly error: AmbitError };
 
+export type Open = (cancellation: Cancellation) => Promise<UpstreamOutcome>;
+
+/** See `Otherwise` of the seam. */
+export type OpenOtherwise = (error: AmbitError) => { readonly observer: JoinObserver; readonly open: Open } | undefined;
+
 export class RunningJoin implements Join {
   readonly counts: ByteCounts = { toUpstream: 0, toDownstream: 0 };
   readonly #downstream: Downstream;
-  readonly #observer: JoinObserver;
   readonly #logger: Logger;
   readonly #giveUp = new Cancellation();
+  #observer: JoinObserver;
   #upstream: ByteEnd | undefined;
   #running: { stop(error: AmbitError): void } | undefined;
   #established: Established | undefined;
@@ -48,7 +53,7 @@ export class RunningJoin implements Join {
   }
 
   /** `open` never rejects and gives up when it is cancelled. */
-  run(open: (cancellation: Cancellation) => Promise<UpstreamOutcome>): void {
+  run(open: Open, otherwise?: OpenOtherwise): void {
     const { gone } = this.#downstream;
     const onGone = () => {
       this.#giveUp.cancel();
@@ -59,10 +64,18 @@ export class RunningJoin implements Join {
       return;
     }
     gone.on(onGone);
-    void open(this.#giveUp).then((outcome) => {
-      gone.off(onGone);
-      this.#opened(outcome);
-    });
+    const attempt = (way: Open): void => {
+      void way(this.#giveUp).then((outcome) => {
+        const next = otherwise && this.#otherwise(outcome, otherwise);
+        if (next !== undefined) {
+          attempt(next);
+          return;
+        }
+        gone.off(onGone);
+        this.#opened(outcome);
+      });
+    };
+    attempt(open);
   }
 
   get heldBytes(): number {
@@ -78,6 +91,18 @@ export class RunningJoin implements Join {
     this.#giveUp.cancel();
     this.#downstream.end.reset();
     this.#finish('stopped', 'local', undefined, error);
+  }
+
+  #otherwise(outcome: UpstreamOutcome, otherwise: OpenOtherwise): Open | undefined {
+    if (this.#over || outcome.kind !== 'failed' || outcome.error.retry !== 'unsent') return undefined;
+    try {
+      const next = otherwise(outcome.error);
+      if (next !== undefined) this.#observer = next.observer;
+      return next?.open;
+    } catch (error) {
+      this.#logger.error('looking for another way failed', { error: errorText(error) });
+      return undefined;
+    }
   }
 
   #opened(outcome: UpstreamOutcome): void {

@@ -100,6 +100,18 @@ export interface Join {
   stop(error: AmbitError): void;
 }
 
+/** Another way to an upstream, with the observer that is told of it from then on. */
+export type Attempt = { readonly observer: JoinObserver } & (
+  | { readonly kind: 'tunnel'; readonly request: TunnelRequest }
+  | { readonly kind: 'dial'; readonly destination: SocketAddress; readonly socket: SocketProfile }
+);
+
+/**
+ * Asked when the upstream could not be reached and nothing was sent (`retry: 'unsent'`). With an answer the connection goes
+ * on under its observer, and the one before hears nothing more; the asked bounds how often.
+ */
+export type Otherwise = (error: AmbitError) => Attempt | undefined;
+
 /** An accepted plain TCP connection. Call exactly one of the verbs, soon: at most one buffer of it is read before. */
 export interface CapturedConnection {
   readonly peer: SocketAddress;
@@ -109,10 +121,16 @@ export interface CapturedConnection {
   readonly originalDestination: SocketAddress;
   /** The name a SOCKS5 client asked for in place of an address; `originalDestination` then has only the port. */
   readonly requestedHost?: string | undefined;
-  /** Opens a tunnel and joins. Any failure or refusal resets the connection. */
-  tunnel(request: TunnelRequest, observer: JoinObserver): Join;
+  /** Opens a tunnel and joins. Any failure or refusal resets the connection, unless there is something `otherwise`. */
+  tunnel(request: TunnelRequest, observer: JoinObserver, otherwise?: Otherwise): Join;
   /** Dials plain TCP and joins. `preface` is written first (PROXY protocol). */
-  dial(destination: SocketAddress, socket: SocketProfile, observer: JoinObserver, preface?: Uint8Array): Join;
+  dial(
+    destination: SocketAddress,
+    socket: SocketProfile,
+    observer: JoinObserver,
+    preface?: Uint8Array,
+    otherwise?: Otherwise,
+  ): Join;
   /** Resets it, or tells a SOCKS5 client why. */
   refuse(cause?: 'not-allowed' | 'no-address'): void;
   /** Whether the client has gone already (only meaningful while a decision waits). */

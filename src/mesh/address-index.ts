@@ -44,7 +44,7 @@ export class AddressIndex {
     return claims.reduce((best, other) => (claimsBefore(other, best) ? other : best));
   }
 
-  service(network: string, ip: string, fromNamespace: string): Service | undefined {
+  service(network: string, ip: string, fromNamespace: string | undefined): Service | undefined {
     const known = this.#networks.get(network);
     if (known === undefined) return undefined;
     const byVip = bestService(known.vips.list(ip), fromNamespace);
@@ -76,12 +76,12 @@ export class AddressIndex {
 }
 
 /** Own namespace, then canonical, then any that is visible; ties go to the smallest key. */
-function bestService(services: readonly Service[], fromNamespace: string): Service | undefined {
+function bestService(services: readonly Service[], fromNamespace: string | undefined): Service | undefined {
   let best: Service | undefined;
   let bestRank = 0;
   for (const service of services) {
     const own = service.namespace === fromNamespace;
-    if (service.visibility === 'namespace' && !own) continue;
+    if (service.visibility === 'namespace' && !own && fromNamespace !== undefined) continue;
     const rank = own ? 3 : service.canonical ? 2 : 1;
     if (best === undefined || rank > bestRank || (rank === bestRank && service.key < best.key)) {
       best = service;

@@ -87,9 +87,10 @@ const steps: Readonly<Record<NoEndpointReason, number>> = {
   'all-excluded': 2,
   'all-unhealthy': 3,
   'no-port-on-endpoints': 4,
-  'no-usable-address': 5,
-  'no-endpoint-in-locality': 6,
-  'no-capacity': 7,
+  'no-network-gateway': 5,
+  'no-usable-address': 6,
+  'no-endpoint-in-locality': 7,
+  'no-capacity': 8,
 };
 
 function serves(plan: EndpointPlan, query: EndpointQuery): boolean {

@@ -28,6 +28,7 @@ export type NoEndpointReason =
   | 'all-excluded'
   | 'all-unhealthy'
   | 'no-port-on-endpoints'
+  | 'no-network-gateway'
   | 'no-usable-address'
   | 'no-endpoint-in-locality'
   | 'no-capacity';

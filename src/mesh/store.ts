@@ -73,7 +73,7 @@ export class MeshStore implements MeshView {
     return this.#byHostname.list(name)[0];
   }
 
-  serviceByAddress(network: string, ip: string, fromNamespace: string): Service | undefined {
+  serviceByAddress(network: string, ip: string, fromNamespace: string | undefined): Service | undefined {
     return this.#addresses.service(network, ip, fromNamespace);
   }
 

@@ -9,7 +9,11 @@ export function obstacle(workload: Workload, query: EndpointQuery): NoEndpointRe
   if (query.exclude?.has(workload.uid) === true) return 'all-excluded';
   if (!workload.healthy && !service.loadBalancing.allowUnhealthy) return 'all-unhealthy';
   if (targetPort(workload, query) === undefined) return 'no-port-on-endpoints';
-  return hasWay(workload, query) ? undefined : 'no-usable-address';
+  if (workload.network !== networkOf(query)) {
+    return workload.networkGateway === undefined ? 'no-network-gateway' : undefined;
+  }
+  const reachable = chooseAddress(workload, service.ipFamilies, undefined) !== undefined || workload.hostname !== '';
+  return reachable ? undefined : 'no-usable-address';
 }
 
 /** Undefined where there is an `obstacle`. */
@@ -22,7 +26,7 @@ export function reach(workload: Workload, query: EndpointQuery): ReachableEndpoi
   }
   const ip = chooseAddress(workload, query.service.ipFamilies, query.preferFamily);
   if (ip !== undefined) return { kind: 'endpoint', workload, ip, port };
-  return knownByName(workload) ? { kind: 'hostname', workload, hostname: workload.hostname, port } : undefined;
+  return workload.hostname === '' ? undefined : { kind: 'hostname', workload, hostname: workload.hostname, port };
 }
 
 /** The workload's own address for a client of a family, after the service's families; undefined when it has none. */
@@ -43,15 +47,6 @@ export function chooseAddress(
 
 export function networkOf(query: EndpointQuery): string {
   return query.source?.network ?? query.network ?? '';
-}
-
-function hasWay(workload: Workload, query: EndpointQuery): boolean {
-  if (workload.network !== networkOf(query)) return workload.networkGateway !== undefined;
-  return chooseAddress(workload, query.service.ipFamilies, undefined) !== undefined || knownByName(workload);
-}
-
-function knownByName(workload: Workload): boolean {
-  return workload.hostname !== '' && workload.addresses.length === 0;
 }
 
 /** The endpoint's own mapping, then the service's, then the same port where a program behind a tunnel takes them all. */

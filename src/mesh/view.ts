@@ -12,8 +12,11 @@ export interface MeshView {
   workloadByName(namespace: string, name: string, serviceAccount: string, node: string): Workload | undefined;
   /** A workload that says by what name it is known: `namespace/hostname`. */
   workloadByHostname(name: string): Workload | undefined;
-  /** VIP, then CIDR, seen from a namespace: own namespace, then canonical, then any that is visible. */
-  serviceByAddress(network: string, ip: string, fromNamespace: string): Service | undefined;
+  /**
+   * VIP, then CIDR, seen from a namespace: own namespace, then canonical, then any that is visible. Undefined sees all:
+   * for references of the mesh's own objects.
+   */
+  serviceByAddress(network: string, ip: string, fromNamespace: string | undefined): Service | undefined;
   service(key: ServiceKey): Service | undefined;
   /** Services of exactly this host name (lower case; `*.example.com` is a name like others), in the order of their keys. */
   servicesByHostname(hostname: string): readonly Service[];

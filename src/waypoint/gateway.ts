@@ -1,5 +1,5 @@
 /** Which gateway this process is, and whether a record's waypoint is it. `app/` answers from what was compiled. */
-import type { GatewayAddress, ServiceKey } from '../mesh/model.ts';
+import type { GatewayAddress, Service, ServiceKey, Workload } from '../mesh/model.ts';
 import type { MeshView } from '../mesh/view.ts';
 import { isGateway } from '../mesh/waypoint.ts';
 
@@ -11,6 +11,14 @@ export interface OwnGateway {
   readonly address: GatewayAddress;
   /** The Service that is this waypoint; undefined for one known by a bare address. */
   readonly service: ServiceKey | undefined;
+}
+
+/** Whether this waypoint is the one of a service or workload, or one of several. */
+export function serves(mesh: MeshView, own: OwnGateway, object: Service | Workload): boolean {
+  if ('weightedWaypoints' in object && object.weightedWaypoints.length > 0) {
+    return object.weightedWaypoints.some(({ destination }) => isOwn(mesh, own, destination));
+  }
+  return isOwn(mesh, own, object.waypoint);
 }
 
 export function isOwn(mesh: MeshView, own: OwnGateway, waypoint: GatewayAddress | undefined): boolean {

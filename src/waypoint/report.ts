@@ -7,7 +7,7 @@ import type { Service } from '../mesh/model.ts';
 import type { AccessLogFields } from '../telemetry/traffic.ts';
 import type { UpstreamEndpoint } from '../upstream/endpoint.ts';
 import type { Tunnel, WaypointServices } from './context.ts';
-import { isOwn } from './gateway.ts';
+import { serves } from './gateway.ts';
 import { trafficLabels } from './labels.ts';
 import { endpointFields, tunnelFields } from './log-fields.ts';
 
@@ -120,7 +120,6 @@ function clusterName(services: WaypointServices, tunnel: Tunnel, finished: Finis
   const { service, servicePort } = finished;
   if (service === undefined || tunnel.destination.kind !== 'service') return undefined;
   const own = services.own();
-  if (own === undefined || !isOwn(mesh, own, service.waypoint))
-    return names.foreignCluster(servicePort, service.hostname);
+  if (own === undefined || !serves(mesh, own, service)) return names.foreignCluster(servicePort, service.hostname);
   return names.serviceCluster(servicePort, service.hostname, finished.request === undefined ? 'tcp' : 'http');
 }

@@ -7,7 +7,7 @@ import type { Service, Workload } from '../mesh/model.ts';
 import type { L7Policy, Route } from '../route/model.ts';
 import type { WaypointServices } from './context.ts';
 import { endpointAt } from './endpoints.ts';
-import { isOwn, type OwnGateway } from './gateway.ts';
+import { type OwnGateway, serves } from './gateway.ts';
 import { declaredKind } from './protocol.ts';
 
 export interface RouteView {
@@ -85,14 +85,14 @@ class Tree {
   addAll(own: OwnGateway): void {
     const { mesh } = this.#services;
     for (const service of mesh.services()) {
-      if (!isOwn(mesh, own, service.waypoint)) continue;
+      if (!serves(mesh, own, service)) continue;
       for (const port of service.ports.keys()) {
         if (this.#full()) return;
         this.#addPort(service, port);
       }
     }
     for (const workload of mesh.workloads()) {
-      if (!isOwn(mesh, own, workload.waypoint)) continue;
+      if (!serves(mesh, own, workload)) continue;
       if (this.#full()) return;
       this.#addDirect(workload);
     }

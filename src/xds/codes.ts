@@ -17,7 +17,6 @@ export const folderCodes = {
     meaning: 'a local file (workloads, services, policies) has a wrong or unknown key',
   },
   LOCAL_DUPLICATE: { severity: 'error', meaning: 'a record of a local file exists already; the first is used' },
-  LOCAL_UNSUPPORTED: { severity: 'warning', meaning: 'a key of a local file is read but not followed in full' },
 } as const satisfies Readonly<Record<string, { readonly severity: Severity; readonly meaning: string }>>;
 
 export function folderDiagnostic(

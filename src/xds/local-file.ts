@@ -33,16 +33,10 @@ export function readLocalFile(document: YamlDocument): LocalFile {
   }
   const diagnostics: Diagnostic[] = [];
   const attachments = new Map<string, Map<string, ReadonlyMap<number, number>>>();
-  const services = parsed.data.services.map((content, i) => {
+  const services = parsed.data.services.map((content) => {
     for (const { workloadUid, port } of Object.values(content.endpoints)) {
       const own = attachments.get(workloadUid) ?? new Map<string, ReadonlyMap<number, number>>();
       attachments.set(workloadUid, own.set(`${content.namespace}/${content.hostname}`, port));
-    }
-    if (content.weightedWaypoints.length > 1) {
-      const message = 'of several weighted waypoints only the first is used';
-      diagnostics.push(
-        folderDiagnostic('LOCAL_UNSUPPORTED', message, document.at(['services', i, 'weightedWaypoints'])),
-      );
     }
     return localService(content);
   });
@@ -281,7 +275,7 @@ function localService(content: z.output<typeof serviceSchema>): Service {
     ),
     // Checked by the schema.
     subjectAltNames: content.subjectAltNames as readonly SpiffeId[],
-    waypoint: content.waypoint ?? content.weightedWaypoints[0]?.destination,
+    waypoint: content.waypoint ?? undefined,
     weightedWaypoints: content.weightedWaypoints,
     loadBalancing: {
       preferences: (loadBalancer?.routingPreferences ?? []).map((scope) => scope.toLowerCase() as Scope),

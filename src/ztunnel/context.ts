@@ -2,8 +2,10 @@
  * What the three listeners share: the programme's services, and the place whose traffic they serve (the node, or one
  * pod). One set of code for both; a place only says where sockets are made and whose they are.
  */
+import type { IpFamily } from '../base/address.ts';
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/logger.ts';
+import type { Counter } from '../base/metrics.ts';
 import type { Random } from '../base/random.ts';
 import type { SpiffeId } from '../base/spiffe.ts';
 import type { Preset } from '../config/preset.ts';
@@ -47,8 +49,10 @@ export interface ZtunnelServices {
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
-  /** One address of a name; undefined when there is none. Never rejects. */
-  readonly resolve: (hostname: string) => Promise<string | undefined>;
+  /** One address of a name, of that family if it has one; undefined when there is none. Never rejects. */
+  readonly resolve: (hostname: string, prefer: IpFamily, source: Workload | undefined) => Promise<string | undefined>;
+  /** Connections that went to another endpoint because the one chosen first could not be reached. */
+  readonly endpointRetries: Counter;
   /** Warned of, and counted, when a DENY matched by an empty match alone. */
   readonly emptyMatches: { warn(policy: PolicyKey): void };
   readonly policyReport: PolicyReport;

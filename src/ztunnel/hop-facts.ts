@@ -2,12 +2,15 @@
 import type { SocketAddress } from '../base/address.ts';
 import type { SpiffeId } from '../base/spiffe.ts';
 import type { Service, Workload } from '../mesh/model.ts';
+import type { PeerNames } from './peer-names.ts';
 
 export interface HopParty {
   readonly address: SocketAddress;
   readonly workload: Workload | undefined;
   /** Proven, or required of the peer, by mTLS; undefined in clear. */
   readonly identity: SpiffeId | undefined;
+  /** What it says of itself, when the mesh has no record of it. */
+  readonly names?: PeerNames | undefined;
 }
 
 export interface HopFacts {
@@ -22,4 +25,6 @@ export interface HopFacts {
   readonly traceparent: string | undefined;
   /** The article's closing words; undefined: not written. */
   readonly hop: string | undefined;
+  /** Until the answer says who is there, `destination` is the gateway of the server's network. */
+  readonly behindGateway?: boolean;
 }

@@ -6,6 +6,7 @@ import { parseSpiffeId, type SpiffeId } from '../base/spiffe.ts';
 import type { Service, Workload } from '../mesh/model.ts';
 import { type TrafficLabels, unknownWorkload, type WorkloadLabels } from '../telemetry/traffic-labels.ts';
 import type { HopFacts } from './hop-facts.ts';
+import type { PeerNames } from './peer-names.ts';
 
 interface Known {
   readonly direction: HopFacts['direction'];
@@ -18,10 +19,12 @@ interface Known {
 /** Of one pair: both directions, a few services. More are made anew each time. */
 const keptPerPair = 32;
 const nobody = {};
+const nowhere = { region: '', zone: '' };
 const known = new WeakMap<object, WeakMap<object, Known[]>>();
 
 export function hopLabels(facts: HopFacts): TrafficLabels {
   const { direction, source, destination, service } = facts;
+  if (source.names !== undefined || destination.names !== undefined) return makeLabels(facts);
   const ofPair = pairOf(source.workload ?? nobody, destination.workload ?? nobody);
   for (const each of ofPair) {
     if (
@@ -58,9 +61,9 @@ function makeLabels(facts: HopFacts): TrafficLabels {
   const { workload } = destination;
   return {
     reporter: direction === 'outbound' ? 'source' : 'destination',
-    source: workloadLabels(source.workload, source.identity),
+    source: workloadLabels(source.workload ?? source.names, source.identity),
     // A destination's principal is known from the mesh, also in clear; a source's must be proven.
-    destination: workloadLabels(workload, destination.identity ?? workload?.identity),
+    destination: workloadLabels(workload ?? destination.names, destination.identity ?? workload?.identity),
     destinationService: service?.hostname ?? 'unknown',
     destinationServiceName: service?.name ?? 'unknown',
     destinationServiceNamespace: service?.namespace ?? 'unknown',
@@ -68,10 +71,11 @@ function makeLabels(facts: HopFacts): TrafficLabels {
   };
 }
 
-function workloadLabels(workload: Workload | undefined, principal: SpiffeId | undefined): WorkloadLabels {
+function workloadLabels(workload: Workload | PeerNames | undefined, principal: SpiffeId | undefined): WorkloadLabels {
   if (workload === undefined) {
     return { ...unknownWorkload, principal: principal ?? 'unknown', namespace: namespaceOf(principal) ?? 'unknown' };
   }
+  const { region, zone } = 'region' in workload ? workload : (workload.locality ?? nowhere);
   return {
     workload: workload.workloadName || 'unknown',
     canonicalService: workload.canonicalName || 'unknown',
@@ -81,8 +85,8 @@ function workloadLabels(workload: Workload | undefined, principal: SpiffeId | un
     app: workload.canonicalName || 'unknown',
     version: workload.canonicalRevision || 'unknown',
     cluster: workload.clusterId || 'unknown',
-    region: workload.locality?.region || 'unknown',
-    zone: workload.locality?.zone || 'unknown',
+    region: region || 'unknown',
+    zone: zone || 'unknown',
   };
 }
 

@@ -9,12 +9,12 @@ import type { Clock } from '../base/clock.ts';
 import { errorText, type ResponseFlag } from '../base/errors.ts';
 import type { Random } from '../base/random.ts';
 import type { ByteCounts, End, Established, Join, JoinObserver } from '../hbone/seam.ts';
-import type { Workload } from '../mesh/model.ts';
 import type { Span, Tracing } from '../telemetry/tracing/span.ts';
 import type { AccessLog, AccessLogFields, ConnectionMetrics, TrafficMetrics } from '../telemetry/traffic.ts';
-import type { HopFacts } from './hop-facts.ts';
+import type { HopFacts, HopParty } from './hop-facts.ts';
 import { hopLabels, namespaceOf } from './hop-labels.ts';
 import { hopAttributes, startHopSpan } from './hop-span.ts';
+import { namesFromBaggage } from './peer-names.ts';
 
 export interface HopDependencies {
   readonly traffic: TrafficMetrics;
@@ -28,9 +28,10 @@ export interface HopDependencies {
 const noBytes: Readonly<ByteCounts> = { toUpstream: 0, toDownstream: 0 };
 
 export class Hop implements JoinObserver {
-  readonly facts: HopFacts;
   readonly #dependencies: HopDependencies;
-  readonly #metrics: ConnectionMetrics;
+  #facts: HopFacts;
+  /** Undefined while it is unknown who the destination is. */
+  #metrics: ConnectionMetrics | undefined;
   readonly #startedMs: number;
   readonly #span: Span | undefined;
   readonly #onEnd: (() => void)[] = [];
@@ -40,14 +41,17 @@ export class Hop implements JoinObserver {
   #over = false;
 
   constructor(facts: HopFacts, dependencies: HopDependencies) {
-    this.facts = facts;
+    this.#facts = facts;
     this.#dependencies = dependencies;
     this.#startedMs = dependencies.clock.nowMs();
-    this.#metrics = dependencies.traffic.connection(hopLabels(facts));
-    this.#metrics.opened();
+    if (facts.behindGateway !== true) this.#opened();
     const { accessLog, tracing, random } = dependencies;
     this.#span = tracing === undefined ? undefined : startHopSpan(facts, tracing, random);
     if (accessLog.verbose) accessLog.write('opened', this.#fields(undefined));
+  }
+
+  get facts(): HopFacts {
+    return this.#facts;
   }
 
   /** The running join, whose counts are read from now on. */
@@ -72,17 +76,24 @@ export class Hop implements JoinObserver {
 
   established(facts: Established): void {
     this.#established = facts;
+    if (this.#facts.behindGateway !== true) return;
+    const { address } = this.#facts.destination;
+    const identity = facts.peerIdentity;
+    const names = namesFromBaggage(facts.headers.find(([name]) => name === 'baggage')?.[1], identity);
+    this.#facts = { ...this.#facts, destination: { address, workload: undefined, identity, names } };
+    this.#opened();
   }
 
   /** Adds what flowed since the last call to the metrics: called before a scrape. */
   flush(): void {
     const received = this.#counts.toUpstream;
     const sent = this.#counts.toDownstream;
-    this.#metrics.transferred(received - this.#reported.toUpstream, sent - this.#reported.toDownstream);
+    this.#metrics?.transferred(received - this.#reported.toUpstream, sent - this.#reported.toDownstream);
     this.#reported = { toUpstream: received, toDownstream: sent };
   }
 
   ended(end: End): void {
+    if (end.established !== undefined && this.#metrics === undefined) this.established(end.established);
     this.#established = end.established ?? this.#established;
     this.#counts = end.counts;
     this.#finish(endError(end), end.error?.flag ?? (end.kind === 'refused' || end.kind === 'failed' ? 'CONNECT' : '-'));
@@ -95,31 +106,39 @@ export class Hop implements JoinObserver {
 
   #finish(error: string | undefined, flag: ResponseFlag): void {
     if (this.#over) return;
+    const metrics = this.#metrics ?? this.#opened();
     this.flush();
     this.#over = true;
-    this.#metrics.closed(flag);
+    metrics.closed(flag);
     this.#dependencies.accessLog.write('complete', this.#fields(error));
     this.#span?.end(hopAttributes(this.facts, { flag, ...this.#counts }), error);
     for (const callback of this.#onEnd.splice(0)) callback();
   }
 
+  #opened(): ConnectionMetrics {
+    const metrics = this.#dependencies.traffic.connection(hopLabels(this.#facts));
+    this.#metrics = metrics;
+    metrics.opened();
+    return metrics;
+  }
+
   #fields(error: string | undefined): AccessLogFields {
-    const { direction, source, destination, authority, service, hop } = this.facts;
+    const { direction, source, destination, authority, service, hop } = this.#facts;
     const { toUpstream, toDownstream } = this.#counts;
     const dialled = direction === 'outbound' ? (this.#established?.peer ?? destination.address) : destination.address;
     return [
       ['src.addr', formatSocketAddress(source.address)],
-      ['src.workload', displayName(source.workload)],
+      ['src.workload', displayName(source)],
       ['src.namespace', source.workload?.namespace ?? namespaceOf(source.identity)],
       ['src.identity', source.identity],
-      ['src.cluster', source.workload?.clusterId || undefined],
+      ['src.cluster', (source.workload ?? source.names)?.clusterId || undefined],
       ['dst.addr', formatSocketAddress(dialled)],
       ['dst.hbone_addr', authority],
       ['dst.service', service?.hostname],
-      ['dst.workload', displayName(destination.workload)],
-      ['dst.namespace', destination.workload?.namespace],
+      ['dst.workload', displayName(destination)],
+      ['dst.namespace', destination.workload?.namespace ?? namespaceOf(destination.identity)],
       ['dst.identity', destination.identity],
-      ['dst.cluster', destination.workload?.clusterId || undefined],
+      ['dst.cluster', (destination.workload ?? destination.names)?.clusterId || undefined],
       ['direction', direction],
       ['bytes_sent', direction === 'outbound' ? toUpstream : toDownstream],
       ['bytes_recv', direction === 'outbound' ? toDownstream : toUpstream],
@@ -162,6 +181,7 @@ function endError(end: End): string | undefined {
   }
 }
 
-function displayName(workload: Workload | undefined): string | undefined {
-  return workload === undefined ? undefined : workload.name || workload.canonicalName || undefined;
+function displayName({ workload, names }: HopParty): string | undefined {
+  if (workload !== undefined) return workload.name || workload.canonicalName || undefined;
+  return names?.workloadName || names?.canonicalName || undefined;
 }

@@ -20,7 +20,7 @@ type LocalDecision = Extract<OutboundDecision, { kind: 'local' }>;
 /** Never dials before everything is decided. `running` gets the join of the outbound side. */
 export async function deliverLocally(
   services: ZtunnelServices,
-  connection: CapturedConnection,
+  connection: Pick<CapturedConnection, 'peer' | 'dial' | 'refuse'>,
   decision: LocalDecision,
   outbound: Hop,
   running: (join: Join) => void,
@@ -120,7 +120,12 @@ function bothSides(outbound: Hop, inbound: Hop, decision: LocalDecision): JoinOb
   };
 }
 
-function refuse(connection: CapturedConnection, outbound: Hop, reason: string, flag: ResponseFlag = 'CONNECT'): void {
+function refuse(
+  connection: Pick<CapturedConnection, 'refuse'>,
+  outbound: Hop,
+  reason: string,
+  flag: ResponseFlag = 'CONNECT',
+): void {
   connection.refuse();
   outbound.refused(reason, flag);
 }

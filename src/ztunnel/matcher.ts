@@ -1,6 +1,7 @@
 /**
- * The filter chain matcher of the outbound listener: destination port 15001 → blackhole, then source → destination IP →
- * destination port → filter chain (seed-design.md fig. 4; ztunnel.md §3.3 for what today's mesh adds).
+ * The filter chain matcher of the outbound listener: destination port 15001 → blackhole (where a node's traffic
+ * is taken), then source → destination IP → destination port → filter chain (seed-design.md fig. 4; ztunnel.md §3.3 for what
+ * today's mesh adds).
  *
  * I1: it answers from the mesh's indexes and makes chains on first use; sources × services never exists.
  * I2: the same question gets the same answer until a record it rests on changes; choosing among endpoints comes later.
@@ -8,6 +9,7 @@
  *     whether it can be reached or not.
  */
 import { isLoopback, type SocketAddress } from '../base/address.ts';
+import type { Preset } from '../config/preset.ts';
 import type { GatewayAddress, Service, ServicePort, Workload } from '../mesh/model.ts';
 import type { MeshView } from '../mesh/view.ts';
 import { gatewayName, isGatewayEndpoint } from '../mesh/waypoint.ts';
@@ -21,15 +23,26 @@ export type Match =
       readonly chain: FilterChain;
       readonly gateway: GatewayAddress;
       readonly service: Service | undefined;
+      /** One of these is drawn by weight for each connection; empty: `gateway` is the only one. */
+      readonly weighted: readonly WeightedChain[];
     }
   | { readonly kind: 'service'; readonly chain: FilterChain; readonly service: Service; readonly port: ServicePort }
   | { readonly kind: 'pod'; readonly chain: FilterChain; readonly workload: Workload }
   | { readonly kind: 'passthrough'; readonly chain: FilterChain; readonly service: Service | undefined }
   | { readonly kind: 'blackhole'; readonly chain: FilterChain; readonly service: Service | undefined };
 
+export interface WeightedChain {
+  readonly chain: FilterChain;
+  readonly gateway: GatewayAddress;
+  readonly weight: number;
+}
+
+const notWeighted: readonly never[] = [];
+
 export interface MatcherDependencies {
   readonly mesh: MeshView;
   readonly names: Names;
+  readonly preset: Preset;
   readonly settings: ZtunnelSettings;
   /** Whether this process delivers to the workload itself, without a tunnel over the network. */
   readonly deliversLocally: (workload: Workload) => boolean;
@@ -46,8 +59,11 @@ export class FilterChainMatcher {
 
   /** Total. `source` undefined: nobody knows the client's address. */
   match(source: Workload | undefined, destination: SocketAddress): Match {
-    const { mesh, settings } = this.#dependencies;
-    if (destination.port === settings.ports.outbound) return this.#blackhole('destination port is the listener itself');
+    const { mesh, preset, settings } = this.#dependencies;
+    // Other hosts' services may have the port; on a node whose listener takes everything it is the listener itself.
+    if (destination.port === settings.ports.outbound && preset.capture === 'node') {
+      return this.#blackhole('destination port is the listener itself');
+    }
     if (isLoopback(destination.ip) && isOwnPort(destination.port, settings.ports)) {
       return this.#blackhole('destination is a listener of this proxy');
     }
@@ -70,10 +86,18 @@ export class FilterChainMatcher {
   }
 
   #service(source: Workload, service: Service, servicePort: number): Match {
+    const { waypoint, weightedWaypoints } = service;
     let reason = 'no waypoint';
-    if (service.waypoint !== undefined) {
-      if (!isGatewayEndpoint(this.#dependencies.mesh, service.waypoint, source)) {
-        return this.#waypoint(source, service.waypoint, service);
+    if (weightedWaypoints.length > 0) {
+      if (
+        !weightedWaypoints.some(({ destination }) => isGatewayEndpoint(this.#dependencies.mesh, destination, source))
+      ) {
+        return this.#weighted(source, service);
+      }
+      reason = 'the source is one of its waypoints';
+    } else if (waypoint !== undefined) {
+      if (!isGatewayEndpoint(this.#dependencies.mesh, waypoint, source)) {
+        return this.#waypoint(source, waypoint, service);
       }
       reason = 'the source is its waypoint';
     }
@@ -98,9 +122,24 @@ export class FilterChainMatcher {
   }
 
   #waypoint(source: Workload, gateway: GatewayAddress, owner: Service | Workload): Match {
+    const chain = this.#waypointChain(source, gateway, owner);
+    return { kind: 'waypoint', chain, gateway, service: 'uid' in owner ? undefined : owner, weighted: notWeighted };
+  }
+
+  #weighted(source: Workload, service: Service): Match {
+    const weighted: WeightedChain[] = [];
+    for (const { destination: gateway, weight } of service.weightedWaypoints) {
+      if (weight > 0) weighted.push({ chain: this.#waypointChain(source, gateway, service), gateway, weight });
+    }
+    const [first] = weighted;
+    if (first === undefined)
+      return this.#blackhole(`${objectText(service)}: none of its waypoints has a weight`, service);
+    return { kind: 'waypoint', chain: first.chain, gateway: first.gateway, service, weighted };
+  }
+
+  #waypointChain(source: Workload, gateway: GatewayAddress, owner: Service | Workload): FilterChain {
     const name = gatewayName(this.#dependencies.mesh, gateway);
-    const chain = this.#chains.waypoint(source.identity, owner, gateway, name);
-    return { kind: 'waypoint', chain, gateway, service: 'uid' in owner ? undefined : owner };
+    return this.#chains.waypoint(source.identity, owner, gateway, name);
   }
 
   #passthrough(reason: string, service?: Service): Match {

@@ -77,7 +77,7 @@ export function createZtunnel(options: ZtunnelOptions): Ztunnel {
   });
   const names = namesOf(preset);
   const deliversLocally = (workload: Workload) => !workload.nativeTunnel && placeOf(workload) !== undefined;
-  const matcher = new FilterChainMatcher({ mesh, names, settings, deliversLocally });
+  const matcher = new FilterChainMatcher({ mesh, names, preset, settings, deliversLocally });
   const registry = new ConnectionRegistry(mesh, clock);
   const budgets = new PodBudgets({
     limits: settings.podLimits,
@@ -109,6 +109,10 @@ export function createZtunnel(options: ZtunnelOptions): Ztunnel {
     peers,
     deliversLocally,
     dns: options.dns,
+    endpointRetries: metrics.counter(
+      'ambit_endpoint_retries_total',
+      'Connections that went to another endpoint because the one chosen first could not be reached.',
+    ),
     emptyMatches: new EmptyMatches(metrics, logger),
     policyReport,
   };

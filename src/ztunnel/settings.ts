@@ -35,6 +35,8 @@ export interface ZtunnelSettings {
   readonly localhostAppTunnel: boolean;
   /** `baggage` in our answers to CONNECT. */
   readonly responseBaggage: boolean;
+  /** Other endpoints of a service that are tried when one cannot be reached and nothing was sent. */
+  readonly endpointRetries: number;
   /** What one workload may take of the process. */
   readonly podLimits: PodLimits;
   /** Keepalive and such of all sockets; undefined: the default. */
@@ -71,6 +73,7 @@ export const defaultZtunnelSettings: ZtunnelSettings = {
   reusePort: true,
   localhostAppTunnel: true,
   responseBaggage: true,
+  endpointRetries: 1,
   podLimits: defaultPodLimits,
   tcp: undefined,
   ports: defaultPorts,

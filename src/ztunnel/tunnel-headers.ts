@@ -2,7 +2,7 @@
  * Headers of CONNECT and of its answer: `baggage`, `forwarded`, `traceparent`, and the article's extra one
  * (ztunnel.md §3.6, seed-design.md §4.4). They inform; nobody may decide by them.
  */
-import { formatSocketAddress, type SocketAddress } from '../base/address.ts';
+import { formatSocketAddress, ipFamily, type SocketAddress } from '../base/address.ts';
 import type { Random } from '../base/random.ts';
 import type { Preset } from '../config/preset.ts';
 import type { TunnelHeaders } from '../hbone/seam.ts';
@@ -40,6 +40,18 @@ function newTraceparent(random: Random, sampler: Sampler | undefined): string {
   const traceId = newTraceId(random);
   const sampled = sampler?.samples(traceId, undefined) ?? false;
   return formatTraceparent({ traceId, spanId: newSpanId(random), sampled });
+}
+
+/**
+ * Of a tunnel to another network's gateway, which carries many connections inside: so nothing in them may differ from one
+ * connection to the next.
+ */
+export function outerTunnelHeaders(source: Workload, client: SocketAddress, service: Service): TunnelHeaders {
+  const node = ipFamily(client.ip) === 6 ? `[${client.ip}]` : client.ip;
+  return [
+    ['baggage', baggage(source)],
+    ['forwarded', `for="${node}";host=${service.hostname}`],
+  ];
 }
 
 const baggageOf = new WeakMap<Workload, string>();

@@ -108,7 +108,7 @@ function gatewayEndpoints(
   }
   const workload = mesh.workloadByAddress(gateway.network, gateway.ip);
   if (workload !== undefined) return { service: undefined, workloads: [workload] };
-  const service = mesh.serviceByAddress(gateway.network, gateway.ip, '');
+  const service = mesh.serviceByAddress(gateway.network, gateway.ip, undefined);
   return { service, workloads: service === undefined ? [] : mesh.endpoints(service.key) };
 }
 

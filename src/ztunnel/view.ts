@@ -153,7 +153,11 @@ class OutboundTree {
 
   #leaf(source: Workload, ip: string, port: number): MatcherNode {
     this.#leaves++;
-    return this.#chain(this.#services.matcher.match(source, { ip, port }), source);
+    const match = this.#services.matcher.match(source, { ip, port });
+    if (match.kind === 'waypoint') {
+      for (const { chain, gateway } of match.weighted) this.#chain({ ...match, chain, gateway }, source);
+    }
+    return this.#chain(match, source);
   }
 
   #chain(match: Match, source: Workload | undefined): MatcherNode {

@@ -172,7 +172,8 @@ t.test('unknown authorities are refused on CONNECT, never dialled', async (t) =>
     '10.96.0.1:9080',
     '10.244.9.9:80',
     '127.0.0.1:15000',
-    `${host}:9080`,
+    `${host}:81`,
+    'nobody.example:80',
     'nonsense',
   ]) {
     t.match(await harness.connect(authority), { kind: 'refused', status: 404 }, authority);

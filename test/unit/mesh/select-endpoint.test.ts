@@ -92,7 +92,7 @@ t.test('an endpoint known by name only is answered by name', async (t) => {
 
 t.test('an endpoint on another network needs a gateway', async (t) => {
   const gateway = { kind: 'address', network: 'far', ip: '192.0.2.1', hbonePort: 15008 } as const;
-  t.equal(outcome(select([endpoint('a', { network: 'far' })])), 'no-usable-address');
+  t.equal(outcome(select([endpoint('a', { network: 'far' })])), 'no-network-gateway');
   t.match(select([endpoint('a', { network: 'far', networkGateway: gateway })]), {
     kind: 'remote',
     gateway,

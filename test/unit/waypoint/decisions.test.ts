@@ -82,12 +82,19 @@ t.test('an authority must be served by this very gateway', async (t) => {
   t.match(decideAuthority(mesh, own, '', '10.0.0.1:80'), { kind: 'service', service: { name: 'a' } });
   t.match(decideAuthority(mesh, own, '', '[fd00::1]:80'), { kind: 'service', service: { name: 'c' } });
   t.match(decideAuthority(mesh, own, '', '10.1.0.1:9999'), { kind: 'workload', workload: { name: 'p' } });
+  t.match(decideAuthority(mesh, own, '', 'a.default.svc.cluster.local:80'), {
+    kind: 'service',
+    service: { name: 'a' },
+    address: { ip: '10.0.0.1', port: 80 },
+  });
   const refused = {
     '10.0.0.1:81': 'unknown-port',
     '10.0.0.2:80': 'not-served-here',
     '10.1.0.2:80': 'not-served-here',
     '10.9.9.9:80': 'unknown-address',
-    'a.default.svc.cluster.local:80': 'no-address',
+    'a.default.svc.cluster.local:81': 'unknown-port',
+    'b.default.svc.cluster.local:80': 'not-served-here',
+    'nobody.default.svc.cluster.local:80': 'not-served-here',
     '10.0.0.1': 'no-address',
   };
   for (const [authority, reason] of Object.entries(refused)) {

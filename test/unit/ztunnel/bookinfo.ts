@@ -95,7 +95,7 @@ export function makeBench(
   const settings: ZtunnelSettings = { ...defaultZtunnelSettings, node, ...overrides };
   const sockets = { preset, namespace: undefined, spoofing: settings.spoofing };
   const deliversLocally = (workload: Workload) => workload.node === node && !workload.nativeTunnel;
-  const matcher = new FilterChainMatcher({ mesh, names: namesOf(preset), settings, deliversLocally });
+  const matcher = new FilterChainMatcher({ mesh, names: namesOf(preset), preset, settings, deliversLocally });
   const grace = new UnknownPolicyGrace(mesh, clock, settings.unknownPolicyGraceMs);
   mesh.onChange((changed) => grace.changed(changed));
   return {
