@@ -20,10 +20,9 @@ export function workloadPlace(
     ip,
     sole: find,
     sourceAt: find,
-    workloadAt(address) {
-      const found = find();
-      return found?.addresses.includes(address) === true ? found : undefined;
-    },
+    // Also an address that the mesh does not know as the pod's: of a second interface, or of the other family.
+    workloadAt: find,
+    ofOneWorkload: true,
   };
 }
 

@@ -2,11 +2,9 @@
  * `ztunnel`: puts the program together and runs it. Order (ztunnel.md §1.4): settings, logs, admin port, mesh, secrets,
  * and only once the mesh is complete the listeners, so that nothing is decided on half a picture.
  */
-import { lookup } from 'node:dns/promises';
 import process from 'node:process';
 import type { AdminDependencies } from '../admin/interfaces.ts';
 import { type AdminAddresses, startAdmin } from '../admin/server.ts';
-import { canonicalIp } from '../base/address.ts';
 import { systemClock } from '../base/clock.ts';
 import { AmbitError, errorText } from '../base/errors.ts';
 import { holdYoungGeneration } from '../base/garbage.ts';
@@ -21,10 +19,12 @@ import type { Workload } from '../mesh/model.ts';
 import { MeshStore } from '../mesh/store.ts';
 import type { MeshView } from '../mesh/view.ts';
 import { descriptorLimits } from '../net/descriptors.ts';
+import { NameResolver } from '../net/name-resolver.ts';
 import { nativeSockets } from '../net/native-sockets.ts';
 import { adminViews } from '../ztunnel/admin-views.ts';
 import { drainReason } from '../ztunnel/connection-registry.ts';
 import { LocalIdentities } from '../ztunnel/local-identities.ts';
+import { onDemandDns } from '../ztunnel/on-demand-dns.ts';
 import { createZtunnel } from '../ztunnel/services.ts';
 import type { ZtunnelSettings } from '../ztunnel/settings.ts';
 import { startLifecycle } from './lifecycle.ts';
@@ -109,7 +109,7 @@ async function run(settings: ZtunnelProgramSettings, seen: Observability): Promi
     random,
     logger,
     tracing,
-    resolve: resolveName,
+    resolve: onDemandDns(new NameResolver({ clock, random, logger: logger.topic('dns') }), metrics),
     placeOf: places.placeOf,
     dns: createDns(settings, { mesh, clock, random, metrics, logger }),
     descriptors: descriptorLimits(variables.AMBIT_MAX_DESCRIPTORS),
@@ -319,14 +319,4 @@ function adminAddresses({ variables }: ZtunnelProgramSettings): readonly AdminAd
   };
   if (path === undefined) return [ports];
   return [ports, { admin: { kind: 'unix', path }, metrics: undefined, readiness: undefined }];
-}
-
-async function resolveName(hostname: string): Promise<string | undefined> {
-  try {
-    const { address } = await lookup(hostname);
-    return canonicalIp(address);
-  } catch {
-    // No such name, or no answer: the caller refuses with that reason.
-    return undefined;
-  }
 }

@@ -71,7 +71,11 @@ function makeLabels(facts: HopFacts): TrafficLabels {
   };
 }
 
-function workloadLabels(workload: Workload | PeerNames | undefined, principal: SpiffeId | undefined): WorkloadLabels {
+/** Without a record: what the principal says of it. */
+export function workloadLabels(
+  workload: Workload | PeerNames | undefined,
+  principal: SpiffeId | undefined,
+): WorkloadLabels {
   if (workload === undefined) {
     return { ...unknownWorkload, principal: principal ?? 'unknown', namespace: namespaceOf(principal) ?? 'unknown' };
   }
