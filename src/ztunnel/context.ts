@@ -83,6 +83,8 @@ export interface Place {
   readonly identity?: SpiffeId;
   /** The only ports that a tunnel reaches here, from our own address; left out: any, and as the preset says. */
   readonly reachablePorts?: ReadonlySet<number>;
+  /** Every address here is that of one workload, known or still to come: it is worth waiting for. */
+  readonly ofOneWorkload?: boolean;
 }
 
 export function outboundContext(services: ZtunnelServices, place: Place): OutboundContext {

@@ -26,5 +26,5 @@ export interface HopFacts {
   /** The article's closing words; undefined: not written. */
   readonly hop: string | undefined;
   /** Until the answer says who is there, `destination` is the gateway of the server's network. */
-  readonly behindGateway?: boolean;
+  readonly behindGateway?: { readonly believesBaggage: boolean } | undefined;
 }

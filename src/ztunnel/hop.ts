@@ -44,7 +44,7 @@ export class Hop implements JoinObserver {
     this.#facts = facts;
     this.#dependencies = dependencies;
     this.#startedMs = dependencies.clock.nowMs();
-    if (facts.behindGateway !== true) this.#opened();
+    if (facts.behindGateway === undefined) this.#opened();
     const { accessLog, tracing, random } = dependencies;
     this.#span = tracing === undefined ? undefined : startHopSpan(facts, tracing, random);
     if (accessLog.verbose) accessLog.write('opened', this.#fields(undefined));
@@ -76,10 +76,12 @@ export class Hop implements JoinObserver {
 
   established(facts: Established): void {
     this.#established = facts;
-    if (this.#facts.behindGateway !== true) return;
+    const { behindGateway } = this.#facts;
+    if (behindGateway === undefined) return;
     const { address } = this.#facts.destination;
     const identity = facts.peerIdentity;
-    const names = namesFromBaggage(facts.headers.find(([name]) => name === 'baggage')?.[1], identity);
+    const baggage = facts.headers.find(([name]) => name === 'baggage')?.[1];
+    const names = behindGateway.believesBaggage ? namesFromBaggage(baggage, identity) : undefined;
     this.#facts = { ...this.#facts, destination: { address, workload: undefined, identity, names } };
     this.#opened();
   }

@@ -2,8 +2,10 @@
  * What becomes of one CONNECT at the receiving end: who is meant, whether the peer may, and what to dial. Pure; order and
  * statuses of ztunnel.md §4.1, with R39 and R40 of seed-design.md.
  *
- * I1: only the workload that the connection really reached is dialled: the authority must agree with the connection's
- *     own address, and no header is ever a destination.
+ * I1: only the workload that the connection really reached is dialled, at the address it was reached at: the authority must
+ *     agree with that, name a service of the workload, or something the workload is the waypoint of. An address of the
+ *     other family is no exception, though the mesh may say that it is the pod's: should the record be old, plain text
+ *     would go to somebody else. No header is ever a destination.
  * I2: the peer's identity comes from its certificate alone.
  */
 import { canonicalIp, formatSocketAddress, ipFamily, type SocketAddress, splitHostPort } from '../base/address.ts';
@@ -11,7 +13,8 @@ import type { ResponseFlag } from '../base/errors.ts';
 import type { SpiffeId } from '../base/spiffe.ts';
 import type { TunnelHeaders } from '../hbone/seam.ts';
 import type { PolicyKey, Service, Workload } from '../mesh/model.ts';
-import { isGatewayEndpoint } from '../mesh/waypoint.ts';
+import { serviceByHostname, vipOf } from '../mesh/named-service.ts';
+import { isGatewayEndpoint, waypointsOf } from '../mesh/waypoint.ts';
 import type { SocketProfile } from '../net/socket-spec.ts';
 import { type AuthorizationContext, authorize, type PolicyOutcome } from './authorization.ts';
 import { objectText } from './chains.ts';
@@ -76,8 +79,12 @@ export function decideInbound(event: InboundEvent, context: InboundContext): Inb
   if (workload === undefined) return refuse(503, `no workload of this node has the address ${event.local.ip}`);
   const meant = findMeant(target, event, workload, context);
   if (meant.kind === 'wrong') return refuse(meant.status, meant.reason, workload);
-  if (isOwnPort(meant.port, context.settings.ports)) {
-    return refuse(503, `port ${meant.port} is a listener of this proxy`, workload);
+  // A tunnel without a port of its own takes the bytes where they were meant to go.
+  const port = workload.applicationTunnel?.port || meant.port;
+  for (const each of [meant.port, port]) {
+    if (isOwnPort(each, context.settings.ports)) {
+      return refuse(503, `port ${each} is a listener of this proxy`, workload);
+    }
   }
   const { reachablePorts } = context;
   if (reachablePorts !== undefined && (!reachablePorts.has(meant.port) || workload.applicationTunnel !== undefined)) {
@@ -87,7 +94,7 @@ export function decideInbound(event: InboundEvent, context: InboundContext): Inb
   const authorization = authorize(
     workload,
     event.peerIdentity,
-    { sourceIp: event.peer.ip, destinationIp: ip, destinationPort: meant.port },
+    { sourceIp: event.peer.ip, destinationIp: ip, destinationPort: port },
     context,
   );
   if (authorization.kind === 'wait') return authorization;
@@ -98,69 +105,78 @@ export function decideInbound(event: InboundEvent, context: InboundContext): Inb
   const headers: TunnelHeaders = context.settings.responseBaggage ? [['baggage', baggage(workload)]] : [];
   const { reason, outcome } = authorization;
   const common = { kind: 'dial', workload, service: meant.service, headers, reason, outcome } as const;
-  const tunnel = workload.applicationTunnel;
-  if (tunnel === undefined) {
+  if (workload.applicationTunnel?.protocol !== 'proxy') {
     const socket = applicationSocket(context.sockets, event.source, ip);
-    return { ...common, destination: { ip, port: meant.port }, socket, preface: undefined };
+    return { ...common, destination: { ip, port }, socket, preface: undefined };
   }
-  const preface =
-    tunnel.protocol === 'proxy'
-      ? { source: event.peer, destination: { ip: meant.ip, port: meant.port }, identity: event.peerIdentity }
-      : undefined;
+  const { named } = meant;
+  if (named === undefined) {
+    return refuse(503, `${JSON.stringify(target.host)} has no address that PROXY protocol could name`, workload);
+  }
+  const preface: ProxyPreface = { source: event.peer, destination: named, identity: event.peerIdentity };
+  if (!context.settings.localhostAppTunnel) {
+    const socket = applicationSocket(context.sockets, event.source, ip);
+    return { ...common, destination: { ip, port }, socket, preface };
+  }
   const loopback = ipFamily(ip) === 6 ? '::1' : '127.0.0.1';
-  const destination = { ip: context.settings.localhostAppTunnel ? loopback : ip, port: tunnel.port };
-  return { ...common, destination, socket: ownSocket(context.sockets), preface };
+  return { ...common, destination: { ip: loopback, port }, socket: ownSocket(context.sockets), preface };
 }
 
 type Meant =
-  | { readonly kind: 'meant'; readonly ip: string; readonly port: number; readonly service: Service | undefined }
+  | {
+      readonly kind: 'meant';
+      /** Of the workload's application. */
+      readonly port: number;
+      readonly service: Service | undefined;
+      /** What the peer asked for, as an address; undefined: a service that has none. */
+      readonly named: SocketAddress | undefined;
+    }
   | { readonly kind: 'wrong'; readonly status: 400 | 503; readonly reason: string };
 
-function findMeant(
-  target: { readonly host: string; readonly port: number },
-  event: InboundEvent,
-  workload: Workload,
-  context: InboundContext,
-): Meant {
-  const ip = canonicalIp(target.host);
-  if (ip === undefined) return findByHostname(target.host, target.port, event, workload, context);
-  const { mesh } = context;
-  if (ip === event.local.ip) {
-    return { kind: 'meant', ip, port: target.port, service: serviceOfPort(workload, target.port, context) };
-  }
-  if (workload.applicationTunnel !== undefined) {
-    // A waypoint behind us: it stands for those whose waypoint it is, and for nobody else.
-    const served =
-      mesh.workloadByAddress(workload.network, ip) ?? mesh.serviceByAddress(workload.network, ip, workload.namespace);
-    if (served?.waypoint !== undefined && isGatewayEndpoint(mesh, served.waypoint, workload)) {
-      return { kind: 'meant', ip, port: target.port, service: 'uid' in served ? undefined : served };
-    }
-  }
-  const requested = formatSocketAddress({ ip, port: target.port });
-  return { kind: 'wrong', status: 400, reason: `ip mismatch: ${formatSocketAddress(event.local)} != ${requested}` };
+interface Target {
+  readonly host: string;
+  readonly port: number;
 }
 
-/** A hostname is one of the workload's own services; the port is the one this workload serves it on. */
-function findByHostname(
-  hostname: string,
-  servicePort: number,
-  event: InboundEvent,
-  workload: Workload,
-  context: InboundContext,
-): Meant {
-  for (const [key, ports] of workload.services) {
-    const service = context.mesh.service(key);
-    if (service?.hostname !== hostname) continue;
-    const own = ports.get(servicePort) ?? 0;
-    const port = own === 0 ? (service.ports.get(servicePort)?.targetPort ?? 0) : own;
-    if (port !== 0) return { kind: 'meant', ip: event.local.ip, port, service };
-    return { kind: 'wrong', status: 503, reason: `${objectText(service)}: has no port ${servicePort}` };
+function findMeant(target: Target, event: InboundEvent, workload: Workload, context: InboundContext): Meant {
+  const ip = canonicalIp(target.host);
+  if (ip === undefined) return findByHostname(target, workload, context);
+  const { mesh } = context;
+  const { port } = target;
+  const named = { ip, port };
+  if (ip === event.local.ip) {
+    return { kind: 'meant', port, service: serviceOfPort(workload, port, context), named };
   }
-  return {
-    kind: 'wrong',
-    status: 503,
-    reason: `${objectText(workload)}: is no endpoint of ${JSON.stringify(hostname)}`,
-  };
+  // A waypoint, with or without a tunnel to it: it stands for those whose waypoint it is, and for nobody else.
+  const served = mesh.workloadByAddress(workload.network, ip) ?? mesh.serviceByAddress(workload.network, ip, undefined);
+  if (served !== undefined && isWaypointOf(served, workload, context)) {
+    return { kind: 'meant', port, service: 'uid' in served ? undefined : served, named };
+  }
+  const reason = `ip mismatch: ${formatSocketAddress(event.local)} != ${formatSocketAddress(named)}`;
+  return { kind: 'wrong', status: 400, reason };
+}
+
+/** A service of the workload, on the port it serves it on, or one that it is a waypoint of. */
+function findByHostname({ host, port: servicePort }: Target, workload: Workload, context: InboundContext): Meant {
+  const service = serviceByHostname(
+    context.mesh,
+    host,
+    workload.namespace,
+    (each) => workload.services.has(each.key) || isWaypointOf(each, workload, context),
+  );
+  if (service === undefined) {
+    const reason = `${objectText(workload)}: is no endpoint of ${JSON.stringify(host)}`;
+    return { kind: 'wrong', status: 503, reason };
+  }
+  const own = workload.services.get(service.key)?.get(servicePort) ?? 0;
+  const port = own === 0 ? (service.ports.get(servicePort)?.targetPort ?? 0) : own;
+  if (port === 0) return { kind: 'wrong', status: 503, reason: `${objectText(service)}: has no port ${servicePort}` };
+  const vip = vipOf(service, workload.network);
+  return { kind: 'meant', port, service, named: vip === undefined ? undefined : { ip: vip, port: servicePort } };
+}
+
+function isWaypointOf(object: Service | Workload, workload: Workload, { mesh }: InboundContext): boolean {
+  return waypointsOf(object).some((gateway) => isGatewayEndpoint(mesh, gateway, workload));
 }
 
 /** For logs and metrics: the first service that sends its traffic to this port. */

@@ -12,6 +12,7 @@ import type { ZtunnelServices } from './context.ts';
 import type { DecisionWaiter } from './decision-waiter.ts';
 import { Hop, logDenied } from './hop.ts';
 import type { InboundDecision, InboundEvent } from './inbound-decision.ts';
+import { namesFromBaggage, type PeerNames } from './peer-names.ts';
 import type { PolicySubject } from './policy-report.ts';
 
 interface Waiting {
@@ -76,8 +77,31 @@ export function sourceWorkload(
 export interface Arrival {
   readonly event: InboundEvent;
   readonly source: Workload | undefined;
+  /** Of a source on another network, which the mesh here has no record of. */
+  readonly names?: PeerNames | undefined;
   readonly forwarded: string | undefined;
   readonly traceparent: string | undefined;
+}
+
+/** Who calls, as far as logs and metrics are concerned. */
+export function arrivalOf(
+  services: ZtunnelServices,
+  event: InboundEvent,
+  workload: Workload | undefined,
+  header: (name: string) => string | undefined,
+): Arrival {
+  const { mesh, settings } = services;
+  const network = workload?.network ?? settings.network;
+  const forwarded = header('forwarded');
+  const traceparent = header('traceparent');
+  const from = header('x-forwarded-network');
+  if (from === undefined || from.toLowerCase() === network.toLowerCase()) {
+    const source = sourceWorkload(mesh, network, event.peerIdentity, event.peer.ip, forwarded);
+    return { event, source, forwarded, traceparent };
+  }
+  // It came through a gateway: its addresses mean something else here.
+  const names = settings.responseBaggage ? namesFromBaggage(header('baggage'), event.peerIdentity) : undefined;
+  return { event, source: undefined, names, forwarded, traceparent };
 }
 
 /** The record of an arrival whose workload is known, from before anything is dialled. */
@@ -87,7 +111,7 @@ export function inboundHop(services: ZtunnelServices, arrival: Arrival, workload
   return new Hop(
     {
       direction: 'inbound',
-      source: { address: event.peer, workload: source, identity: event.peerIdentity },
+      source: { address: event.peer, workload: source, identity: event.peerIdentity, names: arrival.names },
       destination: { address: event.local, workload, identity: workload.identity },
       authority: event.authority,
       traceparent,

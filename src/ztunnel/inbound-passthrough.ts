@@ -19,7 +19,13 @@ function accept(connection: CapturedConnection, services: ZtunnelServices, place
   const event: PlaintextEvent = { client: connection.peer, destination: connection.originalDestination };
   const context = inboundContext(services, place);
   const decide = () => decidePlaintext(event, context);
-  const decided = settle(decide, services.waiter);
+  // The mesh may not know the pod yet that its node has just started (ztunnel.md §3.2).
+  const unknown = place.ofOneWorkload === true && place.workloadAt(event.destination.ip) === undefined;
+  const known = unknown
+    ? services.waiter.until(services.settings.unknownSourceWaitMs, () => place.workloadAt(event.destination.ip))
+    : undefined;
+  const decided =
+    known === undefined ? settle(decide, services.waiter) : known.then(() => settle(decide, services.waiter));
   if (!(decided instanceof Promise)) {
     carryOut(connection, event, decided, decide, services, place);
     return;
@@ -42,7 +48,7 @@ function carryOut(
   services: ZtunnelServices,
   place: Place,
 ): void {
-  const { accessLog, names, budgets, registry, mesh, settings } = services;
+  const { accessLog, names, budgets, registry, mesh } = services;
   const { client, destination } = event;
   const workload = decision?.workload;
   const subject = { source: client, destination, identity: undefined };
@@ -58,7 +64,7 @@ function carryOut(
       direction: 'inbound',
       source: {
         address: client,
-        workload: mesh.workloadByAddress(settings.network, client.ip),
+        workload: mesh.workloadByAddress(workload.network, client.ip),
         identity: undefined,
       },
       destination: { address: destination, workload, identity: undefined },

@@ -8,7 +8,7 @@ import type { Secret, SecretStore } from '../identity/secret.ts';
 import { inboundContext, listenSpec, type Place, soleWorkload, type ZtunnelServices } from './context.ts';
 import { logDenied } from './hop.ts';
 import { decideInbound, type InboundDecision, type InboundEvent } from './inbound-decision.ts';
-import { type Arrival, inboundHop, recheck, recordRefusal, settle, sourceWorkload, subjectOf } from './inbound-flow.ts';
+import { type Arrival, arrivalOf, inboundHop, recheck, recordRefusal, settle, subjectOf } from './inbound-flow.ts';
 import { encodeProxyPreface } from './proxy-preface.ts';
 import { isTrusted } from './trust-domains.ts';
 
@@ -22,7 +22,7 @@ export function startInbound(services: ZtunnelServices, place: Place): Promise<R
     admission: budgets.admission(soleWorkload(place)),
     secretFor(local) {
       const workload = place.workloadAt(local.ip);
-      if (workload === undefined) return undefined;
+      if (workload === undefined) return place.ofOneWorkload ? lateSecret(services, place, local.ip) : undefined;
       const identity = place.identity ?? workload.identity;
       // A pod may be called before its first certificate has come.
       return secrets.current(identity) ?? firstSecret(secrets, identity);
@@ -41,6 +41,13 @@ async function firstSecret(secrets: SecretStore, identity: SpiffeId): Promise<Se
   return state.kind === 'available' ? state.secret : undefined;
 }
 
+/** A pod may be called before the mesh knows of it (ztunnel.md §3.2). */
+async function lateSecret(services: ZtunnelServices, place: Place, ip: string): Promise<Secret | undefined> {
+  const { waiter, settings, secrets } = services;
+  const workload = await waiter.until(settings.unknownSourceWaitMs, () => place.workloadAt(ip));
+  return workload === undefined ? undefined : await firstSecret(secrets, place.identity ?? workload.identity);
+}
+
 function answer(
   request: ConnectRequest,
   services: ZtunnelServices,
@@ -48,9 +55,7 @@ function answer(
 ): ConnectVerdict | Promise<ConnectVerdict> {
   const { peerIdentity, peer, local, authority } = request;
   const event: InboundEvent = { peerIdentity, peer, source: peer.ip, local, authority };
-  const forwarded = request.header('forwarded');
-  const source = sourceWorkload(services.mesh, services.settings.network, peerIdentity, peer.ip, forwarded);
-  const arrival: Arrival = { event, source, forwarded, traceparent: request.header('traceparent') };
+  const arrival = arrivalOf(services, event, place.workloadAt(local.ip), (name) => request.header(name));
   const context = inboundContext(services, place);
   const decided = settle(() => decideInbound(event, context), services.waiter);
   return decided instanceof Promise

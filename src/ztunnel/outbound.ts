@@ -140,7 +140,7 @@ class Outbound {
       const next = this.#another(current, error);
       if (next === undefined || this.#join === undefined) return undefined;
       this.#services.endpointRetries.value++;
-      hop.refused(`${errorText(error)}; another endpoint is tried`, error.flag);
+      hop.refused(`${error.message}; another endpoint is tried`, error.flag);
       current = next;
       hop = this.#hop(next);
       this.#record(next, hop, this.#join);
@@ -200,7 +200,8 @@ class Outbound {
         traceparent: inClear ? undefined : headerOf(decision.request.headers, 'traceparent'),
         service: decision.service,
         hop: decision.chain.hop,
-        behindGateway: decision.kind === 'nested',
+        behindGateway:
+          decision.kind === 'nested' ? { believesBaggage: this.#services.settings.responseBaggage } : undefined,
       },
       this.#services,
     );

@@ -273,7 +273,7 @@ export async function makeTwoNodes(
  * The outbound listener goes to a port of the kernel's choice, on every address; what reaches the plaintext one was meant
  * for the application.
  */
-function captureAnywhere(relay: Relay, appPort: number): Relay {
+export function captureAnywhere(relay: Relay, appPort: number): Relay {
   return {
     capture: (listen, onConnection, gate) =>
       listen.port === defaultPorts.outbound
@@ -323,6 +323,6 @@ async function echoServer(t: Test, ip: string): Promise<SocketAddress> {
   return { ip, port: address.port };
 }
 
-function fieldsOf(fields: AccessLogFields) {
+export function fieldsOf(fields: AccessLogFields) {
   return Object.fromEntries(fields.filter(([, value]) => value !== undefined));
 }

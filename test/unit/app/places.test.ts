@@ -50,7 +50,7 @@ t.test('a dedicated proxy without a node’s name finds its workload wherever it
   mesh.apply(makeChange({ workloads: [makeWorkload({ uid: 'x', name: 'other' }), first] }));
   t.equal(place.sourceAt('whatever')?.uid, 'a');
   t.equal(place.workloadAt('fd00::1')?.uid, 'a');
-  t.equal(place.workloadAt('10.0.0.9'), undefined);
+  t.equal(place.workloadAt('192.0.2.9')?.uid, 'a', 'an address of a second interface, which the mesh knows nothing of');
   mesh.apply(makeChange({ removedWorkloads: ['a'], workloads: [{ ...first, uid: 'b', node: 'node-b' }] }));
   t.equal(place.sourceAt('whatever')?.uid, 'b');
 });
