@@ -127,6 +127,7 @@ type Meant =
       readonly kind: 'meant';
       /** Of the workload's application. */
       readonly port: number;
+      /** Which it asked for; undefined: an address of the workload's own. */
       readonly service: Service | undefined;
       /** What the peer asked for, as an address; undefined: a service that has none. */
       readonly named: SocketAddress | undefined;
@@ -144,9 +145,7 @@ function findMeant(target: Target, event: InboundEvent, workload: Workload, cont
   const { mesh } = context;
   const { port } = target;
   const named = { ip, port };
-  if (ip === event.local.ip) {
-    return { kind: 'meant', port, service: serviceOfPort(workload, port, context), named };
-  }
+  if (ip === event.local.ip) return { kind: 'meant', port, service: undefined, named };
   // A waypoint, with or without a tunnel to it: it stands for those whose waypoint it is, and for nobody else.
   const served = mesh.workloadByAddress(workload.network, ip) ?? mesh.serviceByAddress(workload.network, ip, undefined);
   if (served !== undefined && isWaypointOf(served, workload, context)) {
@@ -177,14 +176,6 @@ function findByHostname({ host, port: servicePort }: Target, workload: Workload,
 
 function isWaypointOf(object: Service | Workload, workload: Workload, { mesh }: InboundContext): boolean {
   return waypointsOf(object).some((gateway) => isGatewayEndpoint(mesh, gateway, workload));
-}
-
-/** For logs and metrics: the first service that sends its traffic to this port. */
-function serviceOfPort(workload: Workload, port: number, context: InboundContext): Service | undefined {
-  for (const [key, ports] of workload.services) {
-    for (const target of ports.values()) if (target === port) return context.mesh.service(key);
-  }
-  return undefined;
 }
 
 function refuse(

@@ -4,7 +4,7 @@
  */
 import { canonicalIp, splitHostPort } from '../base/address.ts';
 import type { SpiffeId } from '../base/spiffe.ts';
-import type { Workload } from '../mesh/model.ts';
+import type { Service, Workload } from '../mesh/model.ts';
 import type { MeshView } from '../mesh/view.ts';
 import type { PolicyOutcome } from './authorization.ts';
 import type { Recheck } from './connection-registry.ts';
@@ -105,7 +105,7 @@ export function arrivalOf(
 }
 
 /** The record of an arrival whose workload is known, from before anything is dialled. */
-export function inboundHop(services: ZtunnelServices, arrival: Arrival, workload: Workload): Hop {
+export function inboundHop(services: ZtunnelServices, arrival: Arrival, workload: Workload, meant?: Service): Hop {
   const { event, source, forwarded, traceparent } = arrival;
   const { mesh, names } = services;
   return new Hop(
@@ -115,7 +115,7 @@ export function inboundHop(services: ZtunnelServices, arrival: Arrival, workload
       destination: { address: event.local, workload, identity: workload.identity },
       authority: event.authority,
       traceparent,
-      service: serviceOf(mesh, workload, event.authority, forwarded),
+      service: serviceOf(mesh, workload, event.authority, forwarded) ?? meant,
       hop: names.inboundHop,
     },
     services,
@@ -146,13 +146,19 @@ export function policyRejection(reason: string): string {
 function serviceOf(mesh: MeshView, workload: Workload, authority: string, forwarded: string | undefined) {
   const host = forwarded === undefined ? undefined : /;\s*host="?([^";,]+)"?/.exec(forwarded)?.[1];
   const target = splitHostPort(authority);
-  let byPort: string | undefined;
-  for (const [key, ports] of workload.services) {
+  for (const key of workload.services.keys()) {
     const service = mesh.service(key);
     if (service !== undefined && (service.hostname === host || service.hostname === target?.host)) return service;
-    if (byPort === undefined && [...ports.values()].some((port) => port === target?.port)) byPort = key;
   }
-  return byPort === undefined ? undefined : mesh.service(byPort);
+  return target === undefined ? undefined : serviceOfPort(mesh, workload, target.port);
+}
+
+/** The first of the workload's services that sends its traffic to the port: a guess, for logs and metrics. */
+export function serviceOfPort(mesh: MeshView, workload: Workload, port: number): Service | undefined {
+  for (const [key, ports] of workload.services) {
+    for (const target of ports.values()) if (target === port) return mesh.service(key);
+  }
+  return undefined;
 }
 
 function forwardedFor(forwarded: string | undefined): string | undefined {

@@ -3,7 +3,7 @@ import { errorText } from '../base/errors.ts';
 import type { CapturedConnection, RunningListener } from '../hbone/seam.ts';
 import { inboundContext, listenSpec, type Place, soleWorkload, type ZtunnelServices } from './context.ts';
 import { Hop, logDenied } from './hop.ts';
-import { policyRejection, recheck, settle } from './inbound-flow.ts';
+import { policyRejection, recheck, serviceOfPort, settle } from './inbound-flow.ts';
 import { decidePlaintext, type PlaintextDecision, type PlaintextEvent } from './inbound-passthrough-decision.ts';
 
 type Settled = Exclude<PlaintextDecision, { kind: 'wait' }>;
@@ -70,7 +70,7 @@ function carryOut(
       destination: { address: destination, workload, identity: undefined },
       authority: undefined,
       traceparent: undefined,
-      service: undefined,
+      service: serviceOfPort(mesh, workload, destination.port),
       hop: names.plaintextHop,
     },
     services,

@@ -78,10 +78,10 @@ function verdict(
     recordRefusal(services, arrival, decision);
     return { kind: 'refuse', status: decision.status, headers: [] };
   }
-  const { workload, destination, socket, headers, preface } = decision;
+  const { workload, service, destination, socket, headers, preface } = decision;
   const subject = subjectOf(arrival.event);
   services.policyReport.decided(decision.outcome, subject);
-  const hop = inboundHop(services, arrival, workload);
+  const hop = inboundHop(services, arrival, workload, service);
   const full = services.budgets.admit(workload, 'inbound');
   if (full !== undefined) {
     hop.refused(full, 'CONNECT');

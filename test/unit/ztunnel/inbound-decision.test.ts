@@ -49,7 +49,6 @@ t.test('the authority’s port is dialled on the pod, from the tunnel peer’s a
     kind: 'dial',
     destination: at('10.244.2.5:9080'),
     socket: { source: '10.244.1.4', transparent: true, mark: 0x4d2 },
-    service: { hostname: 'productpage.default.svc.cluster.local' },
     headers: [['baggage', /service\.name=productpage-v1/]],
     preface: undefined,
   });

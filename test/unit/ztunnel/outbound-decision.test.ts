@@ -233,6 +233,9 @@ t.test('an unknown source is blackholed, or passed through when that was asked f
 t.test('the listener’s own port is blackholed whoever asks; another pod’s 15008 is not', async (t) => {
   const { outbound } = makeBench(bookinfo(false), legacyPreset, { unknownSource: 'passthrough' });
   t.match(decide(outbound, '10.244.2.5:15001'), { kind: 'refuse', chain: { cluster: 'BlackHoleCluster' } });
+  const { outbound: inPods } = makeBench(bookinfo(false), modernPreset);
+  t.match(decide(inPods, '198.51.100.1:15001'), { kind: 'passthrough' }, 'in a pod it is another host’s port');
+  t.match(decide(inPods, '127.0.0.1:15001'), { kind: 'refuse' });
   t.match(decide(outbound, '127.0.0.1:15006'), { kind: 'refuse' });
   t.match(decide(outbound, '10.244.2.5:15008'), { kind: 'tunnel' });
 });
@@ -248,6 +251,81 @@ t.test('a service without that port, or without an endpoint, is refused with the
   t.match(decide(outbound, `${productpageVip}:81`), { kind: 'refuse', reason: /productpage.*has no port 81/ });
   mesh.apply(makeChange({ removedWorkloads: [productpage.uid] }));
   t.match(decide(outbound, `${productpageVip}:9080`), { kind: 'refuse', reason: /no healthy upstream.*no-endpoints/ });
+});
+
+t.test('a pod with a tunnel of its own is reached by it, on this node as well', async (t) => {
+  const native = { ...reviews, nativeTunnel: true };
+  const { outbound } = makeBench(makeChange({ workloads: [sleep, native] }), modernPreset);
+  t.match(decide(outbound, '10.244.1.9:9080'), {
+    kind: 'tunnel',
+    request: { target: { peer: at('10.244.1.9:15008'), expectedIdentities: [reviews.identity] } },
+  });
+});
+
+t.test('a pod on the node’s network is an endpoint in clear; by its address nobody knows it', async (t) => {
+  const host = makeWorkload({
+    name: 'host',
+    addresses: ['192.0.2.10'],
+    networkMode: 'host',
+    tunnelProtocol: 'none',
+    services: productpage.services,
+  });
+  const { outbound } = makeBench(
+    makeChange({ workloads: [sleep, host], services: [productpageService] }),
+    modernPreset,
+  );
+  t.match(decide(outbound, `${productpageVip}:9080`), { kind: 'plain', destination: at('192.0.2.10:9080') });
+  t.match(decide(outbound, '192.0.2.10:9080'), { kind: 'passthrough', destination: at('192.0.2.10:9080') });
+});
+
+t.test('a pod that calls its own service reaches itself as anybody would', async (t) => {
+  const { outbound } = makeBench(bookinfo(false), modernPreset);
+  t.match(decide(outbound, '10.96.0.7:9080', reviews), { kind: 'local', endpoint: reviews });
+  t.match(decide(outbound, '10.244.1.9:9080', reviews), { kind: 'local', endpoint: reviews });
+});
+
+t.test('a waypoint’s own address is a pod’s like any other: its listener speaks for itself', async (t) => {
+  const { outbound } = makeBench(bookinfo(true), modernPreset);
+  t.match(decide(outbound, '10.244.1.8:15008'), { kind: 'plain', destination: at('10.244.1.8:15008') });
+});
+
+t.test('a service of mode passthrough goes where it was going, through its waypoint if it has one', async (t) => {
+  const open = {
+    ...productpageService,
+    loadBalancing: { preferences: [], mode: 'passthrough' as const, allowUnhealthy: true },
+  };
+  const onward = (service: typeof open) =>
+    decide(
+      makeBench(makeChange({ workloads: [sleep, waypoint], services: [service] }), modernPreset, {
+        outboundPolicy: 'REGISTRY_ONLY',
+      }).outbound,
+      `${productpageVip}:1234`,
+    );
+  t.match(onward(open), {
+    kind: 'passthrough',
+    destination: at(`${productpageVip}:1234`),
+    service: { name: 'productpage' },
+  });
+  t.match(onward({ ...open, waypoint: waypointGateway }), { kind: 'waypoint' });
+});
+
+t.test('an endpoint of the family the service asks for, else of the client’s', async (t) => {
+  const dual = { ...productpage, addresses: ['10.244.2.5', 'fd00::5'] };
+  const addresses = [
+    { network: '', ip: productpageVip },
+    { network: '', ip: 'fd00:10::1' },
+  ];
+  const peer = (ipFamilies: 'automatic' | 'ipv6', destination: string) => {
+    const change = makeChange({
+      workloads: [sleep, dual],
+      services: [{ ...productpageService, addresses, ipFamilies }],
+    });
+    const decision = decide(makeBench(change, modernPreset).outbound, destination);
+    return decision.kind === 'tunnel' ? decision.request.target.peer.ip : decision.kind;
+  };
+  t.equal(peer('automatic', `${productpageVip}:9080`), '10.244.2.5');
+  t.equal(peer('automatic', '[fd00:10::1]:9080'), 'fd00::5');
+  t.equal(peer('ipv6', `${productpageVip}:9080`), 'fd00::5');
 });
 
 t.test('a pod of another network is refused, never dialled in clear', async (t) => {
