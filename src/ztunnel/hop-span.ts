@@ -55,12 +55,12 @@ export function hopAttributes(facts: HopFacts, result: HopResult): Attributes {
   ];
 }
 
-function party(prefix: string, { workload, identity }: HopParty): Attributes {
+function party(prefix: string, { workload, identity, names }: HopParty): Attributes {
   return [
     [`${prefix}.principal`, identity],
-    [`${prefix}.workload`, workload?.workloadName],
+    [`${prefix}.workload`, workload?.workloadName ?? names?.workloadName],
     [`${prefix}.pod`, workload?.name],
-    [`${prefix}.namespace`, workload?.namespace],
-    [`${prefix}.cluster`, workload?.clusterId],
+    [`${prefix}.namespace`, workload?.namespace ?? names?.namespace],
+    [`${prefix}.cluster`, workload?.clusterId ?? names?.clusterId],
   ];
 }
