@@ -117,7 +117,6 @@ function readControlPlane(
   if (onDemand && (captured === undefined || captured === '' || captured === 'true')) {
     problems.push('XDS_ON_DEMAND: names cannot be answered on demand, so it needs ISTIO_META_DNS_CAPTURE=false');
   }
-  if (onDemand) problems.push('XDS_ON_DEMAND: outbound connections do not wait for what they need yet');
   const headers = readHeaders(environment, 'XDS_HEADER_', problems);
   if (address?.tls === false && headers.authorization !== undefined) {
     problems.push('XDS_HEADER_authorization: is not sent in clear, so XDS_ADDRESS must be https');

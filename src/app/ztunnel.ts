@@ -111,6 +111,7 @@ async function run(settings: ZtunnelProgramSettings, seen: Observability): Promi
     tracing,
     resolve: onDemandDns(new NameResolver({ clock, random, logger: logger.topic('dns') }), metrics),
     placeOf: places.placeOf,
+    demand: meshSource.demand,
     dns: createDns(settings, { mesh, clock, random, metrics, logger }),
     descriptors: descriptorLimits(variables.AMBIT_MAX_DESCRIPTORS),
   });

@@ -3,7 +3,7 @@
  * which were answered, and what the next request says.
  *
  * I1: who waits is released once the resource, or that there is none, is in force in the mesh, or when the time is over.
- * I2: bounded: names that wait and names that do not exist each have a limit; what exists is bounded by the mesh.
+ * I2: bounded: who waits, names that wait and names that do not exist each have a limit; what exists is bounded by the mesh.
  * I3: names are given up only in a request that also asks for one: istiod may answer one that only gives up with every
  *     name as removed.
  */
@@ -16,11 +16,13 @@ export interface OnDemandLimits {
   /** Names that do not exist; beyond them the oldest are given up. */
   readonly absent: number;
   readonly all: number;
+  /** Who waits at the same time, whatever for. */
+  readonly waiting: number;
   /** After this a name that did not exist is asked for anew. */
   readonly absentMs: number;
 }
 
-const defaultLimits: OnDemandLimits = { asking: 1024, absent: 1024, all: 100_000, absentMs: 10_000 };
+const defaultLimits: OnDemandLimits = { asking: 1024, absent: 1024, all: 100_000, waiting: 4096, absentMs: 10_000 };
 
 interface Entry {
   state: 'asking' | 'present' | 'absent';
@@ -36,6 +38,7 @@ export class OnDemand implements AddressDemand {
   readonly #unsent = new Set<string>();
   #asking = 0;
   #absent = 0;
+  #waiting = 0;
   #heard: [key: string, state: 'present' | 'absent'][] = [];
 
   /** `onAsk`: there is something for `takeRequest`. */
@@ -53,10 +56,11 @@ export class OnDemand implements AddressDemand {
     const waits = [...new Set(keys)].filter((key) => this.#mustAsk(key));
     if (waits.length === 0) return 'answered';
     const fresh = waits.filter((key) => this.#entries.get(key)?.state !== 'asking').length;
-    const { asking, all } = this.#limits;
-    if (this.#asking + fresh > asking || this.#entries.size + fresh > all) return 'full';
+    const { asking, all, waiting } = this.#limits;
+    if (this.#waiting >= waiting || this.#asking + fresh > asking || this.#entries.size + fresh > all) return 'full';
     const entries = waits.map((key) => this.#ask(key));
     if (fresh > 0) this.#onAsk();
+    this.#waiting++;
     return await new Promise((resolve) => {
       let left = entries.length;
       const one = () => {
@@ -64,6 +68,7 @@ export class OnDemand implements AddressDemand {
       };
       const finish = (outcome: 'answered' | 'late') => {
         timer.cancel();
+        this.#waiting--;
         for (const entry of entries) entry.waiting.delete(one);
         resolve(outcome);
       };

@@ -13,6 +13,7 @@ import type { DnsProxy } from '../dns/proxy.ts';
 import type { Relay } from '../hbone/seam.ts';
 import type { PeerRevocation } from '../identity/revocation.ts';
 import type { SecretStore } from '../identity/secret.ts';
+import type { AddressDemand } from '../mesh/demand.ts';
 import type { PolicyKey, Workload } from '../mesh/model.ts';
 import type { MeshView } from '../mesh/view.ts';
 import type { ListenSpec, NetworkNamespace } from '../net/socket-spec.ts';
@@ -59,6 +60,8 @@ export interface ZtunnelServices {
   /** Undefined: nothing is traced. */
   readonly tracing?: Tracing | undefined;
   readonly matcher: FilterChainMatcher;
+  /** Asks for what of the mesh is not known; absent: all of it is. */
+  readonly demand?: AddressDemand | undefined;
   /** Where a workload is served by this process, for delivery without a network in between. */
   readonly placeOf: (workload: Workload) => Place | undefined;
   readonly deliversLocally: (workload: Workload) => boolean;

@@ -8,11 +8,13 @@
 import { ipFamily, type SocketAddress } from '../base/address.ts';
 import { type AmbitError, errorText } from '../base/errors.ts';
 import type { Attempt, CapturedConnection, Join, Otherwise, RunningListener } from '../hbone/seam.ts';
+import type { AddressDemand } from '../mesh/demand.ts';
 import type { Workload } from '../mesh/model.ts';
 import { listenSpec, outboundContext, type Place, soleWorkload, type ZtunnelServices } from './context.ts';
 import { Hop, logDenied } from './hop.ts';
 import type { HopParty } from './hop-facts.ts';
 import { deliverLocally } from './local-delivery.ts';
+import { awaitDemanded } from './on-demand-wait.ts';
 import { decideOutbound, type OutboundDecision } from './outbound-decision.ts';
 import { headerOf } from './tunnel-headers.ts';
 
@@ -89,7 +91,21 @@ class Outbound {
       this.#refuse(full, undefined);
       return;
     }
-    this.#carryOut(this.#decision());
+    const { demand } = this.#services;
+    if (demand === undefined || source === undefined) this.#carryOut(this.#decision());
+    else this.#whenAnswered(demand, source);
+  }
+
+  /** On demand: what is not known yet may be anything, so nothing is decided before it was asked for. */
+  #whenAnswered(demand: AddressDemand, source: Workload): void {
+    const { mesh, clock, settings } = this.#services;
+    awaitDemanded({ mesh, demand, clock }, source, this.#destination.ip, settings.unknownSourceWaitMs)
+      .then((refusal) => {
+        if (this.#connection.gone) return;
+        if (refusal === undefined) this.#carryOut(this.#decision());
+        else this.#refuse(refusal, undefined);
+      })
+      .catch((error: unknown) => this.#broken(error));
   }
 
   #decision(): OutboundDecision {

@@ -46,6 +46,7 @@ export interface ZtunnelOptions {
   readonly logger: Logger;
   readonly tracing?: Tracing | undefined;
   readonly resolve: ZtunnelServices['resolve'];
+  readonly demand?: ZtunnelServices['demand'];
   readonly placeOf: (workload: Workload) => Place | undefined;
   readonly dns?: DnsProxy | undefined;
   /** Of the process, as it is now unless told. */

@@ -246,6 +246,36 @@ t.test('live connections can be dumped and counted', async (t) => {
   t.equal(registry.size, 0);
 });
 
+t.test('on demand a connection waits for what it needs, and is refused when nobody says what that is', async (t) => {
+  const asked: (readonly string[])[] = [];
+  let answer: (outcome: 'answered' | 'late') => void = () => {};
+  const demand = {
+    need: (names: readonly string[]) => {
+      asked.push(names);
+      return new Promise<'answered' | 'late'>((resolve) => {
+        answer = resolve;
+      });
+    },
+  };
+  const nodes = await makeTwoNodes(t, modernPreset, {}, undefined, demand);
+  const { workloads, services } = nodes.records(false);
+  nodes.mesh.apply(makeChange({ workloads: [nodes.sleep] }));
+  const got = exchange(await nodes.dial(vip), 'hello');
+  await eventually('it was asked for', () => asked.length === 1);
+  t.same(asked, [[`/${vip}`]]);
+  // In clear it would get through to whatever listens there: known now, it takes the tunnel.
+  nodes.mesh.apply(makeChange({ workloads, services }));
+  answer('answered');
+  t.equal(await got, 'hello');
+  await eventually('two lines', () => complete(nodes).length === 2);
+  t.match(complete(nodes)[1]?.fields['dst.addr'] ?? '', /^127\.2\.0\.5:/);
+  const unanswered = await nodes.dial('127.96.0.99');
+  await eventually('it was asked for', () => asked.length === 2);
+  answer('late');
+  t.ok(await isRefused(unanswered));
+  t.match(nodes.lines.at(-1)?.fields.error, /did not say within 5000 ms what \/127\.96\.0\.99 is/);
+});
+
 t.test('no listener exists before the mesh is known', async (t) => {
   const { startProxy } = await import('../../../src/ztunnel/proxy.ts');
   const nodes = await makeTwoNodes(t, modernPreset);

@@ -13,6 +13,7 @@ import { systemRandom } from '../../../src/base/random.ts';
 import type { Preset } from '../../../src/config/preset.ts';
 import { createRelay } from '../../../src/hbone/relay.ts';
 import type { CapturedConnection, ConnectRequest, Relay } from '../../../src/hbone/seam.ts';
+import type { AddressDemand } from '../../../src/mesh/demand.ts';
 import type { MeshChange, Service, Workload } from '../../../src/mesh/model.ts';
 import { MeshStore } from '../../../src/mesh/store.ts';
 import { plainSocket } from '../../../src/net/socket-spec.ts';
@@ -74,6 +75,7 @@ export async function makeTwoNodes(
   preset: Preset,
   overrides: Partial<ZtunnelSettings> = {},
   tracing?: Tracing,
+  demand?: AddressDemand,
 ): Promise<TwoNodes> {
   const ca = await TestCa.create();
   const app = await echoServer(t, '0.0.0.0');
@@ -262,6 +264,7 @@ export async function makeTwoNodes(
         write: (event, fields) => lines.push({ node, event, fields: fieldsOf(fields) }),
       },
       resolve: async () => undefined,
+      demand,
       placeOf: (workload) => (workload.node === node ? place : undefined),
     });
     t.teardown(() => ztunnel.close());

@@ -201,6 +201,10 @@ t.test('a connection crosses two ztunnels whose mesh is istiod’s, also while i
     await within('the end', new Promise<void>((resolve) => socket.once('close', () => resolve())), 10_000);
     return got;
   };
+  // Unknown, it would be passed through: to the listener of every address that was dialled.
+  for (const each of [a, b]) {
+    await eventually('it is known', async () => (await each.admin('/config_dump')).includes('"cart-1"'), 20_000);
+  }
   await eventually('it gets through', async () => (await ask()) === 'hello', 20_000);
   await eventually('node-b logged it', () => /dst\.workload="cart-1".*direction="inbound"/.test(b.output()));
   t.match(b.output(), 'src.identity="spiffe://cluster.local/ns/default/sa/sleep"');

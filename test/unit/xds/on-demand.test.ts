@@ -88,6 +88,17 @@ t.test('limits: names that wait are refused beyond it, absent ones given up toge
   t.equal(demand.size, 2);
 });
 
+t.test('who waits is bounded, whatever for', async (t) => {
+  const { demand, hear } = make({ waiting: 2 });
+  const waits = [demand.need(['/a'], 5000), demand.need(['/a'], 5000)];
+  t.equal(await demand.need(['/a'], 5000), 'full');
+  hear('/a', 'present');
+  t.same(await Promise.all(waits), ['answered', 'answered']);
+  const later = demand.need(['/b'], 5000);
+  hear('/b', 'present');
+  t.equal(await later, 'answered', 'there is room again');
+});
+
 t.test('a new stream is told of what exists, and asked what is still waited for', async (t) => {
   const { demand, requests, hear } = make();
   const open = demand.need(['/waiting'], 5000);
