@@ -1,0 +1,51 @@
+/**
+ * Pages of docs/ that name the tests which prove what they say: `` `test/…/x.test.ts` “title”, “title” ``, several proofs
+ * of a row separated by `<br>` in its last column.
+ */
+import { existsSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+
+const root = path.resolve(import.meta.dirname, '../..');
+
+export interface ProvenRow {
+  readonly name: string;
+  readonly text: string;
+  readonly proofs: readonly Proof[];
+}
+
+export interface Proof {
+  readonly file: string;
+  readonly titles: readonly string[];
+}
+
+/** Rows of the page's tables whose first column matches. */
+export function readProvenRows(page: string, name: RegExp): ProvenRow[] {
+  const lines = readFileSync(path.join(root, page), 'utf8').split('\n');
+  const rows: ProvenRow[] = [];
+  for (const text of lines) {
+    const first = /^\| (.+?) \|/.exec(text)?.[1];
+    if (first === undefined || !name.test(first)) continue;
+    const last = text.split(' | ').at(-1) ?? '';
+    rows.push({ name: first, text, proofs: last.split('<br>').flatMap((part) => proofOf(part) ?? []) });
+  }
+  return rows;
+}
+
+/** What is wrong with a proof: the file or titles that do not exist. */
+export function proofProblems({ file, titles }: Proof): string[] {
+  if (!existsSync(path.join(root, file))) return [`${file} does not exist`];
+  if (titles.length === 0) return [`${file} without a title`];
+  const text = readFileSync(path.join(root, file), 'utf8');
+  return titles.filter((title) => !isTitled(text, title)).map((title) => `${file} has no “${title}”`);
+}
+
+function proofOf(part: string): Proof | undefined {
+  const file = /^`(test\/\S+\.test\.ts)` /.exec(part.trim())?.[1];
+  if (file === undefined) return undefined;
+  return { file, titles: [...part.matchAll(/“([^”]+)”/g)].map((match) => match[1] ?? '') };
+}
+
+/** The title closes a string, as a test's name does; the front of a name may be made from a variable. */
+function isTitled(text: string, title: string): boolean {
+  return [`${title}'`, `${title}\``].some((end) => text.includes(end));
+}
