@@ -7,7 +7,7 @@ import { presetByName } from '../config/preset.ts';
 import { createObservability } from './observability.ts';
 import { version } from './version.ts';
 
-export const ambitHelp = `Usage: ambit COMMAND [ARG ...]
+const ambitHelp = `Usage: ambit COMMAND [ARG ...]
 
   control      the control plane: certificate authority and join tokens for a folder of YAML
   redirect     apply, remove or show the redirection rules of a node or pod (the init script)

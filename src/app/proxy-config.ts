@@ -9,7 +9,7 @@ import { errorCode, errorText } from '../base/errors.ts';
 import type { Environment } from '../config/environment.ts';
 import { parseYaml } from '../config/yaml.ts';
 
-export const meshConfigPath = './etc/istio/config/mesh';
+const meshConfigPath = './etc/istio/config/mesh';
 
 const proxyConfig = z.object({
   discoveryAddress: z.string().optional(),

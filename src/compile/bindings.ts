@@ -28,7 +28,7 @@ export interface Bindings {
 }
 
 /** `bypass` on the object or its namespace: go straight to the destination while the waypoint is missing. */
-export const absentWaypointAnnotation = 'ambit.io/absent-waypoint';
+const absentWaypointAnnotation = 'ambit.io/absent-waypoint';
 
 const useWaypoint = 'istio.io/use-waypoint';
 const useWaypointNamespace = 'istio.io/use-waypoint-namespace';

@@ -131,7 +131,7 @@ export function distributionBalancing(word: string | undefined): LoadBalancing {
 }
 
 /** By `appProtocol`, else by the port's name up to its first dash (Istio's protocol selection). */
-export function appProtocolOf(appProtocol: string | undefined, portName: string): AppProtocol {
+function appProtocolOf(appProtocol: string | undefined, portName: string): AppProtocol {
   const word = (appProtocol ?? portName.split('-', 1)[0] ?? '').toLowerCase();
   switch (word) {
     case 'http':

@@ -21,7 +21,7 @@ import {
 } from './message.ts';
 
 /** RFC 1035 §4.2.1. */
-export const leastPayload = 512;
+const leastPayload = 512;
 export const ttlSeconds = 30;
 const optBytes = 11;
 /** Pointer, type, class, TTL, length. */

@@ -114,7 +114,7 @@ export function firstValue(raw: readonly string[], name: string): string | undef
 }
 
 /** Pairs of a raw header list, pseudo headers left out. */
-export function pairsOf(raw: readonly string[]): TunnelHeaders {
+function pairsOf(raw: readonly string[]): TunnelHeaders {
   const pairs: (readonly [string, string])[] = [];
   for (let i = 0; i + 1 < raw.length; i += 2) {
     const name = raw[i] as string;

@@ -23,7 +23,7 @@ const aesGcmOf12 =
 
 export const tlsProfile: TlsProfile = { minVersion: 'TLSv1.3', maxVersion: 'TLSv1.3', ciphers: aesGcm };
 
-export const postQuantumGroup = 'X25519MLKEM768';
+const postQuantumGroup = 'X25519MLKEM768';
 
 export interface TlsWishes {
   /** TLS12_ENABLED. Without effect together with `postQuantum`: TLS 1.2 has no such key exchange. */

@@ -4,7 +4,7 @@
  */
 import type { LabApp, LabNode, LabPod, LabService, Topology } from './topology.ts';
 
-export const bookinfoPort = 9080;
+const bookinfoPort = 9080;
 
 interface PodSpec {
   readonly name: string;

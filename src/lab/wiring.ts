@@ -36,7 +36,7 @@ export function hostInterface(pod: string): string {
 }
 
 /** A node's interface towards another node: eth0 for the first other, eth1 for the next. */
-export function nodeInterface(from: number, to: number): string {
+function nodeInterface(from: number, to: number): string {
   return `eth${to > from ? to - 1 : to}`;
 }
 

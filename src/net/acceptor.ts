@@ -10,7 +10,6 @@
 import { Socket, type SocketConstructorOpts } from 'node:net';
 import type { DuplexOptions } from 'node:stream';
 import type { Clock, Timer } from '../base/clock.ts';
-import { errorCode } from '../base/errors.ts';
 import { nativeSockets } from './native-sockets.ts';
 
 /** Says when a listener may take its next connection. Asked before each, so it must cost nothing. */
@@ -133,10 +132,4 @@ export class Acceptor {
       if (!this.#closed) this.#watcher.setEvents('r');
     });
   }
-}
-
-/** Whether an error says that this process or the machine has no descriptors left. */
-export function isOutOfDescriptors(error: unknown): boolean {
-  const code = errorCode(error);
-  return code === 'EMFILE' || code === 'ENFILE';
 }

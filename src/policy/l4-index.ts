@@ -12,7 +12,7 @@ interface IndexedPolicy {
   readonly rules: readonly IndexedRule[];
 }
 
-export class L4Index {
+class L4Index {
   readonly deny = new RuleIndex();
   readonly allow = new RuleIndex();
   /** Whether any ALLOW policy is in force. */

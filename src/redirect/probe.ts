@@ -6,7 +6,7 @@ import { command, commandError, isDenied, type Runner } from './runner.ts';
  * The encapsulation the kernel has: GENEVE as in the article, else VXLAN; `undefined` when it has neither, and the devices
  * must be made by somebody else (a veth pair into the ztunnel pod). Throws when asking is not permitted.
  */
-export async function probeTunnelKind(runner: Runner): Promise<'geneve' | 'vxlan' | undefined> {
+async function probeTunnelKind(runner: Runner): Promise<'geneve' | 'vxlan' | undefined> {
   for (const kind of ['geneve', 'vxlan'] as const) {
     const device = `ambit-${kind}`;
     const wanted = command('ip', [

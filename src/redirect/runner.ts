@@ -49,7 +49,7 @@ export function command(program: string, args: readonly string[], input?: string
 }
 
 /** The command as one would type it. */
-export function commandText({ program, arguments: args }: Command): string {
+function commandText({ program, arguments: args }: Command): string {
   return [
     program,
     ...args.map((arg) => (/^[\w@%+=:,./!-]+$/.test(arg) ? arg : `'${arg.replaceAll("'", "'\\''")}'`)),

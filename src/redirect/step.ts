@@ -104,7 +104,7 @@ export type FilterStep = TableStep | MemberRuleStep;
 export type Step = LinkStep | SysctlStep | SetStep | RoutingStep | FilterStep;
 
 /** Text equality of what a step does; the reason does not count. */
-export function stepKey(step: Step): string {
+function stepKey(step: Step): string {
   return JSON.stringify(step, (key, value) => (key === 'why' ? undefined : value));
 }
 

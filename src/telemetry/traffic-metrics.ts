@@ -32,7 +32,7 @@ const sizeBuckets = [1, 5, 10, 50, 100, 500, 1000, 5000, 10000, 50000, 100000, 5
 const keptClasses = 32;
 
 /** Label sets of connections, and as many of requests. */
-export const defaultMaxLabelSets = 10_000;
+const defaultMaxLabelSets = 10_000;
 
 export interface DroppableTraffic extends TrafficMetrics {
   readonly holders: readonly SeriesHolder[];

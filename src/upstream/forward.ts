@@ -23,7 +23,7 @@ import type { RunningTry, TryHandler, UpstreamPools, UpstreamRequest } from './p
 import { ReplayBody } from './replay-body.ts';
 
 /** Longest request body kept for a retry. */
-export const maxReplayBytes = 64 * 1024;
+const maxReplayBytes = 64 * 1024;
 
 export type EndpointAnswer =
   | { readonly kind: 'endpoint'; readonly endpoint: UpstreamEndpoint; readonly protocol: UpstreamProtocol }

@@ -2,8 +2,7 @@
  * As whom a ztunnel asks a control plane: node id and metadata in ztunnel's form (ztunnel.md §6.1). istiod picks its
  * generators by the id's first part, and for on-demand the workloads of the node named in NODE_NAME.
  */
-import { create, type JsonObject, toBinary } from '@bufbuild/protobuf';
-import { NodeSchema } from '../proto/gen/discovery_pb.js';
+import type { JsonObject } from '@bufbuild/protobuf';
 
 export interface NodeFacts {
   readonly instanceIp: string;
@@ -33,9 +32,4 @@ export function nodeIdentity(facts: NodeFacts): NodeIdentity {
       NODE_NAME: nodeName,
     },
   };
-}
-
-/** A `Node` message. */
-export function encodeNode({ id, metadata }: NodeIdentity): Uint8Array {
-  return toBinary(NodeSchema, create(NodeSchema, { id, metadata }));
 }

@@ -60,7 +60,7 @@ export function subjectOf(event: InboundEvent): PolicySubject {
  * The workload behind a peer, for logs and metrics. An address, from the socket or from `forwarded`, counts only when
  * the workload that has it owns the identity the peer has proven.
  */
-export function sourceWorkload(
+function sourceWorkload(
   mesh: MeshView,
   network: string,
   identity: SpiffeId,

@@ -3,7 +3,7 @@ import { parseArgs } from 'node:util';
 import { type Preset, presetByName } from '../../config/preset.ts';
 
 /** What `--break` can end: `waypoint` is productpage's. */
-export const breakable = ['ztunnel-node-a', 'ztunnel-node-b', 'waypoint', 'reviews-waypoint', 'control'] as const;
+const breakable = ['ztunnel-node-a', 'ztunnel-node-b', 'waypoint', 'reviews-waypoint', 'control'] as const;
 
 export type Breakable = (typeof breakable)[number];
 

@@ -1,8 +1,6 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { Backoff } from '../../../src/base/backoff.ts';
-import { type Clock, systemClock } from '../../../src/base/clock.ts';
-import { Drain } from '../../../src/base/drain.ts';
 import { AmbitError, errorCode, errorText } from '../../../src/base/errors.ts';
 import { pickWeighted } from '../../../src/base/random.ts';
 import { formatSpiffeId, isSpiffeId, parseSpiffeId } from '../../../src/base/spiffe.ts';
@@ -53,28 +51,6 @@ t.test('back-off grows to its cap and starts again after a reset', async (t) => 
   t.same([backoff.nextMs(), backoff.nextMs(), backoff.nextMs(), backoff.nextMs()], [10, 20, 40, 50]);
   backoff.reset();
   t.equal(backoff.nextMs(), 10);
-});
-
-t.test('a drain ends when the last blocker leaves, or at its deadline', async (t) => {
-  const fired: (() => void)[] = [];
-  const clock: Clock = {
-    ...systemClock,
-    after: (_, callback) => {
-      fired.push(callback);
-      return { cancel: () => {} };
-    },
-  };
-  const drain = new Drain();
-  const blocker = drain.block();
-  const ended = drain.drain(1000, clock);
-  t.ok(drain.signal.aborted);
-  blocker.release();
-  blocker.release();
-  t.equal(await ended, true);
-  drain.block();
-  const late = drain.drain(1000, clock);
-  fired.at(-1)?.();
-  t.equal(await late, false);
 });
 
 t.test('an error tells its causes and its code', async (t) => {
