@@ -6,7 +6,7 @@ import { canonicalIp } from '../base/address.ts';
 import { type Environment, environmentWithPrefix, flag, optionalText, setText, text } from '../config/environment.ts';
 import { parseServerAddress, type RootsSource, type ServerAddress, type TextSource } from '../rpc/credentials.ts';
 import { type NodeFacts, type NodeIdentity, nodeIdentity } from '../xds/node-identity.ts';
-import { rootsSource, tokenSource } from './control-plane-trust.ts';
+import { istiodAddress, rootsSource, tokenSource } from './control-plane-trust.ts';
 
 export const controlPlaneShape = {
   XDS_ADDRESS: setText(),
@@ -83,7 +83,7 @@ export function readMeshSettings(
     if (given) problems.push('AMBIT_CONFIG and XDS_ADDRESS: only one of them can describe the mesh');
     return { kind: 'folder', directory };
   }
-  const address = given ?? (local === undefined && cluster !== undefined ? istiod : '');
+  const address = given ?? (local === undefined && cluster !== undefined ? istiodAddress : '');
   if (address === '') {
     if (local !== undefined) return { kind: 'records', local, controlPlane: undefined };
     problems.push('nothing describes the mesh: give --config DIR, XDS_ADDRESS or LOCAL_XDS_PATH');
@@ -92,8 +92,6 @@ export function readMeshSettings(
   const controlPlane = readControlPlane(address, variables, environment, proxyMetadata, problems);
   return controlPlane === undefined ? undefined : { kind: 'records', local, controlPlane };
 }
-
-const istiod = 'https://istiod.istio-system.svc:15012';
 
 function readControlPlane(
   addressText: string,

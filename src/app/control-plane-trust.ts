@@ -1,6 +1,9 @@
-/** Settings that say what a control plane must prove and what it is shown: roots and tokens, as files or as themselves. */
+/** Where a control plane is when nobody says, what it must prove, and what it is shown: roots and tokens, as files or as themselves. */
 import { existsSync } from 'node:fs';
 import type { RootsSource, TextSource } from '../rpc/credentials.ts';
+
+/** In a cluster. */
+export const istiodAddress = 'https://istiod.istio-system.svc:15012';
 
 const tokenFile = './var/run/secrets/tokens/istio-token';
 

@@ -23,7 +23,7 @@ import {
 } from '../identity/tls-context.ts';
 import { createChannel } from '../rpc/channel.ts';
 import { parseServerAddress } from '../rpc/credentials.ts';
-import { rootsSource, tokenSource } from './control-plane-trust.ts';
+import { istiodAddress, rootsSource, tokenSource } from './control-plane-trust.ts';
 
 export interface IdentityDependencies {
   readonly clock: Clock;
@@ -92,8 +92,8 @@ async function openCa(
   if (AMBIT_CA_DIR !== undefined) {
     return await openOwnAuthority(AMBIT_CA_DIR, trustDomain, dependencies);
   }
-  const istiod = 'https://istiod.istio-system.svc:15012';
-  const text = variables.CA_ADDRESS ?? (KUBERNETES_SERVICE_HOST === undefined ? 'https://localhost:15012' : istiod);
+  const text =
+    variables.CA_ADDRESS ?? (KUBERNETES_SERVICE_HOST === undefined ? 'https://localhost:15012' : istiodAddress);
   const address = parseServerAddress(text);
   if (address === undefined || !address.tls) throw unusable(`CA_ADDRESS=${text}: must be https://host:port`);
   const channel = {

@@ -17,6 +17,7 @@ import type { OwnGateway } from '../waypoint/gateway.ts';
 import { defaultWaypointSettings } from '../waypoint/settings.ts';
 import { createWaypoint } from '../waypoint/waypoint.ts';
 import { FolderSource } from '../xds/folder-source.ts';
+import { printAdminView } from './admin-view.ts';
 import { startLifecycle } from './lifecycle.ts';
 import { keepMemorySmall } from './memory.ts';
 import { createObservability, type Observability } from './observability.ts';
@@ -24,7 +25,6 @@ import { startSeriesExpiry } from './series-expiry.ts';
 import { version } from './version.ts';
 import { openWaypointSecrets } from './waypoint-identity.ts';
 import { readWaypointCommand, type WaypointProgramSettings, waypointHelp } from './waypoint-settings.ts';
-import { printWaypointView } from './waypoint-view.ts';
 import { wildcard } from './wildcard.ts';
 
 /** `argv` without the program's name. The value is the exit code; undefined: it runs until a signal ends it. */
@@ -38,7 +38,7 @@ export async function runWaypoint(argv: readonly string[]): Promise<number | und
       process.stdout.write(`${version}\n`);
       return 0;
     case 'view':
-      return await printWaypointView(command.view, command.from);
+      return await printAdminView('waypoint', command.from, viewPath(command.view));
     case 'problems':
       for (const problem of command.problems) process.stderr.write(`waypoint: ${problem}\n`);
       return 2;
@@ -217,4 +217,8 @@ function adminAddresses({ variables }: WaypointProgramSettings): AdminAddresses 
     metrics: { kind: 'tcp', host, port: variables.AMBIT_METRICS_PORT },
     readiness: { kind: 'tcp', host, port: variables.AMBIT_READINESS_PORT },
   };
+}
+
+function viewPath(view: string): string {
+  return `/config_dump?view=${view === 'dump' ? '' : `${view}.txt`}`;
 }

@@ -1,9 +1,7 @@
 /**
- * Everything `ztunnel` may be told, from its arguments and environment: ztunnel's own names and defaults where it has
- * one (reference ztunnel.md §2), ours begin with AMBIT_. All problems are found at once; docs/ztunnel.md lists them.
+ * Everything `ztunnel` may be told by its environment: ztunnel's own names and defaults where it has one (reference
+ * ztunnel.md §2), ours begin with AMBIT_; docs/environment.md lists them. All problems are found at once.
  */
-import { parseArgs } from 'node:util';
-import { errorText } from '../base/errors.ts';
 import {
   choice,
   duration,
@@ -28,22 +26,6 @@ import { readTracing, tracingShape } from './tracing-settings.ts';
 import { trustDomainProblems } from './trust-domain-list.ts';
 import { version } from './version.ts';
 import { dnsShape, readDnsListen } from './ztunnel-dns-settings.ts';
-
-export const ztunnelHelp = `Usage: ztunnel [proxy ztunnel] [options]
-       ztunnel --view [listeners|clusters|endpoints|certs|dump] [--from ADDRESS]
-
-The layer 4 proxy of a node: takes what its pods send and receive, and carries it in mutually authenticated tunnels.
-
-  --config DIR      the mesh as a folder of YAML, watched (AMBIT_CONFIG)
-  --preset NAME     legacy (the 2022 preview) or modern (AMBIT_PRESET; default modern)
-  --node NAME       whose pods these are (NODE_NAME)
-  --view [NAME]     prints a view of a running ztunnel and ends; listeners unless told
-  --from ADDRESS    where it runs: an admin socket's path, or host:port (default 127.0.0.1:15000)
-  --source POD      with --view: only this source, by name, namespace/name or address
-  --help, --version
-
-Everything else is set by environment variables; docs/ztunnel.md lists them.
-`;
 
 const shape = {
   ...controlPlaneShape,
@@ -150,88 +132,26 @@ export interface ZtunnelProgramSettings {
   readonly tracing: TracingOptions | undefined;
 }
 
-export interface ViewRequest {
-  readonly view: string;
-  readonly from: string;
-  readonly source: string | undefined;
-}
-
-export type ZtunnelCommand =
-  | { readonly kind: 'run'; readonly settings: ZtunnelProgramSettings }
-  | { readonly kind: 'view'; readonly request: ViewRequest }
-  | { readonly kind: 'help' }
-  | { readonly kind: 'version' }
-  | { readonly kind: 'problems'; readonly problems: readonly string[] };
-
-/** `argv` without the program's name. */
-export function readZtunnelCommand(argv: readonly string[], environment: Environment): ZtunnelCommand {
-  const words = argv[0] === 'proxy' && argv[1] === 'ztunnel' ? argv.slice(2) : argv;
-  const [first] = words;
-  if (first === 'help') return { kind: 'help' };
-  if (first === 'version') return { kind: 'version' };
-  const options = readOptions(words);
-  if (options.kind === 'problems') return options;
-  const { values, positionals } = options;
-  if (values.help) return { kind: 'help' };
-  if (values.version) return { kind: 'version' };
-  if (values.view) return readView(values, positionals, environment);
-  const given: Record<string, string | undefined> = { ...environment };
-  if (values.config !== undefined) given.AMBIT_CONFIG = values.config;
-  if (values.preset !== undefined) given.AMBIT_PRESET = values.preset;
-  if (values.node !== undefined) given.NODE_NAME = values.node;
-  const problems = positionals.map((word) => `${JSON.stringify(word)}: no such argument; ztunnel --help lists them`);
+/**
+ * `given`: the environment with the options of the command line in it. Adds everything that is wrong to `problems`;
+ * undefined when there is anything in it.
+ */
+export function readZtunnelSettings(given: Environment, problems: string[]): ZtunnelProgramSettings | undefined {
   const meshConfig = readMeshConfigFile();
   if (meshConfig.problem !== undefined) problems.push(meshConfig.problem);
   const configured = applyProxyConfig(given, meshConfig.text);
   problems.push(...configured.problems);
   const read = readVariables(configured.environment);
-  if (read.kind === 'problems') return { kind: 'problems', problems: [...problems, ...read.problems] };
+  if (read.kind === 'problems') {
+    problems.push(...read.problems);
+    return undefined;
+  }
   const settings = readProgramSettings(read.settings, configured, problems);
-  return problems.length > 0 || settings === undefined ? { kind: 'problems', problems } : { kind: 'run', settings };
+  return problems.length > 0 ? undefined : settings;
 }
 
 function readVariables(environment: Environment) {
   return readEnvironment(shape, environment);
-}
-
-type Options = ReturnType<typeof parseOptions>;
-
-function readOptions(
-  words: readonly string[],
-): (Options & { readonly kind: 'options' }) | { readonly kind: 'problems'; readonly problems: readonly string[] } {
-  try {
-    return { kind: 'options', ...parseOptions(words) };
-  } catch (error) {
-    return { kind: 'problems', problems: [errorText(error)] };
-  }
-}
-
-function parseOptions(words: readonly string[]) {
-  return parseArgs({
-    args: [...words],
-    allowPositionals: true,
-    options: {
-      config: { type: 'string' },
-      preset: { type: 'string' },
-      node: { type: 'string' },
-      view: { type: 'boolean' },
-      from: { type: 'string' },
-      source: { type: 'string' },
-      help: { type: 'boolean', short: 'h' },
-      version: { type: 'boolean' },
-    },
-  });
-}
-
-function readView(values: Options['values'], positionals: readonly string[], environment: Environment): ZtunnelCommand {
-  const [view = 'listeners', ...rest] = positionals;
-  const known = ['listeners', 'clusters', 'endpoints', 'certs', 'dump'];
-  if (!known.includes(view) || rest.length > 0) {
-    return { kind: 'problems', problems: [`--view ${positionals.join(' ')}: one of ${known.join(', ')}`] };
-  }
-  const socket = environment.AMBIT_ADMIN_SOCKET;
-  const from = values.from ?? (socket || `127.0.0.1:${environment.AMBIT_ADMIN_PORT || 15000}`);
-  return { kind: 'view', request: { view, from, source: values.source } };
 }
 
 /** Adds to `problems` what does not fit together; undefined only then. */

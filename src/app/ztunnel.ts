@@ -4,46 +4,43 @@
  */
 import process from 'node:process';
 import type { AdminDependencies } from '../admin/interfaces.ts';
-import { type AdminAddresses, startAdmin } from '../admin/server.ts';
+import { startAdmin } from '../admin/server.ts';
 import { systemClock } from '../base/clock.ts';
-import { AmbitError, errorText } from '../base/errors.ts';
+import { type AmbitError, errorText } from '../base/errors.ts';
 import { holdYoungGeneration } from '../base/garbage.ts';
 import type { Logger } from '../base/logger.ts';
 import { systemRandom } from '../base/random.ts';
 import { inSlices } from '../base/slices.ts';
 import type { Environment } from '../config/environment.ts';
 import { createRelay } from '../hbone/relay.ts';
-import type { SecretStore } from '../identity/secret.ts';
-import { inpodProblem } from '../inpod/self-check.ts';
 import type { Workload } from '../mesh/model.ts';
 import { MeshStore } from '../mesh/store.ts';
 import type { MeshView } from '../mesh/view.ts';
 import { descriptorLimits } from '../net/descriptors.ts';
 import { NameResolver } from '../net/name-resolver.ts';
-import { nativeSockets } from '../net/native-sockets.ts';
 import { adminViews } from '../ztunnel/admin-views.ts';
 import { drainReason } from '../ztunnel/connection-registry.ts';
 import { LocalIdentities } from '../ztunnel/local-identities.ts';
 import { onDemandDns } from '../ztunnel/on-demand-dns.ts';
 import { createZtunnel } from '../ztunnel/services.ts';
-import type { ZtunnelSettings } from '../ztunnel/settings.ts';
+import { printAdminView } from './admin-view.ts';
+import { InitialCertificates } from './initial-certificates.ts';
 import { startLifecycle } from './lifecycle.ts';
 import { keepMemorySmall } from './memory.ts';
 import { createObservability, type Observability } from './observability.ts';
 import { startSeriesExpiry } from './series-expiry.ts';
 import { startTracing } from './tracing.ts';
-import { trustDomainsOf } from './trust-domain-list.ts';
 import { version } from './version.ts';
-import { wildcard } from './wildcard.ts';
 import { bearsName } from './workload-place.ts';
+import { readZtunnelCommand, viewPath, ztunnelHelp } from './ztunnel-command.ts';
 import { createDns } from './ztunnel-dns.ts';
 import { openSecrets } from './ztunnel-identity.ts';
-import { podLimits, tcpOptions } from './ztunnel-limits.ts';
 import { openMeshSource } from './ztunnel-mesh.ts';
+import { adminAddresses, relayOptions, ztunnelSettings } from './ztunnel-options.ts';
 import { createPlaces } from './ztunnel-places.ts';
+import { isPrivileged } from './ztunnel-privileges.ts';
 import { openRevocation } from './ztunnel-revocation.ts';
-import { readZtunnelCommand, type ZtunnelProgramSettings, ztunnelHelp } from './ztunnel-settings.ts';
-import { printView } from './ztunnel-view.ts';
+import type { ZtunnelProgramSettings } from './ztunnel-settings.ts';
 
 /** `argv` without the program's name. The value is the exit code, or undefined: the program runs on. Never rejects. */
 export async function runZtunnel(argv: readonly string[], environment: Environment): Promise<number | undefined> {
@@ -59,7 +56,7 @@ export async function runZtunnel(argv: readonly string[], environment: Environme
       for (const problem of command.problems) process.stderr.write(`ztunnel: ${problem}\n`);
       return 2;
     case 'view':
-      return await printView(command.request);
+      return await printAdminView('ztunnel', command.request.from, viewPath(command.request));
     case 'run': {
       const { RUST_LOG: levels, LOG_FORMAT: format, ISTIO_META_ISTIO_VERSION: tag } = command.settings.variables;
       const { AMBIT_METRICS_MAX_LABEL_SETS: maxLabelSets } = command.settings.variables;
@@ -142,7 +139,7 @@ async function run(settings: ZtunnelProgramSettings, seen: Observability): Promi
     settings.mode.kind === 'dedicated'
       ? bearsName(workload, settings.mode.workload)
       : node === undefined || workload.node === node;
-  const certificates = new FirstCertificates(secrets);
+  const certificates = new InitialCertificates(secrets);
   const pending = () => [
     ...(mesh.complete ? [] : ['state manager']),
     ...places.pending(),
@@ -206,27 +203,6 @@ async function run(settings: ZtunnelProgramSettings, seen: Observability): Promi
   logger.info('listening', { preset: preset.name, mode: settings.mode.kind, node });
 }
 
-/** The first of each certificate: until it was had or refused, inbound connections cannot be answered. */
-class FirstCertificates {
-  readonly #secrets: SecretStore;
-  #wanted = false;
-  #settled = false;
-
-  constructor(secrets: SecretStore) {
-    this.#secrets = secrets;
-  }
-
-  wanted(): void {
-    this.#wanted = true;
-  }
-
-  get settled(): boolean {
-    if (!this.#wanted) return false;
-    this.#settled ||= ![...this.#secrets.states()].some(([, state]) => state.kind === 'initializing');
-    return this.#settled;
-  }
-}
-
 /** A body whose making begins with something else. */
 async function* after(first: () => Promise<void>, body: AsyncIterable<string>): AsyncGenerator<string> {
   await first();
@@ -244,80 +220,4 @@ async function completeMesh(mesh: MeshView, logger: Logger): Promise<void> {
       resolve();
     });
   });
-}
-
-/** Whether transparent and marked sockets can be had. Throws when they cannot, and nothing can be done without. */
-function isPrivileged(settings: ZtunnelProgramSettings, logger: Logger): boolean {
-  const problem = settings.mode.kind === 'pods' ? inpodProblem(settings.preset.marks.own) : undefined;
-  if (problem !== undefined) throw new AmbitError(problem, { code: 'ZTUNNEL_PRIVILEGES', origin: 'local' });
-  try {
-    const native = nativeSockets();
-    native.closeFd(native.createSocket({ family: 4, transparent: true, mark: 1 }));
-    return true;
-  } catch (error) {
-    const message = `foreign source addresses and marks are not allowed here (CAP_NET_ADMIN): ${errorText(error)}`;
-    if (settings.variables.ENABLE_ORIG_SRC === true) {
-      throw new AmbitError(message, { code: 'ZTUNNEL_PRIVILEGES', origin: 'local', cause: error });
-    }
-    logger.warn(message, { effect: 'nothing is intercepted, and applications see our address' });
-    return false;
-  }
-}
-
-function ztunnelSettings(settings: ZtunnelProgramSettings, privileged: boolean): ZtunnelSettings {
-  const { variables, node, preset } = settings;
-  const hbone = 15008;
-  return {
-    node,
-    network: variables.NETWORK,
-    unknownSource: variables.AMBIT_UNKNOWN_SOURCE,
-    unknownSourceWaitMs: 5000,
-    trustDomainAliases: trustDomainsOf(variables.AMBIT_TRUST_DOMAIN_ALIASES),
-    outboundPolicy: variables.AMBIT_OUTBOUND_POLICY,
-    unknownPolicy: variables.AMBIT_UNKNOWN_POLICY,
-    unknownPolicyGraceMs: 5000,
-    emptyDenyMatch: variables.AMBIT_EMPTY_DENY_MATCH,
-    policyInfoLogging: variables.AUTHZ_POLICY_INFO_LOGGING,
-    spoofing: privileged && variables.ENABLE_ORIG_SRC !== false,
-    // TPROXY hands nothing to a listener that is not.
-    transparentListeners: privileged && (preset.capture === 'node' || variables.ENABLE_ORIG_SRC !== false),
-    listenerMarks: privileged && (preset.capture === 'inpod' || variables.AMBIT_RETURN_PATH === 'listener-marks'),
-    reusePort: preset.capture === 'inpod' && variables.INPOD_PORT_REUSE,
-    localhostAppTunnel: variables.LOCALHOST_APP_TUNNEL,
-    responseBaggage: variables.ENABLE_RESPONSE_BAGGAGE,
-    endpointRetries: variables.AMBIT_ENDPOINT_RETRIES,
-    podLimits: podLimits(settings),
-    tcp: tcpOptions(settings),
-    ports: {
-      outbound: variables.AMBIT_OUTBOUND_PORT,
-      inbound: variables.AMBIT_INBOUND_PORT,
-      inboundPlaintext: variables.AMBIT_PLAINTEXT_PORT,
-      socks: variables.UNSTABLE_ENABLE_SOCKS5 && preset.capture === 'inpod' ? variables.AMBIT_SOCKS_PORT : undefined,
-      hbone,
-    },
-  };
-}
-
-function relayOptions({ variables }: ZtunnelProgramSettings) {
-  return {
-    streamWindowBytes: variables.HTTP2_STREAM_WINDOW_SIZE,
-    connectionWindowBytes: variables.HTTP2_CONNECTION_WINDOW_SIZE,
-    maxFrameBytes: variables.HTTP2_FRAME_SIZE,
-    maxStreamsPerClientSession: variables.POOL_MAX_STREAMS_PER_CONNECTION,
-    idleReleaseMs: variables.POOL_UNUSED_RELEASE_TIMEOUT,
-    maxClientSessionsPerSource: variables.AMBIT_MAX_SESSIONS_PER_POD,
-  };
-}
-
-function adminAddresses({ variables }: ZtunnelProgramSettings): readonly AdminAddresses[] {
-  const everywhere = wildcard(variables.IPV6_ENABLED);
-  const tcp = (host: string, port: number) => ({ kind: 'tcp', host, port }) as const;
-  const { AMBIT_ADMIN_SOCKET: path } = variables;
-  const ports = {
-    admin: tcp('127.0.0.1', variables.AMBIT_ADMIN_PORT),
-    metrics: tcp(everywhere, variables.AMBIT_METRICS_PORT),
-    readiness: tcp(everywhere, variables.AMBIT_READINESS_PORT),
-  };
-  if (path === undefined) return [ports];
-  return [ports, { admin: { kind: 'unix', path }, metrics: undefined, readiness: undefined }];
 }

@@ -10,7 +10,7 @@ import { DaemonSet } from 'kubernetes-models/apps/v1/DaemonSet';
 import { ServiceAccount } from 'kubernetes-models/v1/ServiceAccount';
 import t from 'tap';
 import { parse } from 'yaml';
-import { readZtunnelCommand } from '../../../src/app/ztunnel-settings.ts';
+import { readZtunnelCommand } from '../../../src/app/ztunnel-command.ts';
 
 const root = path.resolve(import.meta.dirname, '../../..');
 const read = (file: string) => readFileSync(path.join(root, file), 'utf8');

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import t from 'tap';
 import { selfPlace } from '../../../src/app/self-place.ts';
-import { readZtunnelCommand } from '../../../src/app/ztunnel-settings.ts';
+import { readZtunnelCommand } from '../../../src/app/ztunnel-command.ts';
 import { systemClock } from '../../../src/base/clock.ts';
 import { silentLogger } from '../../../src/base/logger.ts';
 import { modernPreset } from '../../../src/config/preset.ts';

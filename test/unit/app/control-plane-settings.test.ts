@@ -1,7 +1,7 @@
 /** Where a ztunnel's mesh comes from, and as whom and with what it asks: variables, ProxyConfig, and their order. */
 import t from 'tap';
 import { applyProxyConfig } from '../../../src/app/proxy-config.ts';
-import { readZtunnelCommand } from '../../../src/app/ztunnel-settings.ts';
+import { readZtunnelCommand } from '../../../src/app/ztunnel-command.ts';
 
 type Variables = Record<string, string>;
 

@@ -1,6 +1,6 @@
 /** Settings of DNS and SOCKS5: ztunnel's names and rules. */
 import t from 'tap';
-import { readZtunnelCommand } from '../../../src/app/ztunnel-settings.ts';
+import { readZtunnelCommand } from '../../../src/app/ztunnel-command.ts';
 
 const dedicated = { PROXY_MODE: 'dedicated', PROXY_WORKLOAD_INFO: 'shop/web/web', LOCAL_XDS_PATH: '/mesh.yaml' };
 

@@ -2,7 +2,7 @@
 import t from 'tap';
 import { NamedPlaces } from '../../../src/app/named-places.ts';
 import { workloadPlace } from '../../../src/app/workload-place.ts';
-import { readZtunnelCommand } from '../../../src/app/ztunnel-settings.ts';
+import { readZtunnelCommand } from '../../../src/app/ztunnel-command.ts';
 import { MeshStore } from '../../../src/mesh/store.ts';
 import type { Place } from '../../../src/ztunnel/context.ts';
 import { makeChange, makeWorkload } from '../../support/mesh-records.ts';

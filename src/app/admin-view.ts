@@ -1,24 +1,23 @@
-/** `ztunnel --view`: asks a running ztunnel's admin port or socket for a view and prints it. */
+/** `--view` of both proxies: asks a running one's admin port or socket for a view and prints it. */
 import { request } from 'node:http';
 import process from 'node:process';
 import { text } from 'node:stream/consumers';
 import { splitHostPort } from '../base/address.ts';
 import { errorText } from '../base/errors.ts';
-import type { ViewRequest } from './ztunnel-settings.ts';
 
 const deadlineMs = 10_000;
 
-/** 0 when it was printed, 1 when nobody answered or the answer was no. Never rejects. */
-export async function printView({ view, from, source }: ViewRequest): Promise<number> {
-  const query = new URLSearchParams(
-    view === 'dump' ? {} : { view: `${view}.txt`, ...(source === undefined ? {} : { source }) },
-  );
+/**
+ * `from`: host:port, or a unix socket's path. 0 when it was printed, 1 when nobody answered or the answer was no. Never
+ * rejects.
+ */
+export async function printAdminView(program: string, from: string, path: string): Promise<number> {
   try {
-    const { status, body } = await get(from, `/config_dump?${query.toString()}`);
+    const { status, body } = await get(from, path);
     (status === 200 ? process.stdout : process.stderr).write(body);
     return status === 200 ? 0 : 1;
   } catch (error) {
-    process.stderr.write(`ztunnel: no answer from ${from}: ${errorText(error)}\n`);
+    process.stderr.write(`${program}: no answer from ${from}: ${errorText(error)}\n`);
     return 1;
   }
 }
