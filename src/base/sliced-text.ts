@@ -5,6 +5,7 @@
  * I1: a slice ends with the first piece after which `sliceMs` are over; a piece is never divided, so make them small.
  */
 import type { Clock } from './clock.ts';
+import { turnOfTheLoop } from './slices.ts';
 
 export interface SlicedTextOptions {
   readonly clock: Clock;
@@ -32,8 +33,4 @@ export async function* slicedText(pieces: Iterable<string>, options: SlicedTextO
     startMs = clock.nowMs();
   }
   if (chunk !== '') yield chunk;
-}
-
-function turnOfTheLoop(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
 }

@@ -28,6 +28,6 @@ export async function inSlices(steps: Iterable<unknown>, options: SliceOptions):
 }
 
 /** Sockets, timers and promises that are ready come first. */
-function turnOfTheLoop(): Promise<void> {
+export function turnOfTheLoop(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }

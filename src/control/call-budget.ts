@@ -1,5 +1,6 @@
 /** Token buckets per caller: who asks too often is told to wait, and nobody else notices. */
 import type { Clock } from '../base/clock.ts';
+import { TokenBucket } from '../base/token-bucket.ts';
 
 export interface BudgetOptions {
   readonly burst: number;
@@ -11,7 +12,7 @@ export interface BudgetOptions {
 export class CallBudget {
   readonly #options: BudgetOptions;
   readonly #clock: Clock;
-  readonly #buckets = new Map<string, { left: number; atMs: number }>();
+  readonly #buckets = new Map<string, TokenBucket>();
 
   constructor(options: BudgetOptions, clock: Clock) {
     this.#options = options;
@@ -22,17 +23,13 @@ export class CallBudget {
   take(caller: string): boolean {
     const { burst, perSecond, maxCallers } = this.#options;
     const nowMs = this.#clock.nowMs();
-    const bucket = this.#buckets.get(caller) ?? { left: burst, atMs: nowMs };
-    bucket.left = Math.min(burst, bucket.left + ((nowMs - bucket.atMs) / 1000) * perSecond);
-    bucket.atMs = nowMs;
+    const bucket = this.#buckets.get(caller) ?? new TokenBucket(perSecond, burst, nowMs);
     this.#buckets.delete(caller);
     this.#buckets.set(caller, bucket);
     if (this.#buckets.size > maxCallers) {
       const [oldest] = this.#buckets.keys();
       if (oldest !== undefined) this.#buckets.delete(oldest);
     }
-    if (bucket.left < 1) return false;
-    bucket.left -= 1;
-    return true;
+    return bucket.take(nowMs);
   }
 }

@@ -5,6 +5,7 @@
  * I1: a place always has its own small share, however busy the others are.
  */
 import type { Clock } from '../base/clock.ts';
+import { TokenBucket } from '../base/token-bucket.ts';
 
 export interface DnsLimits {
   /** Queries of one place that wait for an upstream server, or for the mesh to know the place. */
@@ -45,15 +46,14 @@ export class DnsBudget {
 export class PlaceBudget {
   readonly #all: DnsBudget;
   readonly #clock: Clock;
+  readonly #queries: TokenBucket;
   #waiting = 0;
-  #tokens: number;
-  #filledMs: number;
 
   constructor(all: DnsBudget, clock: Clock) {
     this.#all = all;
     this.#clock = clock;
-    this.#tokens = all.limits.queriesPerSecond;
-    this.#filledMs = clock.nowMs();
+    const { queriesPerSecond } = all.limits;
+    this.#queries = new TokenBucket(queriesPerSecond, queriesPerSecond, clock.nowMs());
   }
 
   get waiting(): number {
@@ -62,13 +62,7 @@ export class PlaceBudget {
 
   /** Takes one query of this second's; false: there are none left. */
   takeQuery(): boolean {
-    const { queriesPerSecond } = this.#all.limits;
-    const nowMs = this.#clock.nowMs();
-    this.#tokens = Math.min(queriesPerSecond, this.#tokens + ((nowMs - this.#filledMs) * queriesPerSecond) / 1000);
-    this.#filledMs = nowMs;
-    if (this.#tokens < 1) return false;
-    this.#tokens--;
-    return true;
+    return this.#queries.take(this.#clock.nowMs());
   }
 
   /** Room for one that waits; false: there is none. Each one taken is given back with `leave`. */

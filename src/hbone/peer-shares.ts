@@ -3,13 +3,7 @@
  *
  * I1: an address is known only while it holds something, so the map is bounded by the listener's own limit.
  */
-
-export interface Share {
-  /** Its handshake has ended well. */
-  secured(): void;
-  /** Its socket is closed. Call once. */
-  left(): void;
-}
+import type { SessionShare } from './seam.ts';
 
 interface Held {
   connections: number;
@@ -27,7 +21,7 @@ export class PeerShares {
   }
 
   /** A connection whose handshake is ahead; undefined: its address has its share already. */
-  enter(ip: string): Share | undefined {
+  enter(ip: string): SessionShare | undefined {
     const held = this.#held.get(ip) ?? { connections: 0, handshakes: 0 };
     if (held.connections >= this.#maxConnections || held.handshakes >= this.#maxHandshakes) return undefined;
     this.#held.set(ip, held);

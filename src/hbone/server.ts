@@ -21,7 +21,7 @@ import type { Openers } from './capture.ts';
 import { type ServerSessionFacts, serveStream } from './connect-server.ts';
 import { watchLiveness } from './liveness.ts';
 import { type RelayOptions, sessionMemoryMegabytes } from './options.ts';
-import { PeerShares, type Share } from './peer-shares.ts';
+import { PeerShares } from './peer-shares.ts';
 import { endIfRevoked } from './revoked-sessions.ts';
 import type { ServeOptions, SessionShare } from './seam.ts';
 import { TlsAcceptor } from './tls-acceptor.ts';
@@ -29,7 +29,7 @@ import { TlsAcceptor } from './tls-acceptor.ts';
 interface Accepted {
   readonly local: SocketAddress;
   readonly peer: SocketAddress;
-  readonly share: Share;
+  readonly share: SessionShare;
   readonly admitted: SessionShare | undefined;
 }
 

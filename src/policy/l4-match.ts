@@ -7,6 +7,7 @@ import { type Cidr, cidrContains } from '../base/address.ts';
 import type { Identity } from '../base/spiffe.ts';
 import type { PolicyMatch, StringMatch } from '../mesh/model.ts';
 import type { L4Peer } from './l4-peer.ts';
+import { matchesString } from './match-string.ts';
 
 export function matchHolds(match: PolicyMatch, peer: L4Peer): boolean {
   return (
@@ -51,21 +52,8 @@ function textHolds(
   notValues: readonly StringMatch[],
   texts: readonly string[],
 ): boolean {
-  const isMeant = (value: StringMatch) => texts.some((text) => matchesText(value, text));
+  const isMeant = (value: StringMatch) => texts.some((text) => matchesString(value, text));
   return (values.length === 0 || values.some(isMeant)) && !notValues.some(isMeant);
-}
-
-function matchesText(match: StringMatch, text: string): boolean {
-  switch (match.kind) {
-    case 'exact':
-      return text === match.value;
-    case 'prefix':
-      return text.startsWith(match.value);
-    case 'suffix':
-      return text.endsWith(match.value);
-    case 'presence':
-      return text !== '';
-  }
 }
 
 function accountHolds(match: PolicyMatch, identity: Identity | undefined): boolean {

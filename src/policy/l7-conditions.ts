@@ -5,9 +5,9 @@
 import { cidrContains, ipToBytes } from '../base/address.ts';
 import { type Identity, parseSpiffeId, type SpiffeId } from '../base/spiffe.ts';
 import { type HeaderList, joinedHeader } from '../http/header-list.ts';
-import type { StringMatch } from '../mesh/model.ts';
 import { matchesText } from '../route/match-text.ts';
 import type { L7Condition, TextMatch } from '../route/model.ts';
+import { matchesString } from './match-string.ts';
 
 export interface L7Connection {
   /** Proven by mTLS. */
@@ -126,17 +126,4 @@ function judgeHost(
   const { values, notValues } = condition;
   if (values.length > 0 && !values.some(widen ? loosely : strictly)) return false;
   return !notValues.some(widen ? strictly : loosely);
-}
-
-function matchesString(match: StringMatch, text: string): boolean {
-  switch (match.kind) {
-    case 'presence':
-      return text.length > 0;
-    case 'exact':
-      return text === match.value;
-    case 'prefix':
-      return text.startsWith(match.value);
-    case 'suffix':
-      return text.endsWith(match.value);
-  }
 }

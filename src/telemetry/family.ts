@@ -4,7 +4,7 @@
  * I1: at most `maxSeries` label sets; beyond that further ones share a set whose labels are `overflow`, so that sums stay
  *     right, and `onOverflow` is told.
  */
-import type { Counter, Labels } from '../base/metrics.ts';
+import type { Counter, Labels, MetricsRegistry } from '../base/metrics.ts';
 import { type FamilyType, familyHead, labelsText, numberText, sampleLine } from './exposition.ts';
 import { HistogramCell } from './histogram-cell.ts';
 
@@ -72,6 +72,12 @@ function histogramText(name: string, labels: string, cell: HistogramCell): strin
   }
   text += sampleLine(`${name}_bucket`, `${labels}${comma}le="+Inf"`, cell.count);
   return text + sampleLine(`${name}_sum`, labels, cell.sum) + sampleLine(`${name}_count`, labels, cell.count);
+}
+
+/** A label set for which a family had no room. */
+export function countOverflow(registry: MetricsRegistry, family: string): void {
+  const help = 'Label sets for which a family had no room: they are counted together, labelled overflow.';
+  registry.counter('ambit_metrics_overflowed_total', help, { family }).value++;
 }
 
 function overflow(labels: Labels): Labels {

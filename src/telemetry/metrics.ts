@@ -9,7 +9,7 @@ import { type Clock, systemClock } from '../base/clock.ts';
 import type { Counter, Gauge, Histogram, Labels, MetricsRegistry } from '../base/metrics.ts';
 import { slicedText } from '../base/sliced-text.ts';
 import { type FamilyType, openMetricsContentType, textContentType } from './exposition.ts';
-import { Family } from './family.ts';
+import { countOverflow, Family } from './family.ts';
 import type { HistogramCell } from './histogram-cell.ts';
 import { ProcessMetrics } from './process-metrics.ts';
 
@@ -69,15 +69,10 @@ export class CellRegistry implements MetricsRegistry {
     let family = this.#families.get(name);
     if (family === undefined) {
       const { maxSeries } = this.#options;
-      const onOverflow = () => this.#overflowed(name);
+      const onOverflow = () => countOverflow(this, name);
       family = new Family({ name, help, type, buckets, maxSeries, onOverflow });
       this.#families.set(name, family);
     }
     return family;
-  }
-
-  #overflowed(family: string): void {
-    const help = 'Label sets for which a family had no room: they are counted together, labelled overflow.';
-    this.counter('ambit_metrics_overflowed_total', help, { family }).value++;
   }
 }

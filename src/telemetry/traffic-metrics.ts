@@ -6,6 +6,7 @@
 import type { ResponseFlag } from '../base/errors.ts';
 import type { Counter, Histogram, MetricsRegistry } from '../base/metrics.ts';
 import { labelsText } from './exposition.ts';
+import { countOverflow } from './family.ts';
 import { requestLabels, tcpLabels } from './label-sets.ts';
 import { type Series, type SeriesHolder, SeriesTable } from './series-table.ts';
 import type { ConnectionMetrics, TrafficMetrics } from './traffic.ts';
@@ -39,10 +40,7 @@ export interface DroppableTraffic extends TrafficMetrics {
 }
 
 export function createTrafficMetrics(registry: MetricsRegistry, maxLabelSets = defaultMaxLabelSets): DroppableTraffic {
-  const overflow = (family: string) => () => {
-    const help = 'Label sets for which a family had no room: they are counted together, labelled overflow.';
-    registry.counter('ambit_metrics_overflowed_total', help, { family }).value++;
-  };
+  const overflow = (family: string) => () => countOverflow(registry, family);
   const connections = new SeriesTable(
     maxLabelSets,
     (labels) => new ConnectionSeries(registry, labels),
