@@ -54,8 +54,9 @@ export function ipFromBytes(bytes: Uint8Array): string | undefined {
   return bytes.length === 4 || bytes.length === 16 ? bytesToIp(bytes) : undefined;
 }
 
-export function isLoopback(ip: string): boolean {
-  return ip.startsWith('127.') || ip === '::1';
+/** Loopback, and the unspecified address, which Linux takes for it: whoever dials one reaches the host it dials from. */
+export function isOwnHost(ip: string): boolean {
+  return ip.startsWith('127.') || ip === '::1' || ip === '0.0.0.0' || ip === '::';
 }
 
 export function formatSocketAddress(address: SocketAddress): string {

@@ -54,6 +54,8 @@ export class RunningJoin implements Join {
 
   /** `open` never rejects and gives up when it is cancelled. */
   run(open: Open, otherwise?: OpenOtherwise): void {
+    // It was stopped before it began.
+    if (this.#over) return;
     const { gone } = this.#downstream;
     const onGone = () => {
       this.#giveUp.cancel();

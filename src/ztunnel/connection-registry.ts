@@ -3,7 +3,8 @@
  * again when a policy or a workload changes (design rule 8, ztunnel.md §5.4).
  *
  * I1: a connection that its policies no longer allow is stopped; one whose workload is gone is stopped in any case.
- * I2: a change looks only at connections of workloads it can concern, in slices, so that no turn of the loop is long.
+ * I2: what changed between a connection's decision and its being added here is not missed: it is decided again at once.
+ * I3: a change looks only at connections of workloads it can concern, in slices, so that no turn of the loop is long.
  */
 import { formatSocketAddress, type SocketAddress } from '../base/address.ts';
 import type { Clock, Timer } from '../base/clock.ts';
@@ -34,6 +35,8 @@ export interface ConnectionEntry {
   readonly place?: object;
   /** Decides again; undefined: nothing but its workload's end concerns it. */
   readonly recheck?: () => Recheck;
+  /** `registry.changes` as it was decided; left out: nobody knows, so that it is decided again at once. */
+  readonly decidedAt?: number;
 }
 
 export interface ConnectionDump {
@@ -51,6 +54,7 @@ export interface WorkloadConnections {
 /** What ztunnel writes of connections that its own end, or their pod's, cut off. */
 export const drainReason = 'connection closed due to connection drain';
 
+const workloadGone = 'connection closed: its workload has left';
 const sliceSize = 256;
 const noWorkload = '';
 
@@ -63,6 +67,7 @@ export class ConnectionRegistry {
   readonly #later = new Map<string, Timer>();
   readonly #stopListening: () => void;
   #checking = false;
+  #changes = 0;
   #outbound = 0;
   #inboundPlain = 0;
 
@@ -71,6 +76,11 @@ export class ConnectionRegistry {
     this.#clock = clock;
     this.#gateways = new GatewayWatch(mesh);
     this.#stopListening = mesh.onChange((change) => this.#changed(change));
+  }
+
+  /** How often the mesh has changed: what was decided at one number may be answered otherwise at another. */
+  get changes(): number {
+    return this.#changes;
   }
 
   /** Live connections of a workload, both directions; of unknown workloads: ''. */
@@ -83,7 +93,7 @@ export class ConnectionRegistry {
     return this.#byWorkload.values();
   }
 
-  /** Keeps it until its hop is over. */
+  /** Keeps it until its hop is over. May stop it at once: it is not what it was decided on any more. */
   add(entry: ConnectionEntry): void {
     if (entry.hop.over) return;
     const uid = entry.workload?.uid ?? noWorkload;
@@ -96,6 +106,8 @@ export class ConnectionRegistry {
       this.#count(entry, -1);
       if (ofWorkload.size === 0 && this.#byWorkload.get(uid) === ofWorkload) this.#byWorkload.delete(uid);
     });
+    if (entry.workload !== undefined && this.#mesh.workload(uid) === undefined) stop(entry, workloadGone, '-');
+    else if (entry.recheck !== undefined && entry.decidedAt !== this.#changes) this.#checkOne(entry);
   }
 
   get size(): number {
@@ -188,9 +200,10 @@ export class ConnectionRegistry {
   }
 
   #changed(change: MeshChange): void {
+    this.#changes++;
     for (const uid of change.removedWorkloads) {
       // One that was removed and put back in one change is still there.
-      if (this.#mesh.workload(uid) === undefined) this.stopWorkload(uid, 'connection closed: its workload has left');
+      if (this.#mesh.workload(uid) === undefined) this.stopWorkload(uid, workloadGone);
     }
     const changedWorkloads = new Set(change.workloads);
     for (const [uid, entries] of this.#byWorkload) {

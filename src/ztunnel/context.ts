@@ -27,6 +27,7 @@ import type { FilterChainMatcher } from './matcher.ts';
 import type { Names } from './names.ts';
 import type { OutboundContext } from './outbound-decision.ts';
 import type { PeerMemory } from './peer-memory.ts';
+import type { BelievedNames } from './peer-names.ts';
 import type { PodBudgets } from './pod-budgets.ts';
 import type { PolicyReport } from './policy-report.ts';
 import type { ZtunnelSettings } from './settings.ts';
@@ -57,6 +58,8 @@ export interface ZtunnelServices {
   /** Warned of, and counted, when a DENY matched by an empty match alone. */
   readonly emptyMatches: { warn(policy: PolicyKey): void };
   readonly policyReport: PolicyReport;
+  /** Names of peers on other networks, from what they say of themselves. */
+  readonly believedNames: BelievedNames;
   /** Undefined: nothing is traced. */
   readonly tracing?: Tracing | undefined;
   readonly matcher: FilterChainMatcher;

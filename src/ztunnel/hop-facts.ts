@@ -2,7 +2,7 @@
 import type { SocketAddress } from '../base/address.ts';
 import type { SpiffeId } from '../base/spiffe.ts';
 import type { Service, Workload } from '../mesh/model.ts';
-import type { PeerNames } from './peer-names.ts';
+import type { BelievedNames, PeerNames } from './peer-names.ts';
 
 export interface HopParty {
   readonly address: SocketAddress;
@@ -26,5 +26,5 @@ export interface HopFacts {
   /** The article's closing words; undefined: not written. */
   readonly hop: string | undefined;
   /** Until the answer says who is there, `destination` is the gateway of the server's network. */
-  readonly behindGateway?: { readonly believesBaggage: boolean } | undefined;
+  readonly behindGateway?: Pick<BelievedNames, 'of'> | undefined;
 }

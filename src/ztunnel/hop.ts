@@ -14,7 +14,6 @@ import type { AccessLog, AccessLogFields, ConnectionMetrics, TrafficMetrics } fr
 import type { HopFacts, HopParty } from './hop-facts.ts';
 import { hopLabels, namespaceOf } from './hop-labels.ts';
 import { hopAttributes, startHopSpan } from './hop-span.ts';
-import { namesFromBaggage } from './peer-names.ts';
 
 export interface HopDependencies {
   readonly traffic: TrafficMetrics;
@@ -81,7 +80,7 @@ export class Hop implements JoinObserver {
     const { address } = this.#facts.destination;
     const identity = facts.peerIdentity;
     const baggage = facts.headers.find(([name]) => name === 'baggage')?.[1];
-    const names = behindGateway.believesBaggage ? namesFromBaggage(baggage, identity) : undefined;
+    const names = behindGateway.of(baggage, identity);
     this.#facts = { ...this.#facts, destination: { address, workload: undefined, identity, names } };
     this.#opened();
   }

@@ -7,17 +7,35 @@ import type { SpiffeId } from '../base/spiffe.ts';
 import type { Service, Workload } from '../mesh/model.ts';
 import type { MeshView } from '../mesh/view.ts';
 import type { PolicyOutcome } from './authorization.ts';
-import type { Recheck } from './connection-registry.ts';
+import type { ConnectionRegistry, Recheck } from './connection-registry.ts';
 import type { ZtunnelServices } from './context.ts';
 import type { DecisionWaiter } from './decision-waiter.ts';
 import { Hop, logDenied } from './hop.ts';
 import type { InboundDecision, InboundEvent } from './inbound-decision.ts';
-import { namesFromBaggage, type PeerNames } from './peer-names.ts';
+import type { PeerNames } from './peer-names.ts';
 import type { PolicySubject } from './policy-report.ts';
 
 interface Waiting {
   readonly kind: 'wait';
   readonly forMs: number;
+}
+
+/** A decision that is made again when things change, and the state of the mesh it was last made on. */
+export class Repeatable<T> {
+  readonly #decide: () => T;
+  readonly #registry: Pick<ConnectionRegistry, 'changes'>;
+  /** `registry.changes` of that moment. */
+  at = -1;
+
+  constructor(registry: Pick<ConnectionRegistry, 'changes'>, decide: () => T) {
+    this.#registry = registry;
+    this.#decide = decide;
+  }
+
+  readonly make = (): T => {
+    this.at = this.#registry.changes;
+    return this.#decide();
+  };
 }
 
 /** Decides; while the answer is to wait, after each change again. Undefined: it could not be decided in time. */
@@ -100,7 +118,7 @@ export function arrivalOf(
     return { event, source, forwarded, traceparent };
   }
   // It came through a gateway: its addresses mean something else here.
-  const names = settings.responseBaggage ? namesFromBaggage(header('baggage'), event.peerIdentity) : undefined;
+  const names = services.believedNames.of(header('baggage'), event.peerIdentity);
   return { event, source: undefined, names, forwarded, traceparent };
 }
 

@@ -3,7 +3,7 @@ import { errorText } from '../base/errors.ts';
 import type { CapturedConnection, RunningListener } from '../hbone/seam.ts';
 import { inboundContext, listenSpec, type Place, soleWorkload, type ZtunnelServices } from './context.ts';
 import { Hop, logDenied } from './hop.ts';
-import { policyRejection, recheck, serviceOfPort, settle } from './inbound-flow.ts';
+import { policyRejection, Repeatable, recheck, serviceOfPort, settle } from './inbound-flow.ts';
 import { decidePlaintext, type PlaintextDecision, type PlaintextEvent } from './inbound-passthrough-decision.ts';
 
 type Settled = Exclude<PlaintextDecision, { kind: 'wait' }>;
@@ -18,21 +18,23 @@ export function startInboundPassthrough(services: ZtunnelServices, place: Place)
 function accept(connection: CapturedConnection, services: ZtunnelServices, place: Place): void {
   const event: PlaintextEvent = { client: connection.peer, destination: connection.originalDestination };
   const context = inboundContext(services, place);
-  const decide = () => decidePlaintext(event, context);
+  const again = new Repeatable<PlaintextDecision>(services.registry, () => decidePlaintext(event, context));
   // The mesh may not know the pod yet that its node has just started (ztunnel.md §3.2).
   const unknown = place.ofOneWorkload === true && place.workloadAt(event.destination.ip) === undefined;
   const known = unknown
     ? services.waiter.until(services.settings.unknownSourceWaitMs, () => place.workloadAt(event.destination.ip))
     : undefined;
   const decided =
-    known === undefined ? settle(decide, services.waiter) : known.then(() => settle(decide, services.waiter));
+    known === undefined
+      ? settle<Settled>(again.make, services.waiter)
+      : known.then(() => settle<Settled>(again.make, services.waiter));
   if (!(decided instanceof Promise)) {
-    carryOut(connection, event, decided, decide, services, place);
+    carryOut(connection, event, decided, again, services, place);
     return;
   }
   decided
     .then((decision) => {
-      if (!connection.gone) carryOut(connection, event, decision, decide, services, place);
+      if (!connection.gone) carryOut(connection, event, decision, again, services, place);
     })
     .catch((error: unknown) => {
       services.logger.error('plaintext connection failed inside', { error: errorText(error) });
@@ -44,7 +46,7 @@ function carryOut(
   connection: CapturedConnection,
   event: PlaintextEvent,
   decision: Settled | undefined,
-  decide: () => PlaintextDecision,
+  again: Repeatable<PlaintextDecision>,
   services: ZtunnelServices,
   place: Place,
 ): void {
@@ -94,7 +96,8 @@ function carryOut(
     workload,
     originalDestination: destination,
     protocol: 'TCP',
-    recheck: () => recheck(decide, services, subject),
+    recheck: () => recheck(again.make, services, subject),
+    decidedAt: again.at,
     place,
   });
 }

@@ -8,9 +8,20 @@ import type { Secret, SecretStore } from '../identity/secret.ts';
 import { inboundContext, listenSpec, type Place, soleWorkload, type ZtunnelServices } from './context.ts';
 import { logDenied } from './hop.ts';
 import { decideInbound, type InboundDecision, type InboundEvent } from './inbound-decision.ts';
-import { type Arrival, arrivalOf, inboundHop, recheck, recordRefusal, settle, subjectOf } from './inbound-flow.ts';
+import {
+  type Arrival,
+  arrivalOf,
+  inboundHop,
+  Repeatable,
+  recheck,
+  recordRefusal,
+  settle,
+  subjectOf,
+} from './inbound-flow.ts';
 import { encodeProxyPreface } from './proxy-preface.ts';
 import { isTrusted } from './trust-domains.ts';
+
+type Settled = Exclude<InboundDecision, { kind: 'wait' }>;
 
 const maxStreamsPerSession = 200;
 
@@ -57,14 +68,16 @@ function answer(
   const event: InboundEvent = { peerIdentity, peer, source: peer.ip, local, authority };
   const arrival = arrivalOf(services, event, place.workloadAt(local.ip), (name) => request.header(name));
   const context = inboundContext(services, place);
-  const decided = settle(() => decideInbound(event, context), services.waiter);
+  const again = new Repeatable(services.registry, () => decideInbound(event, context));
+  const decided = settle<Settled>(again.make, services.waiter);
   return decided instanceof Promise
-    ? decided.then((decision) => verdict(decision, arrival, services, place))
-    : verdict(decided, arrival, services, place);
+    ? decided.then((decision) => verdict(decision, again, arrival, services, place))
+    : verdict(decided, again, arrival, services, place);
 }
 
 function verdict(
-  decision: Exclude<InboundDecision, { kind: 'wait' }> | undefined,
+  decision: Settled | undefined,
+  again: Repeatable<InboundDecision>,
   arrival: Arrival,
   services: ZtunnelServices,
   place: Place,
@@ -87,7 +100,7 @@ function verdict(
     hop.refused(full, 'CONNECT');
     return { kind: 'refuse', status: 503, headers: [] };
   }
-  const context = inboundContext(services, place);
+  const decidedAt = again.at;
   return {
     kind: 'dial',
     destination,
@@ -103,7 +116,8 @@ function verdict(
         workload,
         originalDestination: destination,
         protocol: 'HBONE',
-        recheck: () => recheck(() => decideInbound(arrival.event, context), services, subject),
+        recheck: () => recheck(again.make, services, subject),
+        decidedAt,
         place,
       });
     },

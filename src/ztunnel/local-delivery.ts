@@ -9,7 +9,7 @@ import type { CapturedConnection, Join, JoinObserver } from '../hbone/seam.ts';
 import { inboundContext, type ZtunnelServices } from './context.ts';
 import type { Hop } from './hop.ts';
 import { decideInbound, type InboundDecision, type InboundEvent } from './inbound-decision.ts';
-import { type Arrival, inboundHop, recheck, recordRefusal, settle, subjectOf } from './inbound-flow.ts';
+import { type Arrival, inboundHop, Repeatable, recheck, recordRefusal, settle, subjectOf } from './inbound-flow.ts';
 import type { OutboundDecision } from './outbound-decision.ts';
 import { encodeProxyPreface } from './proxy-preface.ts';
 import { isTrusted } from './trust-domains.ts';
@@ -49,11 +49,19 @@ export async function deliverLocally(
     return;
   }
   const context = inboundContext(services, place);
-  const decide = () => decideInbound(event, context);
-  const inbound = await settle<Exclude<InboundDecision, { kind: 'wait' }>>(decide, services.waiter);
+  const again = new Repeatable(services.registry, () => decideInbound(event, context));
+  const settled = settle<Exclude<InboundDecision, { kind: 'wait' }>>(again.make, services.waiter);
+  const inbound = await settled;
   if (inbound === undefined || inbound.kind === 'refuse') {
     if (inbound !== undefined) recordRefusal(services, arrival, inbound);
     refuse(connection, outbound, `http status: ${inbound?.status ?? 503}`);
+    return;
+  }
+  // It has waited, maybe for seconds.
+  const revoked =
+    settled instanceof Promise ? await identityProblem(services, decision, source.trustDomain) : undefined;
+  if (revoked !== undefined) {
+    refuse(connection, outbound, revoked.reason, revoked.flag);
     return;
   }
   const { workload, destination, socket, preface } = inbound;
@@ -77,7 +85,8 @@ export async function deliverLocally(
     protocol: 'HBONE',
     place,
     identities: [decision.request.target.sourceIdentity, decision.endpoint.identity],
-    recheck: () => recheck(decide, services, subject),
+    recheck: () => recheck(again.make, services, subject),
+    decidedAt: again.at,
   });
   running(join);
 }

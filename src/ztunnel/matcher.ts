@@ -8,7 +8,7 @@
  * I3: it fails closed: no source or no such port → blackhole, with the reason. A waypoint that is named stays the way,
  *     whether it can be reached or not.
  */
-import { isLoopback, type SocketAddress } from '../base/address.ts';
+import { isOwnHost, type SocketAddress } from '../base/address.ts';
 import type { Preset } from '../config/preset.ts';
 import type { GatewayAddress, Service, ServicePort, Workload } from '../mesh/model.ts';
 import type { MeshView } from '../mesh/view.ts';
@@ -64,7 +64,7 @@ export class FilterChainMatcher {
     if (destination.port === settings.ports.outbound && preset.capture === 'node') {
       return this.#blackhole('destination port is the listener itself');
     }
-    if (isLoopback(destination.ip) && isOwnPort(destination.port, settings.ports)) {
+    if (isOwnHost(destination.ip) && isOwnPort(destination.port, settings.ports)) {
       return this.#blackhole('destination is a listener of this proxy');
     }
     if (source === undefined) {

@@ -4,7 +4,7 @@
  *
  * I1: a tunnel's server is pinned to the ids the mesh knows for it; where none is known there is no tunnel.
  */
-import { formatSocketAddress, ipFamily, isLoopback, type SocketAddress } from '../base/address.ts';
+import { formatSocketAddress, ipFamily, isOwnHost, type SocketAddress } from '../base/address.ts';
 import type { SpiffeId } from '../base/spiffe.ts';
 import type { SourceAddressRule } from '../config/preset.ts';
 import type { OuterLeg, TunnelRequest } from '../hbone/seam.ts';
@@ -102,7 +102,7 @@ export class OutboundSteps {
   /** A name must not lead to ourselves. */
   resolve(hostname: string, then: (ip: string) => OutboundDecision): OutboundDecision {
     const resolved = (ip: string) =>
-      isLoopback(ip) ? this.refuse(`${hostname} resolves to the loopback address ${ip}`) : then(ip);
+      isOwnHost(ip) ? this.refuse(`${hostname} resolves to ${ip}, which is this host`) : then(ip);
     return { ...this.decided, kind: 'resolve', hostname, resolved };
   }
 

@@ -3,7 +3,7 @@
  * Nothing here looks into the bytes (seed-design.md R5, R11).
  *
  * I1: a connection that could not reach the endpoint chosen for it may go to another, as long as nothing was sent; each
- *     attempt is a hop of its own in logs and metrics.
+ *     attempt is a hop of its own in logs and metrics. It never goes from a tunnel to an endpoint in clear.
  */
 import { ipFamily, type SocketAddress } from '../base/address.ts';
 import { type AmbitError, errorText } from '../base/errors.ts';
@@ -171,7 +171,9 @@ class Outbound {
     if (this.#tried.size >= this.#services.settings.endpointRetries) return undefined;
     this.#tried.add(decision.chosen);
     const next = this.#decision();
-    return next.kind === 'refuse' || next.kind === 'resolve' || next.kind === 'local' ? undefined : next;
+    if (next.kind === 'refuse' || next.kind === 'resolve' || next.kind === 'local') return undefined;
+    // Whoever can keep packets from a tunnel's port must not thereby have the bytes in clear.
+    return 'request' in decision && !('request' in next) ? undefined : next;
   }
 
   #resolve(decision: Extract<OutboundDecision, { kind: 'resolve' }>): void {
@@ -216,8 +218,7 @@ class Outbound {
         traceparent: inClear ? undefined : headerOf(decision.request.headers, 'traceparent'),
         service: decision.service,
         hop: decision.chain.hop,
-        behindGateway:
-          decision.kind === 'nested' ? { believesBaggage: this.#services.settings.responseBaggage } : undefined,
+        behindGateway: decision.kind === 'nested' ? this.#services.believedNames : undefined,
       },
       this.#services,
     );

@@ -3,7 +3,10 @@
  * in CONNECT or in the answer (ztunnel.md §4.2). For logs and metrics only; nothing is decided by them.
  *
  * I1: the namespace is the one the peer's certificate proves; baggage that names another is not believed at all.
+ * I2: one identity goes by few names in a while: each is a set of metric series, and whoever holds a certificate could else
+ *     take all the room there is for those of others.
  */
+import type { Clock } from '../base/clock.ts';
 import { parseSpiffeId, type SpiffeId } from '../base/spiffe.ts';
 
 export interface PeerNames {
@@ -53,4 +56,43 @@ function membersOf(baggage: string): ReadonlyMap<string, string> {
     }
   }
   return members;
+}
+
+const mostNames = 16;
+const mostIdentities = 4096;
+const rememberMs = 10 * 60_000;
+
+/** Whose names are believed, and how many. */
+export class BelievedNames {
+  readonly #clock: Clock;
+  readonly #believes: boolean;
+  readonly #known = new Map<SpiffeId, { readonly sinceMs: number; readonly names: Set<string> }>();
+
+  /** `believes` false: nobody's. */
+  constructor(clock: Clock, believes: boolean) {
+    this.#clock = clock;
+    this.#believes = believes;
+  }
+
+  /** As `namesFromBaggage`, within the limits. */
+  of(baggage: string | undefined, identity: SpiffeId | undefined): PeerNames | undefined {
+    const names = this.#believes ? namesFromBaggage(baggage, identity) : undefined;
+    if (names === undefined || identity === undefined) return undefined;
+    const { names: known } = this.#of(identity);
+    const text = Object.values(names).join(' ');
+    if (!known.has(text) && known.size >= mostNames) return undefined;
+    known.add(text);
+    return names;
+  }
+
+  #of(identity: SpiffeId) {
+    const nowMs = this.#clock.nowMs();
+    let known = this.#known.get(identity);
+    if (known !== undefined && nowMs - known.sinceMs < rememberMs) return known;
+    const [oldest] = this.#known.keys();
+    if (known === undefined && this.#known.size >= mostIdentities && oldest !== undefined) this.#known.delete(oldest);
+    known = { sinceMs: nowMs, names: new Set() };
+    this.#known.set(identity, known);
+    return known;
+  }
 }

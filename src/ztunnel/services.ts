@@ -27,6 +27,7 @@ import { DecisionWaiter } from './decision-waiter.ts';
 import { FilterChainMatcher } from './matcher.ts';
 import { namesOf } from './names.ts';
 import { PeerMemory } from './peer-memory.ts';
+import { BelievedNames } from './peer-names.ts';
 import { PodBudgets } from './pod-budgets.ts';
 import { PolicyReport } from './policy-report.ts';
 import type { ZtunnelSettings } from './settings.ts';
@@ -116,6 +117,7 @@ export function createZtunnel(options: ZtunnelOptions): Ztunnel {
     ),
     emptyMatches: new EmptyMatches(metrics, logger),
     policyReport,
+    believedNames: new BelievedNames(clock, settings.responseBaggage),
   };
   const open = metrics.gauge('ambit_connections_live', 'Connections that are open now.');
   const waiting = metrics.gauge('ambit_connections_undecided', 'Connections that wait for the mesh to know more.');

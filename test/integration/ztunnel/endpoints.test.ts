@@ -57,6 +57,17 @@ t.test('an endpoint that cannot be reached makes way for another, in tunnels and
   }
 });
 
+t.test('who keeps packets from a tunnel’s port does not get its bytes in clear, from another endpoint', async (t) => {
+  const nodes = await makeTwoNodes(t, modernPreset);
+  const { workloads, ...change } = nodes.records(false);
+  const inClear = workloads.map((each) =>
+    each.node === 'node-b' ? { ...each, tunnelProtocol: 'none' as const } : each,
+  );
+  nodes.mesh.apply({ ...change, workloads: [...inClear, dead(nodes)] });
+  t.ok(await isRefused(await nodes.dial(vip)));
+  t.equal(retries(nodes), 0);
+});
+
 t.test('it is tried once more and not for ever, and not when that is turned off', async (t) => {
   const two = await makeTwoNodes(t, modernPreset);
   const change = two.records(false);

@@ -41,6 +41,7 @@ function setup() {
     workload: productpage,
     originalDestination: at('10.244.2.5:9080'),
     protocol: 'HBONE',
+    decidedAt: registry.changes,
     recheck() {
       state.asked++;
       return state.answer;
@@ -80,6 +81,7 @@ t.test(
       workload: behind,
       originalDestination: at('10.244.2.5:9080'),
       protocol: 'HBONE',
+      decidedAt: registry.changes,
       recheck() {
         asked++;
         return { kind: 'keep' };

@@ -346,7 +346,7 @@ t.test('an endpoint known by name is resolved first, and not to ourselves', asyn
   t.match(decision, { kind: 'resolve', hostname: 'db.example.com' });
   if (decision.kind !== 'resolve') return;
   t.match(decision.resolved('192.0.2.7'), { kind: 'plain', destination: at('192.0.2.7:9080') });
-  t.match(decision.resolved('127.0.0.1'), { kind: 'refuse' });
+  for (const ip of ['127.0.0.1', '::1', '0.0.0.0', '::']) t.match(decision.resolved(ip), { kind: 'refuse' }, ip);
 });
 
 t.test('without the privilege no address is borrowed', async (t) => {
