@@ -22,7 +22,6 @@ export function workloadPlace(
     sourceAt: find,
     // Also an address that the mesh does not know as the pod's: of a second interface, or of the other family.
     workloadAt: find,
-    ofOneWorkload: true,
   };
 }
 

@@ -81,7 +81,10 @@ export interface Place {
   readonly ip: string;
   /** The workload a captured client is; undefined while unknown. */
   readonly sourceAt: (ip: string) => Workload | undefined;
-  /** Its only workload, while that is known; absent where many are served. */
+  /**
+   * Where every address is that of one workload: it, or undefined while it is still to come, which is worth waiting for.
+   * Absent where many are served.
+   */
   readonly sole?: () => Workload | undefined;
   /** The workload served here that has the address. */
   readonly workloadAt: (ip: string) => Workload | undefined;
@@ -89,8 +92,6 @@ export interface Place {
   readonly identity?: SpiffeId;
   /** The only ports that a tunnel reaches here, from our own address; left out: any, and as the preset says. */
   readonly reachablePorts?: ReadonlySet<number>;
-  /** Every address here is that of one workload, known or still to come: it is worth waiting for. */
-  readonly ofOneWorkload?: boolean;
 }
 
 export function outboundContext(services: ZtunnelServices, place: Place): OutboundContext {

@@ -12,6 +12,7 @@ import type { Random } from '../base/random.ts';
 import type { Attributes, Span, Tracing } from '../telemetry/tracing/span.ts';
 import { newSpanId, newTraceId, parseTraceparent } from '../telemetry/tracing/trace-context.ts';
 import type { HopFacts, HopParty } from './hop-facts.ts';
+import { namespaceOf } from './hop-labels.ts';
 
 /** Undefined: this hop is not traced. */
 export function startHopSpan(facts: HopFacts, tracing: Tracing, random: Random): Span | undefined {
@@ -55,12 +56,13 @@ export function hopAttributes(facts: HopFacts, result: HopResult): Attributes {
   ];
 }
 
+/** Who is on another network is named as in the access line: by what its baggage says, as far as that is believed. */
 function party(prefix: string, { workload, identity, names }: HopParty): Attributes {
   return [
     [`${prefix}.principal`, identity],
-    [`${prefix}.workload`, workload?.workloadName ?? names?.workloadName],
+    [`${prefix}.workload`, workload?.workloadName ?? (names?.workloadName || names?.canonicalName || undefined)],
     [`${prefix}.pod`, workload?.name],
-    [`${prefix}.namespace`, workload?.namespace ?? names?.namespace],
-    [`${prefix}.cluster`, workload?.clusterId ?? names?.clusterId],
+    [`${prefix}.namespace`, workload?.namespace ?? namespaceOf(identity)],
+    [`${prefix}.cluster`, (workload ?? names)?.clusterId || undefined],
   ];
 }

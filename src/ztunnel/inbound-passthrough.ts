@@ -20,7 +20,7 @@ function accept(connection: CapturedConnection, services: ZtunnelServices, place
   const context = inboundContext(services, place);
   const again = new Repeatable<PlaintextDecision>(services.registry, () => decidePlaintext(event, context));
   // The mesh may not know the pod yet that its node has just started (ztunnel.md §3.2).
-  const unknown = place.ofOneWorkload === true && place.workloadAt(event.destination.ip) === undefined;
+  const unknown = place.sole !== undefined && place.workloadAt(event.destination.ip) === undefined;
   const known = unknown
     ? services.waiter.until(services.settings.unknownSourceWaitMs, () => place.workloadAt(event.destination.ip))
     : undefined;

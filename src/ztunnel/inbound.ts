@@ -33,7 +33,7 @@ export function startInbound(services: ZtunnelServices, place: Place): Promise<R
     admission: budgets.admission(soleWorkload(place)),
     secretFor(local) {
       const workload = place.workloadAt(local.ip);
-      if (workload === undefined) return place.ofOneWorkload ? lateSecret(services, place, local.ip) : undefined;
+      if (workload === undefined) return place.sole === undefined ? undefined : lateSecret(services, place, local.ip);
       const identity = place.identity ?? workload.identity;
       // A pod may be called before its first certificate has come.
       return secrets.current(identity) ?? firstSecret(secrets, identity);
