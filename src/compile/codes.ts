@@ -53,6 +53,7 @@ export const compileCodes = {
   ROUTE_NAMESPACE: entry('warning', 'the route is neither in the namespace of the Service nor of its waypoint'),
   ROUTE_WITHOUT_WAYPOINT: entry('warning', 'the route belongs to a Service without a waypoint: nothing applies it'),
   ROUTE_UNKNOWN_BACKEND: entry('error', 'a backend does not exist; its share is answered with 500'),
+  ROUTE_UNKNOWN_MIRROR: entry('error', 'a mirror does not exist; nothing is mirrored to it'),
   ROUTE_SUBSET: entry('error', 'subsets are not supported; the share of the backend is answered with 500'),
   ROUTE_FIELD_UNSUPPORTED: entry('warning', 'a field is not supported and has no effect'),
   ROUTE_RULE_INVALID: entry('error', 'a rule cannot be followed; what it matches is answered with 500'),

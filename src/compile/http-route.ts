@@ -6,9 +6,11 @@
 import { z } from 'zod';
 import type { Diagnostic } from '../base/diagnostics.ts';
 import type { HeaderChange, PathRewrite, Redirect, RetryPolicy, RouteMatch } from '../route/model.ts';
+import { corsFilterSchema } from './cors.ts';
 import { headerFilterSchema } from './header-changes.ts';
 import { type HttpMatchSpec, httpMatchSchema, type MatchRank, readHttpMatch } from './http-match.ts';
 import { type ConfigObject, diagnose, type Parsed, type Path, parseContent, perObject } from './object.ts';
+import type { StagesSpec } from './stages.ts';
 import { durationSchema, listOf, portSchema } from './values.ts';
 
 export interface ParentSpec {
@@ -42,6 +44,7 @@ export interface HttpRuleSpec {
   readonly rewriteHost: string | undefined;
   readonly timeoutMs: number | undefined;
   readonly retry: RetryPolicy | undefined;
+  readonly stages: StagesSpec<BackendSpec> | undefined;
 }
 
 export interface HttpRouteSpec {
@@ -58,6 +61,23 @@ const rewriteSchema = z
     context.addIssue({ code: 'custom', message: `unknown path rewrite ${path.type}` });
     return z.NEVER;
   });
+
+const mirrorSchema = z
+  .strictObject({
+    backendRef: z.object({
+      group: z.string().default(''),
+      kind: z.string().default('Service'),
+      namespace: z.string().optional(),
+      name: z.string(),
+      port: portSchema.optional(),
+    }),
+    percent: z.number().int().min(0).max(100).nullish(),
+    fraction: z
+      .strictObject({ numerator: z.number().int().min(0), denominator: z.number().int().min(1).default(100) })
+      .refine(({ numerator, denominator }) => numerator <= denominator, 'a fraction is at most one')
+      .nullish(),
+  })
+  .refine(({ percent, fraction }) => percent == null || fraction == null, 'give one of percent and fraction');
 
 const filterSchema = z.discriminatedUnion('type', [
   z.object({ type: z.literal('RequestHeaderModifier'), requestHeaderModifier: headerFilterSchema }),
@@ -76,6 +96,8 @@ const filterSchema = z.discriminatedUnion('type', [
     type: z.literal('URLRewrite'),
     urlRewrite: z.strictObject({ hostname: z.string().optional(), path: rewriteSchema.optional() }),
   }),
+  z.object({ type: z.literal('RequestMirror'), requestMirror: mirrorSchema }),
+  z.object({ type: z.literal('CORS'), cors: corsFilterSchema }),
 ]);
 
 const backendSchema = z.object({
@@ -181,6 +203,7 @@ function readRule(
     responseHeaders: filterOf(filters, 'ResponseHeaderModifier')?.responseHeaderModifier,
     rewritePath: rewrite?.path,
     rewriteHost: rewrite?.hostname,
+    stages: stagesOf(object, filters, path),
     ...timesOf(parsed.data),
   };
 }
@@ -193,7 +216,21 @@ export const plainRule = {
   rewriteHost: undefined,
   timeoutMs: undefined,
   retry: undefined,
+  stages: undefined,
 } as const;
+
+function stagesOf(object: ConfigObject, filters: readonly Filter[], path: Path): StagesSpec<BackendSpec> | undefined {
+  const cors = filterOf(filters, 'CORS')?.cors;
+  const mirrors = filters.flatMap((filter, i) => {
+    if (filter.type !== 'RequestMirror') return [];
+    const { backendRef, percent, fraction } = filter.requestMirror;
+    const at = [...path, 'filters', i, 'requestMirror', 'backendRef'];
+    const backend = readBackend(object, { ...backendRef, weight: 1, filters: [] }, at);
+    const share = fraction == null ? (percent ?? 100) / 100 : fraction.numerator / fraction.denominator;
+    return [{ backend, share }];
+  });
+  return cors === undefined && mirrors.length === 0 ? undefined : { fault: undefined, cors, mirrors };
+}
 
 function readMatches(
   object: ConfigObject,

@@ -12,6 +12,7 @@ import type { Inputs } from './inputs.ts';
 import { diagnose } from './object.ts';
 import { type CompileOptions, serviceHostname, serviceKey } from './options.ts';
 import type { ServicePortSpec, ServiceSpec } from './service.ts';
+import { buildStages } from './stages.ts';
 import type { DestinationSpec, VirtualRuleSpec, VirtualServiceSpec } from './virtual-service.ts';
 
 export function buildRoutes(
@@ -97,8 +98,11 @@ function addHttpRoute(spec: HttpRouteSpec, context: Context, found: Map<string, 
       const { routes } = routesOf(found, service, port, context);
       for (const [i, rule] of spec.rules.entries()) {
         const action = httpAction(spec, rule, port.port, context);
+        const stages = buildStages(rule.stages, (mirror) =>
+          httpBackend(spec, mirror, port.port, context, unknownMirror),
+        );
         for (const { index, match, rank } of rule.matches) {
-          routes.push({ rank, route: makeRoute(spec, rule, `${i}/${index}`, match, action) });
+          routes.push({ rank, route: { ...makeRoute(spec, rule, `${i}/${index}`, match, action), stages } });
         }
       }
     }
@@ -130,13 +134,16 @@ function addVirtualService(
         const { routes } = routesOf(found, service, port, context);
         for (const [i, rule] of spec.rules.entries()) {
           const action = virtualAction(spec, rule, port.port, context);
+          const stages = buildStages(rule.stages, (mirror) =>
+            virtualBackend(spec, mirror, port.port, context, unknownMirror),
+          );
           for (const { index, match, port: onlyPort } of rule.matches) {
             if (onlyPort !== undefined && onlyPort !== port.port) continue;
             const full = match.path?.kind === 'regex' && rule.rewritePath !== undefined;
             const rewritePath = full ? ({ kind: 'full', value: rule.rewritePath.value } as const) : rule.rewritePath;
             routes.push({
               rank: undefined,
-              route: makeRoute(spec, { ...rule, rewritePath }, `${i}/${index}`, match, action),
+              route: { ...makeRoute(spec, { ...rule, rewritePath }, `${i}/${index}`, match, action), stages },
             });
           }
         }
@@ -224,7 +231,17 @@ function httpAction(spec: HttpRouteSpec, rule: HttpRuleSpec, port: number, conte
   }
 }
 
-function httpBackend(spec: HttpRouteSpec, backend: BackendSpec, port: number, context: Context): RouteBackend {
+/** What is reported for a reference that leads nowhere. */
+type UnknownCode = 'ROUTE_UNKNOWN_BACKEND' | 'ROUTE_UNKNOWN_MIRROR';
+const unknownMirror: UnknownCode = 'ROUTE_UNKNOWN_MIRROR';
+
+function httpBackend(
+  spec: HttpRouteSpec,
+  backend: BackendSpec,
+  port: number,
+  context: Context,
+  unknown: UnknownCode = 'ROUTE_UNKNOWN_BACKEND',
+): RouteBackend {
   const { inputs, options } = context;
   const { namespace, name, weight, requestHeaders, responseHeaders } = backend;
   const service = inputs.services.get(`${namespace}/${name}`);
@@ -233,7 +250,7 @@ function httpBackend(spec: HttpRouteSpec, backend: BackendSpec, port: number, co
   if (!known) {
     const message =
       name === '' ? 'the backend is no Service' : `there is no Service ${namespace}/${name} with port ${target}`;
-    reportOnce(context, backend, diagnose(spec.object, 'ROUTE_UNKNOWN_BACKEND', message, backend.path));
+    reportOnce(context, backend, diagnose(spec.object, unknown, message, backend.path));
   }
   const key = known ? serviceKey(namespace, name, options) : undefined;
   return { service: key, port: target, weight, requestHeaders, responseHeaders };
@@ -263,6 +280,7 @@ function virtualBackend(
   destination: DestinationSpec,
   port: number,
   context: Context,
+  unknown: UnknownCode = 'ROUTE_UNKNOWN_BACKEND',
 ): RouteBackend {
   const { inputs, options } = context;
   const { host, subset, weight, requestHeaders, responseHeaders, path } = destination;
@@ -274,7 +292,7 @@ function virtualBackend(
   if (key === undefined) {
     const problem = known
       ? diagnose(spec.object, 'ROUTE_SUBSET', `subset ${subset ?? ''} of ${host}`, path)
-      : diagnose(spec.object, 'ROUTE_UNKNOWN_BACKEND', `no Service is called ${host} and has port ${target}`, path);
+      : diagnose(spec.object, unknown, `no Service is called ${host} and has port ${target}`, path);
     reportOnce(context, destination, problem);
   }
   return { service: key, port: target, weight, requestHeaders, responseHeaders };

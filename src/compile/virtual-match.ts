@@ -7,22 +7,23 @@ export type VirtualMatchSpec =
   | { readonly kind: 'match'; readonly match: RouteMatch; readonly port: number | undefined }
   | { readonly kind: 'problem'; readonly problem: string };
 
-const stringMatch = z
+/** Istio's StringMatch. */
+export const stringMatchSchema = z
   .strictObject({ exact: z.string().optional(), prefix: z.string().optional(), regex: z.string().optional() })
   .refine(
     (match) => Object.values(match).filter((value) => value !== undefined).length < 2,
     'give one of exact, prefix, regex',
   );
-const matchMap = z.record(z.string().min(1), stringMatch.nullable()).nullish();
+const matchMap = z.record(z.string().min(1), stringMatchSchema.nullable()).nullish();
 
 /** `sourceLabels`, `sourceNamespace` and the like are refused: without them the route would match more than was asked. */
 export const virtualMatchSchema = z.strictObject({
   name: z.string().optional(),
-  uri: stringMatch.nullish(),
+  uri: stringMatchSchema.nullish(),
   ignoreUriCase: z.boolean().default(false),
-  scheme: stringMatch.nullish(),
-  method: stringMatch.nullish(),
-  authority: stringMatch.nullish(),
+  scheme: stringMatchSchema.nullish(),
+  method: stringMatchSchema.nullish(),
+  authority: stringMatchSchema.nullish(),
   headers: matchMap,
   withoutHeaders: matchMap,
   queryParams: matchMap,
@@ -33,7 +34,7 @@ export const virtualMatchSchema = z.strictObject({
     .nullish(),
 });
 
-type StringMatchSpec = z.output<typeof stringMatch>;
+export type StringMatchSpec = z.output<typeof stringMatchSchema>;
 
 export function readVirtualMatch(content: z.output<typeof virtualMatchSchema>): VirtualMatchSpec {
   const problems: string[] = [];
@@ -60,7 +61,7 @@ export function readVirtualMatch(content: z.output<typeof virtualMatchSchema>): 
 }
 
 /** An empty match asks for presence. */
-function textMatch(match: StringMatchSpec, ignoreCase: boolean, problems: string[]): TextMatch {
+export function textMatch(match: StringMatchSpec, ignoreCase: boolean, problems: string[]): TextMatch {
   if (match.exact !== undefined) return { kind: 'exact', value: match.exact, ignoreCase };
   if (match.prefix !== undefined) return { kind: 'prefix', value: match.prefix, ignoreCase };
   if (match.regex === undefined) return { kind: 'presence' };

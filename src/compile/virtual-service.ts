@@ -5,9 +5,12 @@
 import { z } from 'zod';
 import type { Diagnostic } from '../base/diagnostics.ts';
 import type { HeaderChange, PathRewrite, Redirect, RetryPolicy, RouteMatch } from '../route/model.ts';
+import { corsPolicySchema } from './cors.ts';
+import { faultSchema, percentSchema, wholePercentSchema } from './fault.ts';
 import { headerOperationsSchema } from './header-changes.ts';
 import { defaultBackoffMs, plainRule } from './http-route.ts';
 import { type ConfigObject, diagnose, type Parsed, type Path, parseContent, perObject } from './object.ts';
+import type { StagesSpec } from './stages.ts';
 import { durationSchema, listOf, portSchema } from './values.ts';
 import { readVirtualMatch, virtualMatchSchema } from './virtual-match.ts';
 
@@ -39,6 +42,7 @@ export interface VirtualRuleSpec {
   readonly rewriteHost: string | undefined;
   readonly timeoutMs: number | undefined;
   readonly retry: RetryPolicy | undefined;
+  readonly stages: StagesSpec<DestinationSpec> | undefined;
 }
 
 export interface VirtualServiceSpec {
@@ -50,16 +54,18 @@ export interface VirtualServiceSpec {
 
 const headersSchema = z.strictObject({ request: headerOperationsSchema, response: headerOperationsSchema }).nullish();
 
+const destinationSchema = z.object({
+  host: z.string().min(1),
+  subset: z.string().optional(),
+  port: z.object({ number: portSchema }).nullish(),
+});
+
 const ruleSchema = z.object({
   name: z.string().optional(),
   match: listOf(z.unknown()),
   route: listOf(
     z.object({
-      destination: z.object({
-        host: z.string().min(1),
-        subset: z.string().optional(),
-        port: z.object({ number: portSchema }).nullish(),
-      }),
+      destination: destinationSchema,
       weight: z.number().int().min(0).optional(),
       headers: headersSchema,
     }),
@@ -91,6 +97,13 @@ const ruleSchema = z.object({
     })
     .nullish(),
   headers: headersSchema,
+  fault: faultSchema.nullish(),
+  corsPolicy: corsPolicySchema.nullish(),
+  mirror: destinationSchema.nullish(),
+  mirrors: listOf(z.strictObject({ destination: destinationSchema, percentage: percentSchema.nullish() })),
+  mirrorPercentage: percentSchema.nullish(),
+  mirrorPercent: wholePercentSchema.nullish(),
+  mirror_percent: wholePercentSchema.nullish(),
 });
 
 const outerSchema = z.object({
@@ -143,6 +156,10 @@ function readRule(
   if (action.kind === 'invalid') {
     diagnostics.push(diagnose(object, 'ROUTE_RULE_INVALID', 'names no route, redirect or directResponse', path));
   }
+  if (rule.mirror != null && rule.mirrors.length > 0) {
+    diagnostics.push(diagnose(object, 'ROUTE_RULE_INVALID', 'mirror and mirrors exclude each other', path));
+    return { ...plainRule, matches, action: { kind: 'invalid' } };
+  }
   return {
     matches: rewriteUri === undefined ? matches : matches.map(rewritable),
     action,
@@ -152,7 +169,28 @@ function readRule(
     rewriteHost: rule.rewrite?.authority,
     timeoutMs: rule.timeout || undefined,
     retry: retryOf(rule.retries ?? undefined),
+    stages: stagesOf(rule, path),
   };
+}
+
+function stagesOf(rule: z.output<typeof ruleSchema>, path: Path): StagesSpec<DestinationSpec> | undefined {
+  const fault = rule.fault ?? undefined;
+  const cors = rule.corsPolicy ?? undefined;
+  const single = rule.mirrorPercentage ?? rule.mirrorPercent ?? rule.mirror_percent ?? 1;
+  const mirrors = [
+    ...(rule.mirror == null ? [] : [{ backend: mirrorDestination(rule.mirror, [...path, 'mirror']), share: single }]),
+    ...rule.mirrors.map(({ destination, percentage }, i) => ({
+      backend: mirrorDestination(destination, [...path, 'mirrors', i, 'destination']),
+      share: percentage ?? 1,
+    })),
+  ];
+  return fault === undefined && cors === undefined && mirrors.length === 0 ? undefined : { fault, cors, mirrors };
+}
+
+function mirrorDestination(destination: z.output<typeof destinationSchema>, path: Path): DestinationSpec {
+  const { host, subset, port } = destination;
+  const plain = { weight: 1, requestHeaders: undefined, responseHeaders: undefined };
+  return { host, subset, port: port?.number, ...plain, path };
 }
 
 /** No match block matches everything; one that cannot be read matches nothing. */

@@ -18,18 +18,22 @@ const grpcStatusOf: Readonly<Record<number, number>> = {
   504: 14,
 };
 
-/** Ends the exchange with a status and a text. Returns the gRPC status that was sent, if any. */
+/**
+ * Ends the exchange with a status and a text. Returns the gRPC status that was sent, if any: `grpc`, or what stands for
+ * the HTTP status.
+ */
 export function localReply(
   exchange: Exchange,
   status: number,
   body: string,
   headers: HeaderList = [],
+  grpc: number = grpcStatusOf[status] ?? 2,
 ): string | undefined {
   if (!isGrpc(exchange.request.headers)) {
     respond(exchange, status, [...headers, ...server], body);
     return undefined;
   }
-  const grpcStatus = String(grpcStatusOf[status] ?? 2);
+  const grpcStatus = String(grpc);
   const head = ['content-type', 'application/grpc', 'grpc-status', grpcStatus, 'grpc-message', percentEncoded(body)];
   exchange.start(200, [...head, ...headers, ...server], true);
   exchange.end();

@@ -91,6 +91,42 @@ export type RouteAction =
   | { readonly kind: 'redirect'; readonly redirect: Redirect }
   | { readonly kind: 'respond'; readonly status: number; readonly body: string };
 
+/** CORS, faults and mirrors, decided in Envoy's order: fault, CORS, then the route's own action. */
+export interface CorsPolicy {
+  /** Any of them matches the request's `Origin`. */
+  readonly allowOrigins: readonly TextMatch[];
+  /** As written; `*` stands for every method. Empty: not said. */
+  readonly allowMethods: readonly string[];
+  readonly allowHeaders: readonly string[];
+  readonly exposeHeaders: readonly string[];
+  readonly allowCredentials: boolean;
+  readonly maxAgeSeconds: number | undefined;
+  /** A preflight of another origin is answered here, with nothing allowed; otherwise the application gets it. */
+  readonly answerUnmatched: boolean;
+}
+
+export type FaultAbort =
+  | { readonly kind: 'http'; readonly status: number }
+  | { readonly kind: 'grpc'; readonly grpcStatus: number };
+
+export interface FaultPolicy {
+  /** Shares from 0 to 1. */
+  readonly delay: { readonly delayMs: number; readonly share: number } | undefined;
+  readonly abort: { readonly answer: FaultAbort; readonly share: number } | undefined;
+}
+
+export interface Mirror {
+  readonly backend: RouteBackend;
+  /** Share of the requests, 0 to 1. */
+  readonly share: number;
+}
+
+export interface RouteStages {
+  readonly fault: FaultPolicy | undefined;
+  readonly cors: CorsPolicy | undefined;
+  readonly mirrors: readonly Mirror[];
+}
+
 export interface Route {
   /** `namespace/object/rule/match`, unique within a port; shown in dumps and logs. */
   readonly name: string;
@@ -102,9 +138,11 @@ export interface Route {
   readonly responseHeaders: HeaderChange | undefined;
   readonly rewritePath: PathRewrite | undefined;
   readonly rewriteHost: string | undefined;
-  /** Whole request, from its headers' arrival to the end of the response. Undefined: none. */
+  /** Whole request, from when it goes on to the end of the response. Undefined: none. */
   readonly timeoutMs: number | undefined;
   readonly retry: RetryPolicy | undefined;
+  /** What few routes ask for. */
+  readonly stages?: RouteStages | undefined;
 }
 
 /** How requests to one port of one service are routed. */

@@ -18,6 +18,7 @@ import { DuplexEnd } from '../net/duplex-end.ts';
 import { join } from '../net/join.ts';
 import type { RetryPolicy } from '../route/model.ts';
 import { mayResendBody, retryDelayMs, shouldRetry, type TryResult } from '../route/retry.ts';
+import type { BodyObserver } from './body-observer.ts';
 import type { UpstreamEndpoint, UpstreamProtocol } from './endpoint.ts';
 import type { RunningTry, TryHandler, UpstreamPools, UpstreamRequest } from './pools.ts';
 import { ReplayBody } from './replay-body.ts';
@@ -49,6 +50,10 @@ export interface ForwardPlan {
   /** `tried`: uids of the workloads that failed so far. */
   readonly nextEndpoint: (tried: ReadonlySet<string>) => EndpointAnswer;
   readonly responseHeaders: (headers: HeaderList) => HeaderList;
+  /** Of answers that no endpoint gave. */
+  readonly replyHeaders?: HeaderList;
+  /** Sees the body as it is read for the first time. */
+  readonly bodyObserver?: BodyObserver | undefined;
 }
 
 export interface ForwardResult {
@@ -117,7 +122,7 @@ class Forwarding implements TryHandler {
     this.#done = done;
     const { body } = plan.exchange.request;
     const keep = mayResendBody(plan.retry) ? maxReplayBytes : 0;
-    this.#body = body === undefined ? undefined : new ReplayBody(body, keep);
+    this.#body = body === undefined ? undefined : new ReplayBody(body, keep, plan.bodyObserver);
   }
 
   start(): void {
@@ -283,7 +288,7 @@ class Forwarding implements TryHandler {
     this.#started = true;
     this.#status = status;
     this.#responseBytes = body.length;
-    this.#grpcStatus = localReply(this.#exchange, status, body);
+    this.#grpcStatus = localReply(this.#exchange, status, body, this.#plan.replyHeaders);
     if (isGrpc(this.#exchange.request.headers)) this.#status = 200;
     this.#body?.discard();
   }

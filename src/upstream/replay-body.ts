@@ -4,10 +4,12 @@
  * client through whichever reader is current.
  */
 import { Readable } from 'node:stream';
+import type { BodyObserver } from './body-observer.ts';
 
 export class ReplayBody {
   readonly #source: Readable;
   readonly #limitBytes: number;
+  readonly #observer: BodyObserver | undefined;
   #kept: Buffer[] = [];
   #resendable: boolean;
   #received = 0;
@@ -17,9 +19,10 @@ export class ReplayBody {
   #started = false;
 
   /** `limitBytes` 0: nothing is kept. The source's errors reach the current reader. */
-  constructor(source: Readable, limitBytes: number) {
+  constructor(source: Readable, limitBytes: number, observer?: BodyObserver) {
     this.#source = source;
     this.#limitBytes = limitBytes;
+    this.#observer = observer;
     this.#resendable = limitBytes > 0;
     source.on('error', (error) => this.#fail(error));
   }
@@ -49,6 +52,7 @@ export class ReplayBody {
     this.#reader = undefined;
     this.#kept = [];
     this.#resendable = false;
+    if (!this.#started) this.#observer?.fail(new Error('nobody reads the body'));
     this.#source.resume();
   }
 
@@ -63,11 +67,13 @@ export class ReplayBody {
     this.#source.once('end', () => {
       this.#ended = true;
       this.#reader?.push(null);
+      this.#observer?.end();
     });
   }
 
   #take(chunk: Buffer): void {
     this.#received += chunk.length;
+    this.#observer?.take(chunk);
     if (this.#resendable) {
       if (this.#received <= this.#limitBytes) this.#kept.push(chunk);
       else {
@@ -81,5 +87,6 @@ export class ReplayBody {
   #fail(error: Error): void {
     this.#error = error;
     this.#reader?.destroy(error);
+    this.#observer?.fail(error);
   }
 }

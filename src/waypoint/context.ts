@@ -13,6 +13,7 @@ import type { Connector } from '../upstream/connector.ts';
 import type { UpstreamPools } from '../upstream/pools.ts';
 import type { Destination } from './authority.ts';
 import type { OwnGateway } from './gateway.ts';
+import type { Mirrors } from './mirrors.ts';
 import type { StageNames } from './names.ts';
 import type { WaypointSettings } from './settings.ts';
 import type { TcpConnections } from './tcp-connections.ts';
@@ -43,6 +44,7 @@ export interface WaypointServices {
   readonly identity: SpiffeId;
   readonly pools: UpstreamPools;
   readonly connector: Connector;
+  readonly mirrors: Mirrors;
   readonly tcpConnections: TcpConnections;
   readonly traffic: TrafficMetrics;
   readonly accessLog: AccessLog;

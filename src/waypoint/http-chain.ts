@@ -10,6 +10,7 @@ import { serveHttp1 } from '../http/http1-server.ts';
 import { isGrpc, localReply } from '../http/local-reply.ts';
 import type { L7Request } from '../policy/l7-conditions.ts';
 import { chooseBackend } from '../route/backend.ts';
+import { httpStatusOfGrpc } from '../route/fault.ts';
 import { applyHeaderChange, changedHost } from '../route/header-change.ts';
 import { matchRoute, type RouteRequest } from '../route/match-route.ts';
 import type { L7Model, PortRoutes, Route, RouteBackend } from '../route/model.ts';
@@ -22,6 +23,7 @@ import { chooseEndpoint, endpointAt, upstreamProtocol } from './endpoints.ts';
 import { type Finished, reportRequest } from './report.ts';
 import { sanitised, withAdditions } from './request-headers.ts';
 import { newRequestId } from './request-id.ts';
+import { runStages, type StagesOutcome } from './route-stages.ts';
 
 const denied = 'RBAC: access denied';
 
@@ -59,6 +61,9 @@ class RequestFlow {
   readonly #judged: L7Request;
   #audited: readonly string[] = [];
   #route: Route | undefined;
+  /** A delay was injected. */
+  #delayed = false;
+  #corsAllowed: ((response: HeaderList) => HeaderList) | undefined;
 
   constructor(services: WaypointServices, tunnel: Tunnel, authorizer: TunnelAuthorizer, exchange: Exchange) {
     const { request } = exchange;
@@ -99,6 +104,33 @@ class RequestFlow {
       this.#reply(404, '', 'NR', 'route_not_found');
       return;
     }
+    if (route.stages === undefined) this.#act(route, request);
+    else runStages(route.stages, this.#exchange, this.#headers, this.#services, (o) => this.#staged(route, request, o));
+  }
+
+  #staged(route: Route, request: RouteRequest, outcome: StagesOutcome): void {
+    this.#delayed = outcome.delayed;
+    switch (outcome.kind) {
+      case 'left':
+        this.#report({ route, backend: undefined }, ownResult(0, 'DC', 'downstream_remote_disconnect'));
+        return;
+      case 'abort': {
+        const { answer } = outcome;
+        const grpc = answer.kind === 'grpc' ? answer.grpcStatus : undefined;
+        const status = answer.kind === 'grpc' ? httpStatusOfGrpc(answer.grpcStatus) : answer.status;
+        this.#reply(status, 'fault filter abort', 'FI', 'fault_filter_abort', [], grpc);
+        return;
+      }
+      case 'preflight':
+        this.#reply(200, '', '-', 'cors_preflight', outcome.headers);
+        return;
+      case 'go':
+        this.#corsAllowed = outcome.allowed;
+        this.#act(route, request);
+    }
+  }
+
+  #act(route: Route, request: RouteRequest): void {
     const { action } = route;
     switch (action.kind) {
       case 'respond':
@@ -113,8 +145,9 @@ class RequestFlow {
       }
       case 'forward': {
         const choice = chooseBackend(action.backends, this.#services.random);
-        if (choice.kind === 'none') this.#reply(500, '', '-', 'no_backend');
-        else if (choice.backend.service === undefined) this.#reply(500, '', 'NC', 'invalid_backend');
+        if (choice.kind === 'none') this.#reply(500, '', '-', 'no_backend', this.#withCors([]));
+        else if (choice.backend.service === undefined)
+          this.#reply(500, '', 'NC', 'invalid_backend', this.#withCors([]));
         else this.#forward({ route, backend: choice.backend });
       }
     }
@@ -132,21 +165,55 @@ class RequestFlow {
       request.authority;
     const changed = applyHeaderChange(applyHeaderChange(this.#headers, route?.requestHeaders), backend?.requestHeaders);
     const clientCert = this.#services.preset.names === 'article';
+    const path = `${rewritten}${request.query}`;
+    const headers = withAdditions(changed, this.#tunnel, { requestId: this.#requestId, clientCert });
+    let mirroring = this.#mirroring(route, path, host, headers);
     forward(
       {
         exchange: this.#exchange,
-        path: `${rewritten}${request.query}`,
+        path,
         authority: host,
-        headers: withAdditions(changed, this.#tunnel, { requestId: this.#requestId, clientCert }),
+        headers,
         retry: route?.retry ?? defaultRetryPolicy,
         timeoutMs: route?.timeoutMs,
-        nextEndpoint: (tried) => this.#nextEndpoint(target, tried),
+        nextEndpoint: (tried) => {
+          const answer = this.#nextEndpoint(target, tried);
+          if (answer.kind === 'endpoint') {
+            mirroring?.begin();
+            mirroring = undefined;
+          }
+          return answer;
+        },
         responseHeaders: (headers) =>
-          applyHeaderChange(applyHeaderChange(headers, backend?.responseHeaders), route?.responseHeaders),
+          this.#withCors(
+            applyHeaderChange(applyHeaderChange(headers, backend?.responseHeaders), route?.responseHeaders),
+          ),
+        replyHeaders: this.#withCors([]),
+        bodyObserver: mirroring?.body,
       },
       this.#services,
       (result) => this.#report(target, result),
     );
+  }
+
+  /** Upgrades are not mirrored: nobody would take part in the conversation. */
+  #mirroring(route: Route | undefined, path: string, authority: string, headers: HeaderList) {
+    const mirrors = route?.stages?.mirrors;
+    const { method, body, upgrade } = this.#exchange.request;
+    if (mirrors === undefined || mirrors.length === 0 || upgrade !== undefined) return undefined;
+    return this.#services.mirrors.draw(mirrors, {
+      method,
+      path,
+      authority,
+      headers,
+      hasBody: body !== undefined,
+      timeoutMs: route?.timeoutMs,
+      choose: (backend) => this.#nextEndpoint({ route, backend }, nobody),
+    });
+  }
+
+  #withCors(headers: HeaderList): HeaderList {
+    return this.#corsAllowed === undefined ? headers : this.#corsAllowed(headers);
   }
 
   #nextEndpoint(target: Target, tried: ReadonlySet<string>): EndpointAnswer {
@@ -185,30 +252,23 @@ class RequestFlow {
   }
 
   #ownHeaders(route: Route): HeaderList {
-    return applyHeaderChange([], route.responseHeaders);
+    return this.#withCors(applyHeaderChange([], route.responseHeaders));
   }
 
   /** An answer without any upstream. */
-  #reply(status: number, body: string, flags: string, details: string, headers: HeaderList = []): void {
+  #reply(status: number, body: string, flags: string, details: string, headers: HeaderList = [], grpc?: number): void {
     let grpcStatus: string | undefined;
     this.#exchange.onClosed((complete) => {
       this.#report(
         { route: this.#route, backend: undefined },
         {
-          status: grpcStatus === undefined ? status : 200,
-          flags: complete || flags !== '-' ? flags : 'DC',
-          details,
-          endpoint: undefined,
-          link: undefined,
-          tries: 0,
-          requestBytes: 0,
+          ...ownResult(grpcStatus === undefined ? status : 200, complete || flags !== '-' ? flags : 'DC', details),
           responseBytes: body.length,
           grpcStatus,
-          failure: undefined,
         },
       );
     });
-    grpcStatus = localReply(this.#exchange, status, body, headers);
+    grpcStatus = localReply(this.#exchange, status, body, headers, grpc);
   }
 
   #report(target: Target, result: ForwardResult): void {
@@ -216,6 +276,7 @@ class RequestFlow {
     const { service, port } = this.#serviceOf(target);
     const finished: Finished = {
       ...result,
+      flags: this.#delayed ? (result.flags === '-' ? 'DI' : `DI,${result.flags}`) : result.flags,
       protocol: isGrpc(request.headers) ? 'grpc' : 'http',
       request: {
         method: request.method,
@@ -234,6 +295,24 @@ class RequestFlow {
     };
     reportRequest(this.#services, this.#tunnel, finished);
   }
+}
+
+const nobody: ReadonlySet<string> = new Set();
+
+/** Of a request that no endpoint got. */
+function ownResult(status: number, flags: string, details: string): ForwardResult {
+  return {
+    status,
+    flags,
+    details,
+    endpoint: undefined,
+    link: undefined,
+    tries: 0,
+    requestBytes: 0,
+    responseBytes: 0,
+    grpcStatus: undefined,
+    failure: undefined,
+  };
 }
 
 function directEndpoint(services: WaypointServices, tunnel: Tunnel) {

@@ -18,6 +18,7 @@ import { createConnector } from '../upstream/connector.ts';
 import { createUpstreamPools } from '../upstream/pools.ts';
 import type { WaypointServices } from './context.ts';
 import type { OwnGateway } from './gateway.ts';
+import { Mirrors } from './mirrors.ts';
 import { stageNames } from './names.ts';
 import type { WaypointSettings } from './settings.ts';
 import { TcpConnections } from './tcp-connections.ts';
@@ -70,6 +71,7 @@ export function createWaypoint(options: WaypointOptions): Waypoint {
     names: stageNames(preset),
     connector,
     pools,
+    mirrors: new Mirrors({ ...options, pools }),
     tcpConnections,
   };
   const tunnels = new Tunnels(services);

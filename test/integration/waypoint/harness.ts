@@ -47,6 +47,8 @@ export interface Harness {
   model: L7Model;
   readonly requests: RequestReport[];
   readonly lines: Map<string, string | number | undefined>[];
+  /** Mirrored requests that are over, by outcome; only those that happened. */
+  readonly outcomes: Readonly<Record<string, number>>;
   /** CONNECTs that reached the pods' ztunnel. */
   readonly arrived: ConnectRequest[];
   readonly tcp: { opened: number; closed: string[]; received: number; sent: number };
@@ -98,6 +100,7 @@ export async function createHarness(t: Test, options: HarnessOptions): Promise<H
   const harness = { model: emptyL7Model };
   const requests: RequestReport[] = [];
   const lines: Map<string, string | number | undefined>[] = [];
+  const mirrored = new Map<string, { readonly value: number }>();
   const tcp = { opened: 0, closed: [] as string[], received: 0, sent: 0 };
   const waypoint = createWaypoint({
     preset,
@@ -124,7 +127,14 @@ export async function createHarness(t: Test, options: HarnessOptions): Promise<H
       verbose: false,
       write: (_event, fields, ...repeated) => void lines.push(new Map([...repeated, fields].flat())),
     },
-    metrics: unscrapedMetrics,
+    metrics: {
+      ...unscrapedMetrics,
+      counter: (name, _help, labels) => {
+        const cell = { value: 0 };
+        if (name === 'ambit_mirrored_requests_total') mirrored.set(labels?.outcome ?? '', cell);
+        return cell;
+      },
+    },
     clock: systemClock,
     random: { next: Math.random },
     logger: silentLogger,
@@ -138,7 +148,13 @@ export async function createHarness(t: Test, options: HarnessOptions): Promise<H
       authority: named,
       headers: [],
     });
-  return Object.assign(harness, {
+  Object.defineProperty(harness, 'outcomes', {
+    get: () => {
+      const happened = [...mirrored].filter(([, { value }]) => value > 0);
+      return Object.fromEntries(happened.map(([outcome, { value }]) => [outcome, value]));
+    },
+  });
+  return Object.assign(harness as typeof harness & Pick<Harness, 'outcomes'>, {
     waypoint,
     mesh,
     podPort,

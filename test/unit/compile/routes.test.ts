@@ -134,7 +134,7 @@ t.test('a redirect has the defaults of Gateway API', async (t) => {
 
 t.test('a rule that cannot be followed is answered with 500, not skipped', async (t) => {
   const broken = [
-    `{filters: [{type: RequestMirror, requestMirror: {backendRef: {name: v2}}}], ${to('v1')}}`,
+    `{filters: [{type: ExtensionRef, extensionRef: {group: x, kind: y, name: z}}], ${to('v1')}}`,
     `{filters: [{type: RequestRedirect, requestRedirect: {}}, {type: URLRewrite, urlRewrite: {}}]}`,
     `{matches: [{path: {type: Exact, value: /x}}], filters: [{type: URLRewrite, urlRewrite: {path: {type: ReplacePrefixMatch, replacePrefixMatch: /}}}], ${to('v1')}}`,
     `{timeouts: {request: soon}, ${to('v1')}}`,
@@ -249,7 +249,7 @@ t.test('what a VirtualService asks for in vain is said', async (t) => {
   const code = (rule: string) => codes(virtualService(`[${rule}]`))[0];
   t.equal(code('{route: [{destination: {host: v1, subset: a}}]}'), 'ROUTE_SUBSET');
   t.equal(code('{route: [{destination: {host: nobody}}]}'), 'ROUTE_UNKNOWN_BACKEND');
-  t.equal(code('{fault: {}, route: [{destination: {host: v1}}]}'), 'ROUTE_FIELD_UNSUPPORTED');
+  t.equal(code('{mirrorAll: {}, route: [{destination: {host: v1}}]}'), 'ROUTE_FIELD_UNSUPPORTED');
   t.equal(code('{match: [{sourceLabels: {a: b}}], route: [{destination: {host: v1}}]}'), 'ROUTE_MATCH_INVALID');
   t.equal(code('{}'), 'ROUTE_RULE_INVALID');
   t.match(routesOf(virtualService('[{route: [{destination: {host: v1, subset: a}}]}]'))[0]?.action, {
