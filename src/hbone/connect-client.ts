@@ -7,7 +7,8 @@ import type { Cancellation } from '../base/cancellation.ts';
 import type { Clock } from '../base/clock.ts';
 import { AmbitError } from '../base/errors.ts';
 import type { RelayOptions } from './options.ts';
-import { type SessionPool, wasNotProcessed } from './pool.ts';
+import type { SessionPool } from './pool.ts';
+import { wasNotProcessed } from './pooled-session.ts';
 import type { Established, TunnelHeaders, TunnelRequest } from './seam.ts';
 import { TunnelEnd } from './tunnel-end.ts';
 

@@ -1,91 +1,47 @@
 /**
- * The pool of HBONE client sessions, and the one door to http2-wrapper. Its Agent is the pool's core (single flight,
- * fullest session with room, another session at the peer's stream limit); what is wrong in it for a mesh is put right
- * here, see reference `node-ecosystem` §1.1.
+ * The pool of HBONE client sessions. http2-wrapper's Agent is its core (single flight, fullest session with room, another
+ * session at the peer's stream limit); what is wrong in it for a mesh is put right here, in `mesh-agent.ts` and in
+ * `pooled-session.ts`, see reference `node-ecosystem` §1.1.
  *
- * I1: a session is shared only by equal targets: source identity, source address, peer, expected ids, namespace, mark.
- * I2: bytes flow only on a socket that `client-tls.ts` vouches for; no TLS session is ever resumed.
- * I3: no new stream on a session after GOAWAY, `forgetPeer`, `forgetIdentity`, or its certificate's replacement.
- * I4: every wait has a deadline; dead peers are found by PING, idle sessions are released.
+ * I1: a session is shared only by equal targets (`pool-key.ts`): identities, addresses, namespace, mark, gateway.
+ * I2: no new stream on a session after GOAWAY, `forgetPeer`, `forgetIdentity`, or its certificate's replacement.
+ * I3: every wait has a deadline; dead peers are found by PING, idle sessions are released.
  *
  * A session behind a gateway runs in a tunnel of its own to that gateway (`carrier.ts`), which in turn comes from here.
  */
-import {
-  type ClientHttp2Session,
-  type ClientHttp2Stream,
-  constants,
-  type SecureClientSessionOptions,
-} from 'node:http2';
-import type { TLSSocket } from 'node:tls';
-import { Agent, type PromiseListeners } from 'http2-wrapper';
-import { formatSocketAddress, type SocketAddress } from '../base/address.ts';
+import type { ClientHttp2Session, ClientHttp2Stream } from 'node:http2';
+import type { PromiseListeners } from 'http2-wrapper';
+import { formatSocketAddress } from '../base/address.ts';
 import type { Cancellation } from '../base/cancellation.ts';
-import type { Clock } from '../base/clock.ts';
-import { AmbitError, errorText } from '../base/errors.ts';
+import { type AmbitError, errorText } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import type { SpiffeId } from '../base/spiffe.ts';
-import type { PeerChain, PeerRevocation } from '../identity/revocation.ts';
-import type { Secret, SecretStore } from '../identity/secret.ts';
-import { type OpenOuter, openCarrier } from './carrier.ts';
+import type { PeerRevocation } from '../identity/revocation.ts';
 import { watchLiveness } from './liveness.ts';
+import {
+  MeshAgent,
+  type MeshAgentDependencies,
+  type SessionFacts,
+  settleSession,
+  type TargetOptions,
+} from './mesh-agent.ts';
 import { type RelayOptions, sessionMemoryMegabytes } from './options.ts';
 import { abandoned, poolTimeout, sessionError, sessionGone, sessionLimit } from './pool-errors.ts';
+import { poolKey, sourceOf } from './pool-key.ts';
+import { hasRoom, limitStreams, retire, streamCount } from './pooled-session.ts';
 import { endIfRevoked } from './revoked-sessions.ts';
 import type { TunnelTarget } from './seam.ts';
-
-/** What is known of a pooled session. */
-export interface SessionFacts {
-  readonly local: SocketAddress;
-  readonly peer: SocketAddress;
-  readonly sourceIdentity: SpiffeId;
-  /** Whose it is; see `sourceOf`. */
-  readonly source: string;
-  /** Of our certificate. */
-  readonly generation: number;
-  readonly peerIdentity: SpiffeId;
-  /** To look up in later revocation lists; undefined: nobody asked for them. */
-  readonly peerChain: PeerChain | undefined;
-  /** It runs inside a tunnel to `peer`, a gateway. */
-  readonly nested: boolean;
-}
 
 export type StreamOutcome =
   | { readonly kind: 'stream'; readonly stream: ClientHttp2Stream; readonly facts: SessionFacts }
   | { readonly kind: 'failed'; readonly error: AmbitError };
 
-export interface PoolDependencies {
-  readonly secrets: SecretStore;
+export interface PoolDependencies extends MeshAgentDependencies {
   readonly logger: Logger;
-  readonly clock: Clock;
-  readonly options: RelayOptions;
-  readonly revocation?: PeerRevocation | undefined;
-  /** How a tunnel to a gateway is opened: through this pool again. */
-  readonly openOuter: OpenOuter;
 }
-
-/** http2-wrapper's symbols, which its types leave out. */
-const { kGracefullyClosing, kCurrentStreamCount } = Agent as unknown as {
-  readonly kGracefullyClosing: symbol;
-  readonly kCurrentStreamCount: symbol;
-};
 
 /** See `tunnel-end.ts` for the trailers. */
 const streamOptions = { waitForTrailers: true, endStream: false } as const;
-
-const factsOfSocket = Symbol('session facts');
-
-interface PooledSocket extends TLSSocket {
-  [factsOfSocket]: SessionFacts & { readonly key: string; readonly settled: () => void };
-}
-
-/** The Agent passes these through from `getSession` to `normalizeOptions` and `createConnection`. */
-interface TargetOptions extends SecureClientSessionOptions {
-  readonly poolKey: string;
-  readonly target: TunnelTarget;
-}
-
-/** Counts a session about to be opened; throws when its source has all it may. Call what it returns when that has ended. */
-type EnterSession = (target: TunnelTarget) => () => void;
 
 export class SessionPool {
   readonly #agent: MeshAgent;
@@ -139,8 +95,8 @@ export class SessionPool {
   }
 
   /**
-   * A stream with `headers` sent, once a session stands. Never rejects. `owns` is called in the same tick in which the stream came to be, to put
-   * its listeners in place. `cancellation` gives up waiting for a session.
+   * A stream with `headers` sent, once a session stands. Never rejects. `owns` is called in the same tick in which the stream
+   * came to be, to put its listeners in place. `cancellation` gives up waiting for a session.
    */
   request(
     target: TunnelTarget,
@@ -270,8 +226,7 @@ export class SessionPool {
   /** A session whose peer sent its SETTINGS, before its first stream. */
   #adopt(session: ClientHttp2Session): void {
     const { clock, logger, options } = this.#dependencies;
-    const { [factsOfSocket]: facts } = session.socket as unknown as PooledSocket;
-    facts.settled();
+    const facts = settleSession(session);
     this.#sessions.set(session, facts);
     const alike = this.#byKey.getOrInsertComputed(facts.key, () => ({ sessions: new Set(), last: session }));
     alike.sessions.add(session);
@@ -305,155 +260,9 @@ export class SessionPool {
   }
 }
 
-class MeshAgent extends Agent {
-  readonly #dependencies: PoolDependencies;
-  readonly #enter: EnterSession;
-
-  constructor(dependencies: PoolDependencies, enter: EnterSession) {
-    const { maxClientSessions } = dependencies.options;
-    super({ maxSessions: maxClientSessions, maxEmptySessions: maxClientSessions, maxCachedTlsSessions: 1 });
-    this.#dependencies = dependencies;
-    this.#enter = enter;
-    this.settings = {
-      enablePush: false,
-      initialWindowSize: dependencies.options.streamWindowBytes,
-      maxFrameSize: dependencies.options.maxFrameBytes,
-      maxHeaderListSize: dependencies.options.clientHeaderListBytes,
-    };
-  }
-
-  /** The Agent's own key leaves out the secure context, and so would mix identities. */
-  override normalizeOptions(options: unknown): string {
-    return (options as TargetOptions).poolKey;
-  }
-
-  override async createConnection(origin: URL, options: SecureClientSessionOptions): Promise<TLSSocket> {
-    const leave = this.#enter((options as TargetOptions).target);
-    try {
-      const socket = await this.#connect(origin, options as TargetOptions);
-      socket.once('close', leave);
-      return socket;
-    } catch (error) {
-      leave();
-      throw error;
-    }
-  }
-
-  async #connect(origin: URL, { target, poolKey: key }: TargetOptions): Promise<TLSSocket> {
-    const { clock, options: limits } = this.#dependencies;
-    const secret = await this.#secretOf(target.sourceIdentity);
-    const { socket, peerIdentity, peerChain, local } = await openCarrier(target, secret, this.#dependencies);
-    const settings = clock.after(limits.handshakeTimeoutMs, () => socket.destroy());
-    socket.once('close', () => settings.cancel());
-    const facts: PooledSocket[typeof factsOfSocket] = {
-      key,
-      local,
-      peer: target.peer,
-      sourceIdentity: target.sourceIdentity,
-      source: sourceOf(target),
-      generation: secret.generation,
-      peerIdentity,
-      peerChain,
-      nested: target.outer !== undefined,
-      settled: () => settings.cancel(),
-    };
-    // The Agent would now check the certificate for DNS names. It was verified; show it a socket without one.
-    Object.defineProperties(socket, {
-      [factsOfSocket]: { value: facts },
-      encrypted: { value: false },
-      servername: { value: origin.hostname, writable: true },
-      remotePort: { value: target.peer.port },
-      getPeerX509Certificate: { value: undefined },
-    });
-    return socket;
-  }
-
-  async #secretOf(identity: SpiffeId): Promise<Secret> {
-    const { secrets } = this.#dependencies;
-    const current = secrets.current(identity);
-    if (current !== undefined) return current;
-    const state = await secrets.acquire(identity);
-    if (state.kind === 'available') return state.secret;
-    throw new AmbitError(`no certificate for ${identity}: ${state.reason}`, {
-      code: 'HBONE_NO_CERTIFICATE',
-      origin: 'local',
-      retry: 'unsent',
-      flag: 'IDENTITY_ERROR',
-    });
-  }
-}
-
 /** Until then a session stands, or the reason why it does not is known. */
 function longestWaitMs(target: TunnelTarget, options: RelayOptions): number {
   const oneSession = target.socket.connectTimeoutMs + 2 * options.handshakeTimeoutMs + 1000;
   if (target.outer === undefined) return oneSession;
   return oneSession + options.connectAnswerTimeoutMs + 2 * options.handshakeTimeoutMs;
-}
-
-/** Every field that makes targets differ. The parts cannot hold the separator, but for headers, which come last. */
-export function poolKey(target: TunnelTarget): string {
-  const { peer, socket, outer } = target;
-  const key = [
-    target.sourceIdentity,
-    socket.source ?? '',
-    socket.transparent ? 't' : '',
-    socket.mark ?? '',
-    socket.namespace?.key ?? '',
-    formatSocketAddress(peer),
-    identitiesKey(target.expectedIdentities),
-  ].join('|');
-  if (outer === undefined) return key;
-  return [key, identitiesKey(outer.expectedIdentities), outer.authority, JSON.stringify(outer.headers)].join('|');
-}
-
-function identitiesKey(identities: readonly SpiffeId[]): string {
-  return identities.length === 1 ? (identities[0] as string) : identities.toSorted().join(',');
-}
-
-/** The pod a session is for: by its namespace, else its address, else (on the node's own address) its identity. */
-function sourceOf({ socket, sourceIdentity }: TunnelTarget): string {
-  return socket.namespace?.key ?? socket.source ?? sourceIdentity;
-}
-
-function streamCount(session: ClientHttp2Session): number {
-  return Reflect.get(session, kCurrentStreamCount) as number;
-}
-
-function hasRoom(session: ClientHttp2Session): boolean {
-  if (session.closed || session.destroyed || Reflect.get(session, kGracefullyClosing)) return false;
-  return streamCount(session) < (session.remoteSettings.maxConcurrentStreams ?? 0);
-}
-
-/** No new streams; ends by itself with its last one. */
-function retire(session: ClientHttp2Session): void {
-  Reflect.set(session, kGracefullyClosing, true);
-  if (streamCount(session) === 0 && !session.closed && !session.destroyed) session.close();
-}
-
-/**
- * Shows the Agent a stream limit of ours below the peer's. A peer that allows none is shown as one that allows one: the
- * stream then waits for its deadline, instead of the Agent opening session after session.
- */
-function limitStreams(session: ClientHttp2Session, most: number): void {
-  const prototype = Object.getPrototypeOf(session) as ClientHttp2Session;
-  const read = () => Reflect.get(prototype, 'remoteSettings', session) as ClientHttp2Session['remoteSettings'];
-  let real: ClientHttp2Session['remoteSettings'] | undefined;
-  let shown: ClientHttp2Session['remoteSettings'];
-  Object.defineProperty(session, 'remoteSettings', {
-    // Asked several times for each stream; Node keeps one object for as long as the settings stay.
-    get: () => {
-      const settings = read();
-      if (settings !== real) {
-        const allowed = settings.maxConcurrentStreams ?? most;
-        shown = { ...settings, maxConcurrentStreams: Math.max(1, Math.min(most, allowed)) };
-        real = settings;
-      }
-      return shown;
-    },
-  });
-}
-
-/** HTTP/2 codes that promise that the peer did not process the stream (RFC 9113 §8.7). */
-export function wasNotProcessed(stream: ClientHttp2Stream): boolean {
-  return stream.rstCode === constants.NGHTTP2_REFUSED_STREAM;
 }

@@ -1,6 +1,6 @@
 /** Which tunnels may share a session: equal targets only. */
 import t from 'tap';
-import { poolKey } from '../../../src/hbone/pool.ts';
+import { poolKey } from '../../../src/hbone/pool-key.ts';
 import type { OuterLeg, TunnelTarget } from '../../../src/hbone/seam.ts';
 import { plainSocket } from '../../../src/net/socket-spec.ts';
 import { testIdentity } from '../../support/test-ca.ts';
