@@ -5,13 +5,13 @@
  * I1: a file that cannot be used changes nothing: the last good lists stay in force, and that is said aloud and counted.
  * I2: a change that no watcher tells of is noticed within `rescanMs`.
  */
-import { type FSWatcher, watch } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
 import path from 'node:path';
-import type { Clock, Timer } from '../base/clock.ts';
+import type { Clock } from '../base/clock.ts';
 import { errorText } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import type { Gauge, MetricsRegistry } from '../base/metrics.ts';
+import { PathWatch } from '../config/path-watch.ts';
 import type { Revocation } from './revocation.ts';
 import { readRevocationLists } from './revocation-list.ts';
 
@@ -34,9 +34,7 @@ export class RevocationFile {
   readonly #options: RevocationFileOptions;
   readonly #usable: Gauge;
   readonly #entries: Gauge;
-  #watcher: FSWatcher | undefined;
-  #debounce: Timer | undefined;
-  #rescan: Timer | undefined;
+  #watch: PathWatch | undefined;
   /** What the file was like when it was read last. */
   #seen: string | undefined;
   #problem: string | undefined;
@@ -58,16 +56,23 @@ export class RevocationFile {
 
   /** Resolves after the first attempt to read, good or not. Call it once. */
   async start(): Promise<void> {
-    this.#watch();
-    this.#armRescan();
+    const { path: file, clock, logger, debounceMs = 2000, rescanMs = 30_000 } = this.#options;
+    this.#watch = new PathWatch({
+      // The folder, since a file that is replaced by a rename is another one.
+      path: path.dirname(file),
+      recursive: false,
+      debounceMs,
+      rescanMs,
+      clock,
+      onLook: () => void this.refresh(),
+      onLost: (error) => logger.debug('cannot watch the folder of revocation lists', { file, error: errorText(error) }),
+    });
     await this.refresh();
   }
 
   close(): void {
     this.#closed = true;
-    this.#watcher?.close();
-    this.#debounce?.cancel();
-    this.#rescan?.cancel();
+    this.#watch?.close();
   }
 
   /** Reads the file if it is not the one read last. Never rejects. */
@@ -129,39 +134,5 @@ export class RevocationFile {
     this.#usable.value = 0;
     const effect = revocation.known ? 'the last good lists stay in force' : 'no list is in force';
     logger.error('revocation lists cannot be used', { file, reason, effect });
-  }
-
-  /** The folder, since a file that is replaced by a rename is another one. */
-  #watch(): void {
-    const { path: file, clock, logger, debounceMs = 2000 } = this.#options;
-    const lost = (error: unknown) => {
-      this.#watcher?.close();
-      this.#watcher = undefined;
-      logger.debug('cannot watch the folder of revocation lists', { file, error: errorText(error) });
-    };
-    try {
-      this.#watcher = watch(path.dirname(file), { persistent: false });
-    } catch (error) {
-      lost(error);
-      return;
-    }
-    this.#watcher.on('error', lost);
-    this.#watcher.on('change', () => {
-      if (this.#closed || this.#debounce !== undefined) return;
-      this.#debounce = clock.after(debounceMs, () => {
-        this.#debounce = undefined;
-        void this.refresh();
-      });
-    });
-  }
-
-  #armRescan(): void {
-    const { clock, rescanMs = 30_000 } = this.#options;
-    this.#rescan = clock.after(rescanMs, () => {
-      if (this.#closed) return;
-      if (this.#watcher === undefined) this.#watch();
-      this.#armRescan();
-      void this.refresh();
-    });
   }
 }

@@ -5,14 +5,14 @@
  * I1: what is broken keeps its last good state and is reported; before a first scan succeeded the store is not complete.
  * I2: policies and L7 rules are in force before the records that rely on them (order of pieces and callbacks).
  */
-import { type FSWatcher, watch } from 'node:fs';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { Clock, Timer } from '../base/clock.ts';
+import type { Clock } from '../base/clock.ts';
 import { type Diagnostic, formatDiagnostic } from '../base/diagnostics.ts';
 import { errorCode, errorText } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import type { Compilation } from '../compile/compile.ts';
 import type { CompileOptions } from '../compile/options.ts';
+import { PathWatch } from '../config/path-watch.ts';
 import { diffMesh, emptyMeshModel, type MeshModel, splitChange } from '../mesh/diff.ts';
 import type { MeshStore } from '../mesh/store.ts';
 import { folderDiagnostic } from './codes.ts';
@@ -40,9 +40,7 @@ const recordsPerTurn = 200;
 export class FolderSource {
   readonly #options: FolderSourceOptions;
   readonly #files: FolderFiles;
-  #watcher: FSWatcher | undefined;
-  #debounce: Timer | undefined;
-  #rescan: Timer | undefined;
+  #watch: PathWatch | undefined;
   #applied: MeshModel = emptyMeshModel;
   #reported = new Set<string>();
   #running: Promise<void> | undefined;
@@ -56,7 +54,17 @@ export class FolderSource {
 
   /** Watches and reads the folder once. Resolves after that first attempt, whether or not it succeeded. */
   async start(): Promise<void> {
-    this.#watch();
+    const { directory, clock, logger, debounceMs = 100, rescanMs = 30_000 } = this.#options;
+    this.#watch = new PathWatch({
+      path: directory,
+      recursive: true,
+      debounceMs,
+      rescanMs,
+      clock,
+      onLook: () => this.#refreshInBackground(),
+      onLost: (error) =>
+        logger.warn('cannot watch the folder, changes are noticed late', { directory, error: errorText(error) }),
+    });
     await this.refresh();
   }
 
@@ -70,9 +78,7 @@ export class FolderSource {
   /** Stops watching. Resolves when nothing is under way any more; the store keeps its last state. */
   async close(): Promise<void> {
     this.#closed = true;
-    this.#debounce?.cancel();
-    this.#rescan?.cancel();
-    this.#watcher?.close();
+    this.#watch?.close();
     await this.#running;
   }
 
@@ -84,7 +90,6 @@ export class FolderSource {
       }
     } finally {
       this.#running = undefined;
-      this.#armRescan();
     }
   }
 
@@ -127,39 +132,6 @@ export class FolderSource {
     }
     this.#reported = reported;
     onDiagnostics?.(diagnostics);
-  }
-
-  #watch(): void {
-    const { directory, logger, clock, debounceMs = 100 } = this.#options;
-    const lost = (error: unknown) => {
-      this.#watcher?.close();
-      this.#watcher = undefined;
-      logger.warn('cannot watch the folder, changes are noticed late', { directory, error: errorText(error) });
-    };
-    try {
-      this.#watcher = watch(directory, { recursive: true, persistent: false });
-    } catch (error) {
-      lost(error);
-      return;
-    }
-    this.#watcher.on('error', lost);
-    this.#watcher.on('change', () => {
-      if (this.#closed || this.#debounce !== undefined) return;
-      this.#debounce = clock.after(debounceMs, () => {
-        this.#debounce = undefined;
-        this.#refreshInBackground();
-      });
-    });
-  }
-
-  #armRescan(): void {
-    this.#rescan?.cancel();
-    if (this.#closed) return;
-    const { clock, rescanMs = 30_000 } = this.#options;
-    this.#rescan = clock.after(rescanMs, () => {
-      if (this.#watcher === undefined) this.#watch();
-      this.#refreshInBackground();
-    });
   }
 
   /** A scan that throws is a fault of ours: said aloud, and the last good state stays. */
