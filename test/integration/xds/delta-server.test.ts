@@ -151,7 +151,7 @@ t.test('what is not served is refused, and a refusal is logged', async (t) => {
   t.match(await tooMany.response(), { kind: 'error', code: 'RESOURCE_EXHAUSTED' });
 });
 
-t.test('closing ends its streams', async (t) => {
+t.test('a server that closes ends its streams', async (t) => {
   const { mesh, channel } = await serve(t, makeChange({ workloads: [cart] }));
   const stream = await rawStream(t, channel());
   await stream.ask({ typeUrl: addressType });

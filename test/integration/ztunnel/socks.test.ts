@@ -188,7 +188,7 @@ t.test(
   },
 );
 
-t.test('a handshake in single bytes', async (t) => {
+t.test('a handshake in single bytes is understood', async (t) => {
   const world = await startWorld(t);
   const bytes = [...greeting, ...toName('web', world.echoPort), 0x68, 0x69];
   const { read } = await world.client(...bytes.map((byte) => [byte]));
@@ -207,7 +207,7 @@ t.test('to the far end the client is the workload, with its address', async (t) 
     t.match(line, { 'src.addr': /^127\.3\.0\.9:/, 'src.workload': 'sleep', 'dst.workload': 'near' });
 });
 
-t.test('the reason there is no connection', async (t) => {
+t.test('a client is told the reason there is no connection', async (t) => {
   const world = await startWorld(t);
   const told = async (request: readonly number[], ...rest: readonly string[]) => {
     const { socket, read, closed } = await world.client(greeting, request, ...rest);

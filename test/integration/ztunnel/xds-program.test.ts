@@ -148,13 +148,13 @@ function set(server: XdsServer, typeUrl: string, ...resources: readonly NamedByt
 t.test('before the first state nothing listens, readiness says so, and SIGTERM ends at once', async (t) => {
   const { folder, server, variables } = await makeWorld(t);
   server.script = () => {};
-  const run = start(t, folder, 'node-a', '127.0.0.1', variables);
+  // Far beyond the patience of this test: whoever waits for the deadline fails it.
+  const waiting = { ...variables, CONNECTION_TERMINATION_DEADLINE: '10m' };
+  const run = start(t, folder, 'node-a', '127.0.0.1', waiting);
   await eventually('it has asked', () => server.requests.length === 2, 20_000);
   t.match(await run.admin('/healthz/ready'), /not ready, pending: state manager, proxy/);
-  const startMs = performance.now();
   run.kill('SIGTERM');
   t.equal(await run.exitCode(), 0);
-  t.ok(performance.now() - startMs < 4000, 'well before its deadline of 5 s');
   t.same(server.metadata[0]?.get('authorization'), ['Bearer a-token']);
   t.same(server.metadata[0]?.get('clusterid'), ['Kubernetes']);
 });

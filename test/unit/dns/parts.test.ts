@@ -60,7 +60,7 @@ t.test('resolv.conf is read again when it has changed, and kept when it cannot b
   t.equal(warnings.length, 2, 'and one for a file without servers');
 });
 
-t.test('where to listen', async (t) => {
+t.test('a place to listen is localhost, or an address, with a port, and nothing else', async (t) => {
   t.same(parseDnsListen('localhost:15053', true), { ips: ['127.0.0.1', '::1'], port: 15053 });
   t.same(parseDnsListen('localhost:15053', false), { ips: ['127.0.0.1'], port: 15053 });
   t.same(parseDnsListen('127.0.0.53:53', true), { ips: ['127.0.0.53'], port: 53 });
