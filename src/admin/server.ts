@@ -1,12 +1,13 @@
 /**
  * The three ports of a proxy: admin (loopback or a unix socket), metrics, readiness. Paths and texts are ztunnel's.
  * Admin answers only to a local Host and no foreign Origin, so that a page in a browser cannot reach it (DNS rebinding),
- * and changes state only by POST. A request that fails is answered with 500 and ends alone.
+ * and changes state only by POST; what such a page has a browser fetch is not answered either. Each address has its share of
+ * a port's connections, so that nobody keeps probes and scrapes of others out. A request that fails is answered with 500 and ends alone.
  */
 
-import { chmodSync, rmSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { AmbitError, errorText } from '../base/errors.ts';
@@ -50,8 +51,15 @@ export async function startAdmin(
   };
   const start = async (address: ListenAddress | undefined, routes: Routes, guarded: boolean) => {
     if (address === undefined) return undefined;
-    const server = createServer({ requestTimeout: 10_000, headersTimeout: 2_000, keepAliveTimeout: 5_000 });
+    const server = createServer({
+      requestTimeout: 10_000,
+      headersTimeout: 2_000,
+      keepAliveTimeout: 5_000,
+      // Node looks every 30 s otherwise, for so long a client that says nothing would stay.
+      connectionsCheckingInterval: 1_000,
+    });
     server.maxConnections = 128;
+    shareConnections(server);
     server.on('request', (request, response) => void answer(request, response, routes, guarded, log));
     servers.push(server);
     return await listen(server, address);
@@ -65,6 +73,29 @@ export async function startAdmin(
     await close();
     throw error;
   }
+}
+
+/** Of 128: kubelet, a scraper and an operator need a few each. */
+const mostPerAddress = 32;
+
+/** A connection beyond its address's share is closed at once. A unix socket is its owner's alone. */
+function shareConnections(server: Server): void {
+  const byAddress = new Map<string, number>();
+  server.on('connection', (socket: Socket) => {
+    const address = socket.remoteAddress;
+    if (address === undefined) return;
+    const held = byAddress.get(address) ?? 0;
+    if (held >= mostPerAddress) {
+      socket.destroy();
+      return;
+    }
+    byAddress.set(address, held + 1);
+    socket.once('close', () => {
+      const left = (byAddress.get(address) ?? 1) - 1;
+      if (left === 0) byAddress.delete(address);
+      else byAddress.set(address, left);
+    });
+  });
 }
 
 /** For the whole of a body of chunks. */
@@ -173,10 +204,14 @@ async function route(request: IncomingMessage, routes: Routes, guarded: boolean)
   return { ...textReply(405, `use ${allow}`), headers: { allow } };
 }
 
-/** A browser sends its page's Origin, and after DNS rebinding the page's name as Host. */
+/**
+ * A browser sends its page's Origin, and after DNS rebinding the page's name as Host. With what a page only has it fetch (an
+ * image, a script) it sends no Origin, but says that it is for another site.
+ */
 function isLocal(request: IncomingMessage): boolean {
   const local = /^(localhost|127\.0\.0\.1|\[::1\])(:\d+)?$/i;
-  const { host, origin } = request.headers;
+  const { host, origin, 'sec-fetch-site': site } = request.headers;
+  if (site !== undefined && site !== 'same-origin' && site !== 'none') return false;
   if (host !== undefined && !local.test(host)) return false;
   return origin === undefined || local.test(origin.replace(/^https?:\/\//, ''));
 }
@@ -195,14 +230,16 @@ async function listen(server: Server, address: ListenAddress): Promise<number | 
         }),
       );
     });
-    server.listen(target, resolve);
+    // The socket file is made in this call: at no moment may others open it.
+    const before = address.kind === 'unix' ? process.umask(0o177) : undefined;
+    try {
+      server.listen(target, resolve);
+    } finally {
+      if (before !== undefined) process.umask(before);
+    }
   });
   server.on('error', () => {});
-  if (address.kind === 'unix') {
-    chmodSync(address.path, 0o600);
-    return undefined;
-  }
-  return (server.address() as AddressInfo).port;
+  return address.kind === 'unix' ? undefined : (server.address() as AddressInfo).port;
 }
 
 async function closeServer(server: Server): Promise<void> {

@@ -5,6 +5,7 @@
  * I1: at most twice `limit` values are kept. When the table is full it begins anew, and what is asked for again moves over;
  *     what nobody asked for since the last time is forgotten. Forgetting costs sharing, never correctness.
  */
+import { randomInt } from 'node:crypto';
 
 interface Generation<T> {
   /** Powers of two long; 0 where there is no key. */
@@ -139,15 +140,18 @@ function isText(text: string, bytes: Buffer, start: number, end: number): boolea
   return true;
 }
 
+/** Of this process alone: who may choose names in a mesh must not be able to choose some that all fall on one slot. */
+const seed = randomInt(2 ** 32) | 0;
+
 /** FNV-1a, then mixed: its low bits alone are poor for keys that differ at their end. */
 function hashOfBytes(bytes: Buffer, start: number, end: number): number {
-  let hash = 0x811c9dc5;
+  let hash = seed;
   for (let i = start; i < end; i++) hash = Math.imul(hash ^ (bytes[i] as number), 0x01000193);
   return mixed(hash);
 }
 
 function hashOfText(text: string): number {
-  let hash = 0x811c9dc5;
+  let hash = seed;
   for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
   return mixed(hash);
 }

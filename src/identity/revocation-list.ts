@@ -126,6 +126,7 @@ const knownListExtensions = new Set(['551d23', '551d12', '551d14', '551d1c', '55
 /** Reason, hold instruction, date of invalidity. */
 const knownEntryExtensions = new Set(['551d15', '551d17', '551d18']);
 const distributionPoint = '551d1c';
+const deltaIndicator = '551d1b';
 const indirect = 0x84;
 
 /** An extension that is critical and not known may change what the list means (RFC 5280 §5.2). */
@@ -135,6 +136,8 @@ function refuseUnknown(holder: DerReader, known: ReadonlySet<string>): void {
     const extension = extensions.inside(derTag.sequence);
     const name = extension.next(derTag.objectIdentifier).content.toString('hex');
     const critical = extension.optional(0x01)?.content[0] === 0xff;
+    // Marked critical or not: what it leaves out is still revoked.
+    if (name === deltaIndicator) throw new RangeError('it is a delta list');
     if (critical && !known.has(name)) throw new RangeError(`it has a critical extension that is not known (${name})`);
     if (name !== distributionPoint) continue;
     const scope = new DerReader(extension.next(derTag.octetString).content).inside(derTag.sequence);

@@ -59,6 +59,8 @@ class Application {
   #workloads: Workload[] = [];
   #services: Service[] = [];
   #policies: L4Policy[] = [];
+  /** By which the resource that is looked at may have been asked for. */
+  #names: readonly string[] = [];
 
   constructor(
     typeUrl: ResourceType,
@@ -96,12 +98,13 @@ class Application {
 
   #resource(resource: DeltaResource): void {
     if (resource.kind === 'malformed') {
+      this.#names = [resource.name];
       this.#refuse(resource.name, resource.reason, undefined);
       return;
     }
     const { name, version, typeUrl, value, aliases } = resource;
-    this.#onDemand?.heard(name, 'present');
-    for (const alias of aliases) this.#onDemand?.heard(alias, 'present');
+    this.#names = [name, ...aliases];
+    for (const each of this.#names) this.#onDemand?.heard(each, 'present');
     if (!this.#type.sent(name, version)) return;
     if (name === '') this.#refuse(name, 'a resource: name: it is empty', value);
     else if (typeUrl !== this.#typeUrl) this.#refuse(name, `${name}: resource.type_url: it is ${typeUrl}`, value);
@@ -161,6 +164,7 @@ class Application {
       // What a local file says of that name stays.
       if (standIn !== undefined && store.policy(name) === undefined) this.#policies.push(standIn);
     }
+    for (const each of this.#names) this.#onDemand?.heard(each, 'unreadable');
     this.#type.refuse({ name, reason });
   }
 

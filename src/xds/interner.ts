@@ -3,7 +3,8 @@
  * sub-records (ports, localities, gateways), found again by their bytes. One interner serves one stream of records.
  *
  * I1: what is handed out is immutable and may be shared by any number of records.
- * I2: bounded (`base/byte-table.ts`); what was forgotten is made again.
+ * I2: bounded in number (`base/byte-table.ts`) and in bytes: what is long is not shared, since a name that keeps changing
+ *     would leave each of its texts behind. What was forgotten is made again.
  */
 import { ByteTable } from '../base/byte-table.ts';
 import { isSpiffeId, type SpiffeId } from '../base/spiffe.ts';
@@ -11,6 +12,9 @@ import { MalformedRecord, type WireReader } from './wire-reader.ts';
 
 const textLimit = 1 << 17;
 const recordLimit = 1 << 15;
+/** A host name has 253; a service of forty ports a thousand. */
+const longestText = 256;
+const longestRecord = 1024;
 
 export class Interner {
   #texts = new ByteTable<string>(textLimit);
@@ -29,6 +33,7 @@ export class Interner {
     const start = reader.span();
     const { bytes, position: end } = reader;
     if (start === end) return '';
+    if (end - start > longestText) return reader.textOf(start, end);
     const known = this.#texts.get(bytes, start, end);
     if (known !== undefined) return known;
     const text = reader.textOf(start, end);
@@ -39,6 +44,7 @@ export class Interner {
 
   /** The one copy of a text that was put together. */
   shared(text: string): string {
+    if (text.length > 2 * longestText) return text;
     const known = this.#texts.getText(text);
     if (known !== undefined) return known;
     if (isAsciiText(text)) this.#texts.setText(text, text);
@@ -51,7 +57,7 @@ export class Interner {
     const known = this.#identities.getText(text);
     if (known !== undefined) return known;
     if (!isSpiffeId(text)) throw new MalformedRecord(`not a workload identity: ${JSON.stringify(text)}`, 'identity');
-    this.#identities.setText(text, text);
+    if (text.length <= 4 * longestText) this.#identities.setText(text, text);
     return text;
   }
 
@@ -65,7 +71,8 @@ export class Interner {
       table = new ByteTable(recordLimit);
       this.#records.set(kind, table);
     }
-    const known = table.get(reader.bytes, start, end);
+    const isShared = end - start <= longestRecord;
+    const known = isShared ? table.get(reader.bytes, start, end) : undefined;
     if (known !== undefined) return known as T;
     const { position, end: outer } = reader;
     reader.position = start;
@@ -73,7 +80,7 @@ export class Interner {
     const made = decode(reader);
     reader.position = position;
     reader.end = outer;
-    table.set(reader.bytes, start, end, made);
+    if (isShared) table.set(reader.bytes, start, end, made);
     return made;
   }
 }

@@ -4,11 +4,12 @@
  *
  * I1: who waits is released once the resource, or that there is none, is in force in the mesh, or when the time is over.
  * I2: bounded: who waits, names that wait and names that do not exist each have a limit; what exists is bounded by the mesh.
- * I3: names are given up only in a request that also asks for one: istiod may answer one that only gives up with every
+ * I3: what exists and could not be read is not what does not exist: nobody may take it for unknown to the mesh.
+ * I4: names are given up only in a request that also asks for one: istiod may answer one that only gives up with every
  *     name as removed.
  */
 import type { Clock } from '../base/clock.ts';
-import type { AddressDemand } from '../mesh/demand.ts';
+import type { AddressDemand, DemandOutcome } from '../mesh/demand.ts';
 
 export interface OnDemandLimits {
   /** Names not answered yet; beyond them nothing is asked. */
@@ -18,14 +19,17 @@ export interface OnDemandLimits {
   readonly all: number;
   /** Who waits at the same time, whatever for. */
   readonly waiting: number;
-  /** After this a name that did not exist is asked for anew. */
+  /** After this a name that did not exist, or could not be read, is asked for anew. */
   readonly absentMs: number;
 }
 
 const defaultLimits: OnDemandLimits = { asking: 1024, absent: 1024, all: 100_000, waiting: 4096, absentMs: 10_000 };
 
+/** `unreadable`: it exists, and what was sent of it was refused. */
+export type Heard = 'present' | 'absent' | 'unreadable';
+
 interface Entry {
-  state: 'asking' | 'present' | 'absent';
+  state: 'asking' | Heard;
   sinceMs: number;
   readonly waiting: Set<() => void>;
 }
@@ -39,7 +43,7 @@ export class OnDemand implements AddressDemand {
   #asking = 0;
   #absent = 0;
   #waiting = 0;
-  #heard: [key: string, state: 'present' | 'absent'][] = [];
+  #heard: [key: string, state: Heard][] = [];
 
   /** `onAsk`: there is something for `takeRequest`. */
   constructor(clock: Clock, onAsk: () => void, limits: Partial<OnDemandLimits> = {}) {
@@ -52,7 +56,8 @@ export class OnDemand implements AddressDemand {
     return this.#entries.size;
   }
 
-  async need(keys: readonly string[], forMs: number): Promise<'answered' | 'late' | 'full'> {
+  async need(keys: readonly string[], forMs: number): Promise<DemandOutcome> {
+    if (keys.some((key) => this.#entries.get(key)?.state === 'unreadable' && !this.#mustAsk(key))) return 'unreadable';
     const waits = [...new Set(keys)].filter((key) => this.#mustAsk(key));
     if (waits.length === 0) return 'answered';
     const fresh = waits.filter((key) => this.#entries.get(key)?.state !== 'asking').length;
@@ -86,7 +91,7 @@ export class OnDemand implements AddressDemand {
     const present: string[] = [];
     for (const [key, { state }] of this.#entries) {
       if (state === 'absent') this.#entries.delete(key);
-      else if (state === 'present') present.push(key);
+      else if (state === 'present' || state === 'unreadable') present.push(key);
       else this.#unsent.add(key);
     }
     this.#absent = 0;
@@ -110,7 +115,7 @@ export class OnDemand implements AddressDemand {
   }
 
   /** A name or alias of a resource that was sent, or a name that was said to be gone. */
-  heard(key: string, state: 'present' | 'absent'): void {
+  heard(key: string, state: Heard): void {
     if (this.#entries.has(key)) this.#heard.push([key, state]);
   }
 
@@ -138,7 +143,7 @@ export class OnDemand implements AddressDemand {
   #mustAsk(key: string): boolean {
     const entry = this.#entries.get(key);
     if (entry === undefined || entry.state === 'asking') return true;
-    return entry.state === 'absent' && this.#clock.nowMs() - entry.sinceMs >= this.#limits.absentMs;
+    return entry.state !== 'present' && this.#clock.nowMs() - entry.sinceMs >= this.#limits.absentMs;
   }
 
   #ask(key: string): Entry {
@@ -148,7 +153,7 @@ export class OnDemand implements AddressDemand {
       entry = { state: 'asking', sinceMs: this.#clock.nowMs(), waiting: new Set() };
       this.#entries.set(key, entry);
     } else {
-      this.#absent--;
+      if (entry.state === 'absent') this.#absent--;
       entry.state = 'asking';
     }
     this.#asking++;

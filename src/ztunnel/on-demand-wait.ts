@@ -9,10 +9,37 @@ import type { MeshView } from '../mesh/view.ts';
 import { demandedNames } from './demanded-names.ts';
 
 const mostTurns = 4;
+/** Of one workload at the same time: who scans addresses must not keep the others of its node from asking. */
+const mostPerSource = 128;
+
+const waitingOf = new WeakMap<Workload, number>();
+
+interface Asking {
+  readonly mesh: MeshView;
+  readonly demand: AddressDemand;
+  readonly clock: Clock;
+}
 
 /** Undefined: decide now, with what is known. Else why nothing can be decided, for a refusal. Never rejects. */
 export async function awaitDemanded(
-  { mesh, demand, clock }: { readonly mesh: MeshView; readonly demand: AddressDemand; readonly clock: Clock },
+  asking: Asking,
+  source: Workload,
+  destinationIp: string,
+  forMs: number,
+): Promise<string | undefined> {
+  if (demandedNames(asking.mesh, source, destinationIp).length === 0) return undefined;
+  const waiting = waitingOf.get(source) ?? 0;
+  if (waiting >= mostPerSource) return `${waiting} connections of this workload wait for the control plane already`;
+  waitingOf.set(source, waiting + 1);
+  try {
+    return await ask(asking, source, destinationIp, forMs);
+  } finally {
+    waitingOf.set(source, (waitingOf.get(source) ?? 1) - 1);
+  }
+}
+
+async function ask(
+  { mesh, demand, clock }: Asking,
   source: Workload,
   destinationIp: string,
   forMs: number,
@@ -23,6 +50,7 @@ export async function awaitDemanded(
     if (names.length === 0) return undefined;
     const answer = await demand.need(names, Math.max(0, endMs - clock.nowMs()));
     if (answer === 'late') return `the control plane did not say within ${forMs} ms what ${names.join(', ')} is`;
+    if (answer === 'unreadable') return `what the control plane sent of ${names.join(', ')} cannot be read`;
     if (answer === 'full') return `too many names are being asked of the control plane to ask for ${names.join(', ')}`;
   }
   // Answered, and some do not exist: the decision says what follows from that.

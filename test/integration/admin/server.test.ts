@@ -1,5 +1,7 @@
+import { once } from 'node:events';
 import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { type OutgoingHttpHeaders, request } from 'node:http';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import t from 'tap';
@@ -137,16 +139,59 @@ t.test('admin refuses a foreign Host and a foreign Origin', async (t) => {
   );
 });
 
+t.test('what a page of another site has a browser fetch from admin is not answered', async (t) => {
+  const running = await startAdmin(
+    dependencies(),
+    { admin: loopback, metrics: undefined, readiness: undefined },
+    silentLogger,
+  );
+  t.teardown(() => running.close());
+  const { admin: port } = running.ports;
+  for (const [site, status] of [
+    ['cross-site', 403],
+    ['same-site', 403],
+    ['same-origin', 200],
+    ['none', 200],
+  ] as const) {
+    t.match(await ask({ port, path: '/config_dump', headers: { 'sec-fetch-site': site } }), { status }, site);
+  }
+});
+
+t.test('one address does not keep others from probing: it has its share of connections', async (t) => {
+  const running = await startAdmin(
+    dependencies(),
+    { admin: undefined, metrics: undefined, readiness: loopback },
+    silentLogger,
+  );
+  t.teardown(() => running.close());
+  const port = running.ports.readiness ?? 0;
+  const held = await Promise.all(
+    Array.from({ length: 140 }, async () => {
+      const socket = connect({ port, host: '127.0.0.1', localAddress: '127.0.0.66' }).on('error', () => {});
+      await once(socket, 'connect');
+      return socket;
+    }),
+  );
+  t.teardown(() => {
+    for (const socket of held) socket.destroy();
+  });
+  t.match(await ask({ port, path: '/healthz/ready' }), { status: 200 });
+});
+
 t.test('admin on a unix socket is for its owner alone and replaces a stale file', async (t) => {
   const folder = mkdtempSync(path.join(tmpdir(), 'ambit-admin-'));
   t.teardown(() => rmSync(folder, { recursive: true }));
   const socketPath = path.join(folder, 'admin.sock');
   writeFileSync(socketPath, '');
-  const running = await startAdmin(
+  const mask = process.umask(0);
+  const starting = startAdmin(
     dependencies(),
     { admin: { kind: 'unix', path: socketPath }, metrics: undefined, readiness: undefined },
     silentLogger,
   );
+  t.equal(statSync(socketPath).mode & 0o777, 0o600, 'from the moment it is there');
+  t.equal(process.umask(mask), 0, 'and other files are made as ever');
+  const running = await starting;
   t.teardown(() => running.close());
   t.equal(statSync(socketPath).mode & 0o777, 0o600);
   t.match(await ask({ socketPath, path: '/healthz/ready' }), { status: 200 });

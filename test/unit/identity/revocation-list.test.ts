@@ -87,7 +87,8 @@ t.test('an indirect list, a delta and an unknown critical extension are not take
   const cases: readonly (readonly [string, string, string, RegExp | undefined])[] = [
     ['indirect', authorityKey, '0603551d1c041830168401ff8011', /indirect/],
     ['not indirect', authorityKey, '0603551d1c0418301684010080110000', undefined],
-    ['delta', number, '0603551d1b0101ff040100', /critical extension/],
+    ['delta', number, '0603551d1b0101ff040100', /delta list/],
+    ['delta that is not marked critical', number, '0603551d1b040402021000', /delta list/],
     ['critical', number, '0603551d7f0101ff040100', /critical extension/],
     ['not critical', number, '0603551d7f040402021000', undefined],
   ];

@@ -203,3 +203,20 @@ t.test('equal parts of records are one object', async (t) => {
   t.strictSame(after, a);
   t.equal(workloadOf(plainWorkload).addresses, workloadOf({ ...plainWorkload, name: 'x' }).addresses, 'empty lists');
 });
+
+t.test(
+  'lists that are long are not kept for others, so that one that keeps changing leaves nothing behind',
+  async (t) => {
+    const services = (count: number) =>
+      Object.fromEntries(Array.from({ length: count }, (_, i) => [`shop/service-${i}.shop.svc`, { ports: [] }]));
+    for (const [count, shared] of [
+      [3, true],
+      [300, false],
+    ] as const) {
+      const interner = new Interner();
+      const [one, two] = [1, 2].map(() => workloadOf({ ...plainWorkload, services: services(count) }, interner));
+      t.strictSame(one?.services, two?.services);
+      t.equal(one?.services === two?.services, shared, `${count} services`);
+    }
+  },
+);

@@ -1,7 +1,14 @@
 /** Names subscribed to one by one: who is released when, what requests say, and where it ends. */
+import { create, toBinary } from '@bufbuild/protobuf';
 import t from 'tap';
 import { MeshStore } from '../../../src/mesh/store.ts';
-import { OnDemand, type OnDemandLimits } from '../../../src/xds/on-demand.ts';
+import { DeltaDiscoveryResponseSchema } from '../../../src/proto/gen/discovery_pb.js';
+import { applyResponse } from '../../../src/xds/apply-response.ts';
+import { splitDeltaResponse } from '../../../src/xds/delta-response.ts';
+import { DeltaType } from '../../../src/xds/delta-type.ts';
+import { Interner } from '../../../src/xds/interner.ts';
+import { type Heard, OnDemand, type OnDemandLimits } from '../../../src/xds/on-demand.ts';
+import { addressType } from '../../../src/xds/resource-types.ts';
 import { demandedNames } from '../../../src/ztunnel/demanded-names.ts';
 import { awaitDemanded } from '../../../src/ztunnel/on-demand-wait.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
@@ -18,7 +25,7 @@ function make(limits: Partial<OnDemandLimits> = {}) {
     },
     limits,
   );
-  const hear = (key: string, state: 'present' | 'absent') => {
+  const hear = (key: string, state: Heard) => {
     demand.heard(key, state);
     demand.settle();
   };
@@ -153,4 +160,53 @@ t.test('a connection waits for what it needs, within its time', async (t) => {
   const late = awaitDemanded({ mesh, demand, clock }, source, '10.9.0.4', 5000);
   await clock.advanceAsync(5000);
   t.match(await late, /did not say within 5000 ms what \/10\.9\.0\.4 is/);
+});
+
+t.test('what exists and cannot be read is refused, not taken for a destination outside the mesh', async (t) => {
+  const mesh = new MeshStore();
+  const { demand, clock, hear } = make();
+  const source = makeWorkload({ name: 'sleep' });
+  const type = new DeltaType();
+  const refusedName = 'c//Pod/shop/cart';
+  const response = toBinary(
+    DeltaDiscoveryResponseSchema,
+    create(DeltaDiscoveryResponseSchema, {
+      resources: [
+        {
+          name: refusedName,
+          version: '1',
+          aliases: ['/10.9.0.2'],
+          resource: { typeUrl: addressType, value: Uint8Array.of(0x0a, 0xff) },
+        },
+      ],
+    }),
+  );
+  const split = splitDeltaResponse(response);
+  if (split.kind !== 'response') throw new Error(split.reason);
+  const wait = awaitDemanded({ mesh, demand, clock }, source, '10.9.0.2', 5000);
+  const target = { store: mesh, interner: new Interner(), slices: { clock }, unreadablePolicy: 'deny' } as const;
+  await applyResponse(split, addressType, type, target, demand);
+  demand.settle();
+  t.match(await wait, /\/10\.9\.0\.2 cannot be read/);
+  t.match(await awaitDemanded({ mesh, demand, clock }, source, '10.9.0.2', 5000), /cannot be read/, 'and again');
+  clock.advance(10_000);
+  const later = awaitDemanded({ mesh, demand, clock }, source, '10.9.0.2', 5000);
+  hear('/10.9.0.2', 'absent');
+  t.equal(await later, undefined, 'it is asked for anew after a while');
+});
+
+t.test('a workload that scans addresses does not keep others from asking', async (t) => {
+  const mesh = new MeshStore();
+  const { demand, clock, hear } = make({ asking: 200 });
+  const scanner = makeWorkload({ name: 'scanner' });
+  const scan = Array.from({ length: 1000 }, (_, i) =>
+    awaitDemanded({ mesh, demand, clock }, scanner, `10.8.${i >> 8}.${i & 255}`, 5000),
+  );
+  const other = awaitDemanded({ mesh, demand, clock }, makeWorkload({ name: 'sleep' }), '10.9.0.2', 5000);
+  hear('/10.9.0.2', 'absent');
+  t.equal(await other, undefined);
+  await clock.advanceAsync(5000);
+  t.equal((await Promise.all(scan)).filter((reason) => reason?.includes('wait for the control plane')).length, 872);
+  hear('/10.8.0.0', 'absent');
+  t.equal(await awaitDemanded({ mesh, demand, clock }, scanner, '10.8.0.0', 5000), undefined, 'and may ask again');
 });
