@@ -1,19 +1,45 @@
-/** `--view` of both proxies: asks a running one's admin port or socket for a view and prints it. */
+/** `--view` of both proxies: which view of which running one is meant, asking its admin port or socket, and printing it. */
 import { request } from 'node:http';
 import process from 'node:process';
 import { text } from 'node:stream/consumers';
 import { splitHostPort } from '../base/address.ts';
 import { errorText } from '../base/errors.ts';
+import type { Environment } from '../config/environment.ts';
 
 const deadlineMs = 10_000;
+const views = ['listeners', 'clusters', 'endpoints', 'certs', 'dump'];
 
-/**
- * `from`: host:port, or a unix socket's path. 0 when it was printed, 1 when nobody answered or the answer was no. Never
- * rejects.
- */
-export async function printAdminView(program: string, from: string, path: string): Promise<number> {
+export interface ViewRequest {
+  readonly view: string;
+  /** host:port, or a unix socket's path. */
+  readonly from: string;
+  /** Only what concerns this one. */
+  readonly source: string | undefined;
+}
+
+/** `words`: what stands beside the options. Without `from` the proxy is where this environment would have one listen. */
+export function readViewRequest(
+  words: readonly string[],
+  { from, source }: { readonly from?: string | undefined; readonly source?: string | undefined },
+  environment: Environment,
+):
+  | { readonly kind: 'view'; readonly request: ViewRequest }
+  | { readonly kind: 'problems'; readonly problems: string[] } {
+  const [view = 'listeners', ...rest] = words;
+  if (!views.includes(view) || rest.length > 0) {
+    return { kind: 'problems', problems: [`--view ${words.join(' ')}: one of ${views.join(', ')}`] };
+  }
+  const own = environment.AMBIT_ADMIN_SOCKET || `127.0.0.1:${environment.AMBIT_ADMIN_PORT || 15000}`;
+  return { kind: 'view', request: { view, from: from ?? own, source } };
+}
+
+/** 0 when it was printed, 1 when nobody answered or the answer was no. Never rejects. */
+export async function printAdminView(program: string, { view, from, source }: ViewRequest): Promise<number> {
+  const query = new URLSearchParams(
+    view === 'dump' ? {} : { view: `${view}.txt`, ...(source === undefined ? {} : { source }) },
+  );
   try {
-    const { status, body } = await get(from, path);
+    const { status, body } = await get(from, `/config_dump?${query.toString()}`);
     (status === 200 ? process.stdout : process.stderr).write(body);
     return status === 200 ? 0 : 1;
   } catch (error) {

@@ -5,7 +5,6 @@
 import { parseArgs } from 'node:util';
 import { errorText } from '../base/errors.ts';
 import {
-  choice,
   duration,
   type Environment,
   integer,
@@ -15,7 +14,9 @@ import {
   text,
 } from '../config/environment.ts';
 import { type Preset, presetByName } from '../config/preset.ts';
+import { readViewRequest, type ViewRequest } from './admin-view.ts';
 import { logLevelProblem } from './observability.ts';
+import { proxyShape } from './proxy-settings.ts';
 
 export const waypointHelp = `Usage: waypoint [proxy waypoint] [options]
        waypoint --view [listeners|clusters|endpoints|certs|dump] [--from ADDRESS]
@@ -35,36 +36,13 @@ Everything else is set by environment variables; docs/waypoint.md lists them.
 `;
 
 const shape = {
-  AMBIT_CONFIG: optionalText(),
-  AMBIT_PRESET: choice(['legacy', 'modern'], 'modern'),
+  ...proxyShape,
   AMBIT_GATEWAY: optionalText(),
   SERVICE_ACCOUNT: optionalText(),
-  NETWORK: text(''),
-  TRUST_DOMAIN: text('cluster.local'),
-  AMBIT_TRUST_DOMAIN_ALIASES: text(''),
   CLUSTER_ID: text('Kubernetes'),
-  CLUSTER_DOMAIN: text('cluster.local'),
-  KUBERNETES_SERVICE_HOST: optionalText(),
-  CA_ADDRESS: optionalText(),
-  CA_ROOT_CA: text('./var/run/secrets/istio/root-cert.pem'),
-  ALT_CA_HOSTNAME: optionalText(),
-  AUTH_TOKEN: optionalText(),
-  SECRET_TTL: duration(86_400_000),
-  AMBIT_CA_DIR: optionalText(),
-  AMBIT_JOIN_TOKEN: optionalText(),
-  AMBIT_STATE_DIR: optionalText(),
-  RUST_LOG: text('info'),
-  LOG_FORMAT: choice(['plain', 'json'], 'plain'),
-  AMBIT_LISTEN_IP: optionalText(),
   /** Both at once serve the article's world and today's. Empty: the preset's port. */
   AMBIT_WAYPOINT_PORTS: text(''),
   AMBIT_ENDPOINT_PORT: port(15008),
-  AMBIT_ADMIN_PORT: port(15000),
-  AMBIT_ADMIN_SOCKET: optionalText(),
-  AMBIT_METRICS_PORT: port(15020),
-  AMBIT_METRICS_MAX_LABEL_SETS: integer(10_000, 1, 1_000_000),
-  AMBIT_METRICS_EXPIRY: duration(900_000),
-  AMBIT_READINESS_PORT: port(15021),
   AMBIT_SNIFF_TIMEOUT: duration(1000),
   AMBIT_MAX_TUNNELS_PER_CLIENT: integer(10_000, 1, 1_000_000),
   CONNECTION_TERMINATION_DEADLINE: duration(5000),
@@ -84,7 +62,7 @@ export interface WaypointProgramSettings {
 
 export type WaypointCommand =
   | { readonly kind: 'run'; readonly settings: WaypointProgramSettings }
-  | { readonly kind: 'view'; readonly view: string; readonly from: string }
+  | { readonly kind: 'view'; readonly request: ViewRequest }
   | { readonly kind: 'help' }
   | { readonly kind: 'version' }
   | { readonly kind: 'problems'; readonly problems: readonly string[] };
@@ -116,7 +94,7 @@ export function readWaypointCommand(argv: readonly string[], environment: Enviro
   const { values, positionals } = parsed;
   if (values.help) return { kind: 'help' };
   if (values.version) return { kind: 'version' };
-  if (values.view) return readView(values.from, positionals, environment);
+  if (values.view) return readViewRequest(positionals, { from: values.from }, environment);
   const problems = positionals.map((word) => `${JSON.stringify(word)}: no such argument; waypoint --help lists them`);
   const given: Record<string, string | undefined> = { ...environment };
   if (values.config !== undefined) given.AMBIT_CONFIG = values.config;
@@ -139,16 +117,6 @@ function parse(words: readonly string[]) {
   } catch (error) {
     return errorText(error);
   }
-}
-
-function readView(from: string | undefined, positionals: readonly string[], environment: Environment): WaypointCommand {
-  const [view = 'listeners', ...rest] = positionals;
-  const known = ['listeners', 'clusters', 'endpoints', 'certs', 'dump'];
-  if (!known.includes(view) || rest.length > 0) {
-    return { kind: 'problems', problems: [`--view ${positionals.join(' ')}: one of ${known.join(', ')}`] };
-  }
-  const port = environment.AMBIT_ADMIN_PORT || '15000';
-  return { kind: 'view', view, from: from ?? (environment.AMBIT_ADMIN_SOCKET || `127.0.0.1:${port}`) };
 }
 
 /** Adds to `problems` what does not fit together; undefined only then. */

@@ -38,7 +38,7 @@ export async function runWaypoint(argv: readonly string[]): Promise<number | und
       process.stdout.write(`${version}\n`);
       return 0;
     case 'view':
-      return await printAdminView('waypoint', command.from, viewPath(command.view));
+      return await printAdminView('waypoint', command.request);
     case 'problems':
       for (const problem of command.problems) process.stderr.write(`waypoint: ${problem}\n`);
       return 2;
@@ -217,8 +217,4 @@ function adminAddresses({ variables }: WaypointProgramSettings): AdminAddresses 
     metrics: { kind: 'tcp', host, port: variables.AMBIT_METRICS_PORT },
     readiness: { kind: 'tcp', host, port: variables.AMBIT_READINESS_PORT },
   };
-}
-
-function viewPath(view: string): string {
-  return `/config_dump?view=${view === 'dump' ? '' : `${view}.txt`}`;
 }

@@ -5,6 +5,7 @@
 import { parseArgs } from 'node:util';
 import { errorText } from '../base/errors.ts';
 import type { Environment } from '../config/environment.ts';
+import { readViewRequest, type ViewRequest } from './admin-view.ts';
 import { readZtunnelSettings, type ZtunnelProgramSettings } from './ztunnel-settings.ts';
 
 export const ztunnelHelp = `Usage: ztunnel [proxy ztunnel] [options]
@@ -22,12 +23,6 @@ The layer 4 proxy of a node: takes what its pods send and receive, and carries i
 
 Everything else is set by environment variables; docs/environment.md lists them.
 `;
-
-export interface ViewRequest {
-  readonly view: string;
-  readonly from: string;
-  readonly source: string | undefined;
-}
 
 export type ZtunnelCommand =
   | { readonly kind: 'run'; readonly settings: ZtunnelProgramSettings }
@@ -47,7 +42,7 @@ export function readZtunnelCommand(argv: readonly string[], environment: Environ
   const { values, positionals } = options;
   if (values.help) return { kind: 'help' };
   if (values.version) return { kind: 'version' };
-  if (values.view) return readView(values, positionals, environment);
+  if (values.view) return readViewRequest(positionals, values, environment);
   const given: Record<string, string | undefined> = { ...environment };
   if (values.config !== undefined) given.AMBIT_CONFIG = values.config;
   if (values.preset !== undefined) given.AMBIT_PRESET = values.preset;
@@ -84,23 +79,4 @@ function parseOptions(words: readonly string[]) {
       version: { type: 'boolean' },
     },
   });
-}
-
-function readView(values: Options['values'], positionals: readonly string[], environment: Environment): ZtunnelCommand {
-  const [view = 'listeners', ...rest] = positionals;
-  const known = ['listeners', 'clusters', 'endpoints', 'certs', 'dump'];
-  if (!known.includes(view) || rest.length > 0) {
-    return { kind: 'problems', problems: [`--view ${positionals.join(' ')}: one of ${known.join(', ')}`] };
-  }
-  const socket = environment.AMBIT_ADMIN_SOCKET;
-  const from = values.from ?? (socket || `127.0.0.1:${environment.AMBIT_ADMIN_PORT || 15000}`);
-  return { kind: 'view', request: { view, from, source: values.source } };
-}
-
-/** Of the admin port. */
-export function viewPath({ view, source }: ViewRequest): string {
-  const query = new URLSearchParams(
-    view === 'dump' ? {} : { view: `${view}.txt`, ...(source === undefined ? {} : { source }) },
-  );
-  return `/config_dump?${query.toString()}`;
 }

@@ -22,36 +22,23 @@ import type { TracingOptions } from '../telemetry/tracing/tracer.ts';
 import { controlPlaneShape, type MeshSettings, readHeaders, readMeshSettings } from './control-plane-settings.ts';
 import { logLevelProblem } from './observability.ts';
 import { applyProxyConfig, type ProxyConfigOutcome, readMeshConfigFile } from './proxy-config.ts';
+import { proxyShape } from './proxy-settings.ts';
 import { readTracing, tracingShape } from './tracing-settings.ts';
 import { trustDomainProblems } from './trust-domain-list.ts';
 import { version } from './version.ts';
 import { dnsShape, readDnsListen } from './ztunnel-dns-settings.ts';
 
 const shape = {
+  ...proxyShape,
   ...controlPlaneShape,
   ...dnsShape,
-  AMBIT_CONFIG: optionalText(),
-  AMBIT_PRESET: choice(['legacy', 'modern'], 'modern'),
   NODE_NAME: optionalText(),
-  NETWORK: text(''),
-  TRUST_DOMAIN: text('cluster.local'),
-  AMBIT_TRUST_DOMAIN_ALIASES: text(''),
   CLUSTER_ID: optionalText(),
   ISTIO_META_CLUSTER_ID: optionalText(),
-  CLUSTER_DOMAIN: text('cluster.local'),
-  KUBERNETES_SERVICE_HOST: optionalText(),
-  CA_ADDRESS: optionalText(),
-  CA_ROOT_CA: text('./var/run/secrets/istio/root-cert.pem'),
-  ALT_CA_HOSTNAME: optionalText(),
-  AUTH_TOKEN: optionalText(),
-  SECRET_TTL: duration(86_400_000),
   CRL_PATH: optionalText(),
   AMBIT_CRL_REQUIRED: flag(true),
   TLS12_ENABLED: flag(false),
   COMPLIANCE_POLICY: choice(['none', 'pqc'], 'none'),
-  AMBIT_CA_DIR: optionalText(),
-  AMBIT_JOIN_TOKEN: optionalText(),
-  AMBIT_STATE_DIR: optionalText(),
   ENABLE_PROXY: flag(true),
   PROXY_MODE: choice(['shared', 'dedicated'], 'shared'),
   PROXY_WORKLOAD_INFO: optionalText(),
@@ -69,16 +56,9 @@ const shape = {
   POOL_UNUSED_RELEASE_TIMEOUT: duration(300_000),
   CONNECTION_TERMINATION_DEADLINE: optionalDuration(),
   TERMINATION_GRACE_PERIOD_SECONDS: optionalInteger(0, 86_400),
-  RUST_LOG: text('info'),
-  LOG_FORMAT: choice(['plain', 'json'], 'plain'),
-  AMBIT_LISTEN_IP: optionalText(),
   AMBIT_OUTBOUND_PORT: port(15001),
   AMBIT_INBOUND_PORT: port(15008),
   AMBIT_PLAINTEXT_PORT: port(15006),
-  AMBIT_ADMIN_PORT: port(15000),
-  AMBIT_ADMIN_SOCKET: optionalText(),
-  AMBIT_METRICS_PORT: port(15020),
-  AMBIT_READINESS_PORT: port(15021),
   AMBIT_RETURN_PATH: choice(['listener-marks', 'connmark'], 'listener-marks'),
   AMBIT_UNKNOWN_SOURCE: choice(['blackhole', 'passthrough'], 'blackhole'),
   AMBIT_OUTBOUND_POLICY: choice(['ALLOW_ANY', 'REGISTRY_ONLY'], 'ALLOW_ANY'),
@@ -87,8 +67,6 @@ const shape = {
   ...tracingShape,
   AUTHZ_POLICY_INFO_LOGGING: flag(false),
   ISTIO_META_ISTIO_VERSION: optionalText(),
-  AMBIT_METRICS_MAX_LABEL_SETS: integer(10_000, 1, 1_000_000),
-  AMBIT_METRICS_EXPIRY: duration(900_000),
   AMBIT_ENDPOINT_RETRIES: integer(1, 0, 8),
   AMBIT_MAX_CONNECTIONS_PER_POD: integer(16_384, 1, 1_000_000),
   AMBIT_CONNECTION_RATE_PER_POD: integer(5000, 1, 1_000_000),

@@ -32,7 +32,7 @@ import { startSeriesExpiry } from './series-expiry.ts';
 import { startTracing } from './tracing.ts';
 import { version } from './version.ts';
 import { bearsName } from './workload-place.ts';
-import { readZtunnelCommand, viewPath, ztunnelHelp } from './ztunnel-command.ts';
+import { readZtunnelCommand, ztunnelHelp } from './ztunnel-command.ts';
 import { createDns } from './ztunnel-dns.ts';
 import { openSecrets } from './ztunnel-identity.ts';
 import { openMeshSource } from './ztunnel-mesh.ts';
@@ -56,7 +56,7 @@ export async function runZtunnel(argv: readonly string[], environment: Environme
       for (const problem of command.problems) process.stderr.write(`ztunnel: ${problem}\n`);
       return 2;
     case 'view':
-      return await printAdminView('ztunnel', command.request.from, viewPath(command.request));
+      return await printAdminView('ztunnel', command.request);
     case 'run': {
       const { RUST_LOG: levels, LOG_FORMAT: format, ISTIO_META_ISTIO_VERSION: tag } = command.settings.variables;
       const { AMBIT_METRICS_MAX_LABEL_SETS: maxLabelSets } = command.settings.variables;
