@@ -52,13 +52,14 @@ export const compileCodes = {
   ROUTE_UNKNOWN_PARENT: entry('warning', 'a parentRef or host names a Service or port that does not exist'),
   ROUTE_NAMESPACE: entry('warning', 'the route is neither in the namespace of the Service nor of its waypoint'),
   ROUTE_WITHOUT_WAYPOINT: entry('warning', 'the route belongs to a Service without a waypoint: nothing applies it'),
+  ROUTE_PROTOCOL: entry('warning', 'a TCPRoute for a port that speaks HTTP; it has no effect'),
   ROUTE_UNKNOWN_BACKEND: entry('error', 'a backend does not exist; its share is answered with 500'),
   ROUTE_UNKNOWN_MIRROR: entry('error', 'a mirror does not exist; nothing is mirrored to it'),
   ROUTE_SUBSET: entry('error', 'subsets are not supported; the share of the backend is answered with 500'),
   ROUTE_FIELD_UNSUPPORTED: entry('warning', 'a field is not supported and has no effect'),
   ROUTE_RULE_INVALID: entry('error', 'a rule cannot be followed; what it matches is answered with 500'),
   ROUTE_MATCH_INVALID: entry('error', 'a match cannot be decided and never matches'),
-  ROUTE_SHADOWED: entry('warning', 'an HTTPRoute for the same Service and port is used instead of the VirtualService'),
+  ROUTE_SHADOWED: entry('warning', 'a route that goes first is used for the same Service and port instead'),
 } as const satisfies Readonly<Record<string, CodeEntry>>;
 
 export type CompileCode = keyof typeof compileCodes;

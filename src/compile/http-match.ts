@@ -3,7 +3,7 @@ import { z } from 'zod';
 import type { NamedMatch, PathMatch, RouteMatch, TextMatch } from '../route/model.ts';
 import { listOf, regexMatch } from './values.ts';
 
-/** Compared from the left, larger wins: kind of path, its length, method given, headers, query parameters. */
+/** Compared from the left, larger wins: kind of path, its length, method given, headers, query parameters (of a GRPCRoute: length of service and of method first). */
 export type MatchRank = readonly [path: number, length: number, method: number, headers: number, queryParams: number];
 
 export type HttpMatchSpec =
@@ -16,6 +16,8 @@ const named = z.object({
   value: z.string(),
 });
 
+export const headerMatchesSchema = listOf(named);
+
 export const httpMatchSchema = z.strictObject({
   path: z
     .object({
@@ -24,13 +26,13 @@ export const httpMatchSchema = z.strictObject({
     })
     .nullish(),
   method: z.string().nullish(),
-  headers: listOf(named),
+  headers: headerMatchesSchema,
   queryParams: listOf(named).refine((list) => list.length <= 16, 'more than 16 query parameters'),
 });
 
 export function readHttpMatch(content: z.output<typeof httpMatchSchema>): HttpMatchSpec {
   const path = pathMatch(content.path?.type ?? 'PathPrefix', content.path?.value ?? '/');
-  const headers = namedMatches(content.headers, (name) => name.toLowerCase());
+  const headers = readHeaderMatches(content.headers);
   const queryParams = namedMatches(content.queryParams, (name) => name);
   if (typeof path === 'string') return { kind: 'problem', problem: path };
   if (typeof headers === 'string') return { kind: 'problem', problem: headers };
@@ -48,6 +50,11 @@ export function readHttpMatch(content: z.output<typeof httpMatchSchema>): HttpMa
     },
     rank: [pathRank[path.kind], pathLength(path), method === undefined ? 0 : 1, headers.length, queryParams.length],
   };
+}
+
+/** A text is the problem. */
+export function readHeaderMatches(content: z.output<typeof headerMatchesSchema>): readonly NamedMatch[] | string {
+  return namedMatches(content, (name) => name.toLowerCase());
 }
 
 /** Negative when `a` goes before `b`. */

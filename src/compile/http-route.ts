@@ -100,15 +100,26 @@ const filterSchema = z.discriminatedUnion('type', [
   z.object({ type: z.literal('CORS'), cors: corsFilterSchema }),
 ]);
 
-const backendSchema = z.object({
+export const backendRefSchema = z.object({
   group: z.string().default(''),
   kind: z.string().default('Service'),
   namespace: z.string().optional(),
   name: z.string(),
   port: portSchema.optional(),
   weight: z.number().int().min(0).max(1_000_000).default(1),
-  filters: listOf(filterSchema),
 });
+
+const backendSchema = backendRefSchema.extend({ filters: listOf(filterSchema) });
+
+export const parentRefsSchema = listOf(
+  z.object({
+    group: z.string().default('gateway.networking.k8s.io'),
+    kind: z.string().default('Gateway'),
+    namespace: z.string().optional(),
+    name: z.string(),
+    port: portSchema.optional(),
+  }),
+);
 
 const ruleSchema = z.object({
   name: z.string().optional(),
@@ -126,15 +137,7 @@ const ruleSchema = z.object({
 
 const outerSchema = z.object({
   spec: z.object({
-    parentRefs: listOf(
-      z.object({
-        group: z.string().default('gateway.networking.k8s.io'),
-        kind: z.string().default('Gateway'),
-        namespace: z.string().optional(),
-        name: z.string(),
-        port: portSchema.optional(),
-      }),
-    ),
+    parentRefs: parentRefsSchema,
     rules: listOf(z.looseObject({ matches: listOf(z.unknown()) })),
   }),
 });
@@ -142,12 +145,41 @@ const outerSchema = z.object({
 type RuleContent = z.output<typeof ruleSchema>;
 type Filter = z.output<typeof filterSchema>;
 
-export const parseHttpRoute = perObject((object: ConfigObject): Parsed<HttpRouteSpec> => {
-  const parsed = parseContent(object, outerSchema);
-  if (parsed.value === undefined) return { value: undefined, diagnostics: parsed.diagnostics };
-  const { parentRefs, rules } = parsed.value.spec;
-  const diagnostics: Diagnostic[] = [];
-  const parents = parentRefs.flatMap((ref, i): ParentSpec[] => {
+/** How kinds of routes with the same frame differ. */
+export interface RouteDialect {
+  readonly readMatch: (text: unknown) => HttpMatchSpec;
+  /** Fields of a rule that count; undefined: all that are known. */
+  readonly fields?: ReadonlySet<string>;
+  readonly filters?: ReadonlySet<Filter['type']>;
+}
+
+export function routeParser(dialect: RouteDialect): (object: ConfigObject) => Parsed<HttpRouteSpec> {
+  return perObject((object: ConfigObject): Parsed<HttpRouteSpec> => {
+    const parsed = parseContent(object, outerSchema);
+    if (parsed.value === undefined) return { value: undefined, diagnostics: parsed.diagnostics };
+    const { parentRefs, rules } = parsed.value.spec;
+    const diagnostics: Diagnostic[] = [];
+    const parents = readParents(object, parentRefs, diagnostics);
+    const specs = rules.map((rule, i) => readRule(object, rule, ['spec', 'rules', i], diagnostics, dialect));
+    return { value: { object, parents, rules: specs }, diagnostics };
+  });
+}
+
+export const parseHttpRoute = routeParser({
+  readMatch(text) {
+    const parsed = httpMatchSchema.safeParse(text);
+    if (parsed.success) return readHttpMatch(parsed.data);
+    return { kind: 'problem', problem: parsed.error.issues[0]?.message ?? 'cannot be read' };
+  },
+});
+
+/** Parents that are Services; others are named. */
+export function readParents(
+  object: ConfigObject,
+  parentRefs: z.output<typeof parentRefsSchema>,
+  diagnostics: Diagnostic[],
+): readonly ParentSpec[] {
+  return parentRefs.flatMap((ref, i): ParentSpec[] => {
     const path = ['spec', 'parentRefs', i];
     if ((ref.group === '' || ref.group === 'core') && ref.kind === 'Service') {
       return [{ namespace: ref.namespace ?? object.metadata.namespace, name: ref.name, port: ref.port, path }];
@@ -155,17 +187,16 @@ export const parseHttpRoute = perObject((object: ConfigObject): Parsed<HttpRoute
     diagnostics.push(diagnose(object, 'ROUTE_PARENT_IGNORED', `parent ${ref.kind} ${ref.name} is no Service`, path));
     return [];
   });
-  const specs = rules.map((rule, i) => readRule(object, rule, ['spec', 'rules', i], diagnostics));
-  return { value: { object, parents, rules: specs }, diagnostics };
-});
+}
 
 function readRule(
   object: ConfigObject,
   content: { readonly matches: readonly unknown[] },
   path: Path,
   diagnostics: Diagnostic[],
+  dialect: RouteDialect,
 ): HttpRuleSpec {
-  const matches = readMatches(object, content.matches, [...path, 'matches'], diagnostics);
+  const matches = readMatches(object, content.matches, [...path, 'matches'], diagnostics, dialect);
   const invalid = (message: string, at: Path): HttpRuleSpec => {
     diagnostics.push(diagnose(object, 'ROUTE_RULE_INVALID', message, at));
     return { ...plainRule, matches, action: { kind: 'invalid' } };
@@ -176,10 +207,13 @@ function readRule(
     const at = [...path, ...(issue?.path ?? []).filter((step) => typeof step !== 'symbol')];
     return invalid(`${at.join('.')}: ${issue?.message ?? 'cannot be read'}`, at);
   }
-  const ignored = Object.keys(content).filter((key) => key !== 'matches' && !Object.hasOwn(ruleSchema.shape, key));
+  const counts = (key: string) => dialect.fields?.has(key) ?? Object.hasOwn(ruleSchema.shape, key);
+  const ignored = Object.keys(content).filter((key) => key !== 'matches' && !counts(key));
   for (const key of ignored)
     diagnostics.push(diagnose(object, 'ROUTE_FIELD_UNSUPPORTED', `${key} has no effect`, [...path, key]));
   const { filters, backendRefs } = parsed.data;
+  const strange = filters.find(({ type }) => dialect.filters?.has(type) === false);
+  if (strange !== undefined) return invalid(`a ${object.kind} has no filter ${strange.type}`, [...path, 'filters']);
   const redirect = filterOf(filters, 'RequestRedirect')?.requestRedirect;
   const rewrite = filterOf(filters, 'URLRewrite')?.urlRewrite;
   if (redirect !== undefined && rewrite !== undefined)
@@ -204,7 +238,7 @@ function readRule(
     rewritePath: rewrite?.path,
     rewriteHost: rewrite?.hostname,
     stages: stagesOf(object, filters, path),
-    ...timesOf(parsed.data),
+    ...(dialect.fields?.has('timeouts') === false ? noTimes : timesOf(parsed.data)),
   };
 }
 
@@ -237,12 +271,10 @@ function readMatches(
   texts: readonly unknown[],
   path: Path,
   diagnostics: Diagnostic[],
+  { readMatch }: RouteDialect,
 ): HttpRuleSpec['matches'] {
   return (texts.length === 0 ? [{}] : texts).flatMap((text, index) => {
-    const parsed = httpMatchSchema.safeParse(text);
-    const read: HttpMatchSpec = parsed.success
-      ? readHttpMatch(parsed.data)
-      : { kind: 'problem', problem: parsed.error.issues[0]?.message ?? 'cannot be read' };
+    const read = readMatch(text);
     if (read.kind === 'match') return [{ index, match: read.match, rank: read.rank }];
     diagnostics.push(diagnose(object, 'ROUTE_MATCH_INVALID', read.problem, [...path, index]));
     return [];
@@ -257,6 +289,14 @@ function filterOf<T extends Filter['type']>(
 }
 
 function readBackend(object: ConfigObject, ref: z.output<typeof backendSchema>, path: Path): BackendSpec {
+  return {
+    ...readBackendRef(object, ref, path),
+    requestHeaders: filterOf(ref.filters, 'RequestHeaderModifier')?.requestHeaderModifier,
+    responseHeaders: filterOf(ref.filters, 'ResponseHeaderModifier')?.responseHeaderModifier,
+  };
+}
+
+export function readBackendRef(object: ConfigObject, ref: z.output<typeof backendRefSchema>, path: Path): BackendSpec {
   const isService = (ref.group === '' || ref.group === 'core') && ref.kind === 'Service';
   return {
     namespace: ref.namespace ?? object.metadata.namespace,
@@ -264,8 +304,8 @@ function readBackend(object: ConfigObject, ref: z.output<typeof backendSchema>, 
     name: isService ? ref.name : '',
     port: ref.port,
     weight: ref.weight,
-    requestHeaders: filterOf(ref.filters, 'RequestHeaderModifier')?.requestHeaderModifier,
-    responseHeaders: filterOf(ref.filters, 'ResponseHeaderModifier')?.responseHeaderModifier,
+    requestHeaders: undefined,
+    responseHeaders: undefined,
     path,
   };
 }
@@ -274,6 +314,8 @@ function redirectOf(redirect: Extract<Filter, { type: 'RequestRedirect' }>['requ
   const { scheme, hostname, port, path, statusCode } = redirect;
   return { scheme, host: hostname, port, path, status: statusCode };
 }
+
+const noTimes = { timeoutMs: undefined, retry: undefined };
 
 /** `backendRequest` bounds one try; without retries one try is all there is. Zero switches a timeout off. */
 function timesOf({ timeouts, retry }: RuleContent): Pick<HttpRuleSpec, 'timeoutMs' | 'retry'> {

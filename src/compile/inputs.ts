@@ -6,12 +6,14 @@ import type { Diagnostic } from '../base/diagnostics.ts';
 import { type AuthorizationPolicySpec, parseAuthorizationPolicy } from './authorization-policy.ts';
 import { parseEndpointSlice, type SliceSpec } from './endpoint-slice.ts';
 import { type GatewaySpec, parseGateway } from './gateway.ts';
+import { parseGrpcRoute } from './grpc-route.ts';
 import { type HttpRouteSpec, parseHttpRoute } from './http-route.ts';
 import { type NamespaceSpec, parseNamespace } from './namespace.ts';
 import { type ConfigObject, diagnose, objectGroup, objectName, olderFirst, type Parsed } from './object.ts';
 import { type PeerAuthenticationSpec, parsePeerAuthentication } from './peer-authentication.ts';
 import { type PodSpec, parsePod } from './pod.ts';
 import { parseService, type ServiceSpec } from './service.ts';
+import { parseTcpRoute, type TcpRouteSpec } from './tcp-route.ts';
 import { accountSchema } from './values.ts';
 import { parseVirtualService, type VirtualServiceSpec } from './virtual-service.ts';
 
@@ -26,6 +28,8 @@ export interface Inputs {
   /** Oldest first, as are the following. */
   readonly gateways: readonly GatewaySpec[];
   readonly httpRoutes: readonly HttpRouteSpec[];
+  readonly grpcRoutes: readonly HttpRouteSpec[];
+  readonly tcpRoutes: readonly TcpRouteSpec[];
   readonly virtualServices: readonly VirtualServiceSpec[];
   readonly policies: readonly AuthorizationPolicySpec[];
   readonly peerAuthentications: readonly PeerAuthenticationSpec[];
@@ -39,6 +43,8 @@ const kinds: Readonly<Record<string, ((object: ConfigObject) => Parsed<unknown>)
   'discovery.k8s.io/EndpointSlice': parseEndpointSlice,
   'gateway.networking.k8s.io/Gateway': parseGateway,
   'gateway.networking.k8s.io/HTTPRoute': parseHttpRoute,
+  'gateway.networking.k8s.io/GRPCRoute': parseGrpcRoute,
+  'gateway.networking.k8s.io/TCPRoute': parseTcpRoute,
   'networking.istio.io/VirtualService': parseVirtualService,
   'security.istio.io/AuthorizationPolicy': parseAuthorizationPolicy,
   'security.istio.io/PeerAuthentication': parsePeerAuthentication,
@@ -96,6 +102,8 @@ export function readInputs(objects: readonly ConfigObject[], diagnostics: Diagno
     serviceAccounts: new Set(parseAll('/ServiceAccount', parseServiceAccount)),
     gateways: aged('gateway.networking.k8s.io/Gateway', parseGateway),
     httpRoutes: aged('gateway.networking.k8s.io/HTTPRoute', parseHttpRoute),
+    grpcRoutes: aged('gateway.networking.k8s.io/GRPCRoute', parseGrpcRoute),
+    tcpRoutes: aged('gateway.networking.k8s.io/TCPRoute', parseTcpRoute),
     virtualServices: aged('networking.istio.io/VirtualService', parseVirtualService),
     policies: aged('security.istio.io/AuthorizationPolicy', parseAuthorizationPolicy),
     peerAuthentications: aged('security.istio.io/PeerAuthentication', parsePeerAuthentication),

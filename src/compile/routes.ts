@@ -1,18 +1,29 @@
 /**
- * Routes of every Service port that has any: HTTPRoutes in order of precedence (GEP-1294), else VirtualServices as
- * written. Where routes exist and none matches, the request is answered with 404, never forwarded plainly.
+ * Routes of every Service port that has any: GRPCRoutes, else HTTPRoutes, in order of precedence (GEP-1294), else
+ * VirtualServices as written; a more specific kind leaves no room for another. Where routes exist and none matches, the request is answered with 404, never forwarded plainly.
  */
 import type { Diagnostic } from '../base/diagnostics.ts';
 import type { PortRoutes, Route, RouteBackend } from '../route/model.ts';
 import type { Bindings } from './bindings.ts';
 import type { MatchRank } from './http-match.ts';
 import { compareRank } from './http-match.ts';
-import type { BackendSpec, HttpRouteSpec, HttpRuleSpec } from './http-route.ts';
+import type { HttpRouteSpec, HttpRuleSpec } from './http-route.ts';
 import type { Inputs } from './inputs.ts';
 import { diagnose } from './object.ts';
 import { type CompileOptions, serviceHostname, serviceKey } from './options.ts';
+import {
+  mayAttach,
+  portKey,
+  portsOfParents,
+  type RouteContext,
+  reportOnce,
+  resolveBackend,
+  type UnknownCode,
+  unknownMirror,
+} from './route-context.ts';
 import type { ServicePortSpec, ServiceSpec } from './service.ts';
 import { buildStages } from './stages.ts';
+import { buildTcpRoutes } from './tcp-routes.ts';
 import type { DestinationSpec, VirtualRuleSpec, VirtualServiceSpec } from './virtual-service.ts';
 
 export function buildRoutes(
@@ -22,8 +33,10 @@ export function buildRoutes(
   diagnostics: Diagnostic[],
 ): ReadonlyMap<string, PortRoutes> {
   const found = new Map<string, RankedRoutes>();
-  const context: Context = { inputs, bindings, options, diagnostics, reported: new Set() };
-  for (const spec of inputs.httpRoutes) addHttpRoute(spec, context, found);
+  const context: RouteContext = { inputs, bindings, options, diagnostics, reported: new Set() };
+  for (const spec of inputs.grpcRoutes) addHttpRoute(spec, context, found, new Set());
+  const taken = new Set(found.keys());
+  for (const spec of inputs.httpRoutes) addHttpRoute(spec, context, found, taken);
   const ranked = new Set(found.keys());
   for (const spec of inputs.virtualServices) addVirtualService(spec, context, found, ranked);
   const ports = new Map<string, PortRoutes>();
@@ -40,15 +53,16 @@ export function buildRoutes(
       tcpBackends: [],
     });
   }
+  for (const [key, { service, port, backends }] of buildTcpRoutes(inputs.tcpRoutes, context)) {
+    const http = ports.get(key) ?? {
+      service: serviceKey(service.namespace, service.name, options),
+      port: port.port,
+      appProtocol: port.appProtocol,
+      routes: [],
+    };
+    ports.set(key, { ...http, tcpBackends: backends });
+  }
   return ports;
-}
-
-interface Context {
-  readonly inputs: Inputs;
-  readonly bindings: Bindings;
-  readonly options: CompileOptions;
-  readonly diagnostics: Diagnostic[];
-  readonly reported: Set<BackendSpec | DestinationSpec>;
 }
 
 interface RankedRoutes {
@@ -78,32 +92,27 @@ function matchesEverything(match: Route['match']): boolean {
   return anyPath && others && headers.length === 0 && queryParams.length === 0;
 }
 
-function addHttpRoute(spec: HttpRouteSpec, context: Context, found: Map<string, RankedRoutes>): void {
-  const { inputs, diagnostics } = context;
-  const { object } = spec;
-  for (const parent of spec.parents) {
-    const service = inputs.services.get(`${parent.namespace}/${parent.name}`);
-    if (service === undefined) {
-      const message = `there is no Service ${parent.namespace}/${parent.name}`;
-      diagnostics.push(diagnose(object, 'ROUTE_UNKNOWN_PARENT', message, parent.path));
+/** `taken`: ports that a kind of route that goes first has. */
+function addHttpRoute(
+  spec: HttpRouteSpec,
+  context: RouteContext,
+  found: Map<string, RankedRoutes>,
+  taken: ReadonlySet<string>,
+): void {
+  for (const { service, port, path } of portsOfParents(spec, context)) {
+    const key = portKey(service, port.port, context.options);
+    if (taken.has(key)) {
+      context.diagnostics.push(diagnose(spec.object, 'ROUTE_SHADOWED', `a GRPCRoute routes ${key}`, path));
       continue;
     }
-    if (!mayAttach(spec, service, context, parent.path)) continue;
-    const ports = service.ports.filter(({ port }) => parent.port === undefined || port === parent.port);
-    if (ports.length === 0) {
-      const message = `Service ${parent.namespace}/${parent.name} has no port ${parent.port ?? 'at all'}`;
-      diagnostics.push(diagnose(object, 'ROUTE_UNKNOWN_PARENT', message, parent.path));
-    }
-    for (const port of ports) {
-      const { routes } = routesOf(found, service, port, context);
-      for (const [i, rule] of spec.rules.entries()) {
-        const action = httpAction(spec, rule, port.port, context);
-        const stages = buildStages(rule.stages, (mirror) =>
-          httpBackend(spec, mirror, port.port, context, unknownMirror),
-        );
-        for (const { index, match, rank } of rule.matches) {
-          routes.push({ rank, route: { ...makeRoute(spec, rule, `${i}/${index}`, match, action), stages } });
-        }
+    const { routes } = routesOf(found, service, port, context);
+    for (const [i, rule] of spec.rules.entries()) {
+      const action = httpAction(spec, rule, port.port, context);
+      const stages = buildStages(rule.stages, (mirror) =>
+        resolveBackend(spec, mirror, port.port, context, unknownMirror),
+      );
+      for (const { index, match, rank } of rule.matches) {
+        routes.push({ rank, route: { ...makeRoute(spec, rule, `${i}/${index}`, match, action), stages } });
       }
     }
   }
@@ -111,7 +120,7 @@ function addHttpRoute(spec: HttpRouteSpec, context: Context, found: Map<string, 
 
 function addVirtualService(
   spec: VirtualServiceSpec,
-  context: Context,
+  context: RouteContext,
   found: Map<string, RankedRoutes>,
   ranked: ReadonlySet<string>,
 ): void {
@@ -128,7 +137,7 @@ function addVirtualService(
       for (const port of service.ports) {
         const key = portKey(service, port.port, options);
         if (ranked.has(key)) {
-          diagnostics.push(diagnose(object, 'ROUTE_SHADOWED', `an HTTPRoute routes ${key}`, path));
+          diagnostics.push(diagnose(object, 'ROUTE_SHADOWED', `a Gateway API route routes ${key}`, path));
           continue;
         }
         const { routes } = routesOf(found, service, port, context);
@@ -152,30 +161,11 @@ function addVirtualService(
   }
 }
 
-/** Producer routes only: those of the Service's namespace or of its waypoint's (Istio ambient). */
-function mayAttach(
-  { object }: { readonly object: HttpRouteSpec['object'] },
-  service: ServiceSpec,
-  { bindings, diagnostics }: Context,
-  path: readonly (string | number)[],
-): boolean {
-  const binding = bindings.services.get(service);
-  const { namespace } = object.metadata;
-  if (binding === undefined) {
-    const message = `Service ${service.namespace}/${service.name} has no waypoint`;
-    diagnostics.push(diagnose(object, 'ROUTE_WITHOUT_WAYPOINT', message, path));
-  }
-  if (namespace === service.namespace || namespace === binding?.gateway?.namespace) return true;
-  const message = `a route for Service ${service.namespace}/${service.name} may not come from namespace ${namespace}`;
-  diagnostics.push(diagnose(object, 'ROUTE_NAMESPACE', message, path));
-  return false;
-}
-
 function routesOf(
   found: Map<string, RankedRoutes>,
   service: ServiceSpec,
   port: ServicePortSpec,
-  context: Context,
+  context: RouteContext,
 ): RankedRoutes {
   const key = portKey(service, port.port, context.options);
   let routes = found.get(key);
@@ -184,10 +174,6 @@ function routesOf(
     found.set(key, routes);
   }
   return routes;
-}
-
-function portKey(service: ServiceSpec, port: number, options: CompileOptions): string {
-  return `${serviceKey(service.namespace, service.name, options)}:${port}`;
 }
 
 function makeRoute(
@@ -216,51 +202,27 @@ function makeRoute(
   };
 }
 
-const broken: Route['action'] = { kind: 'respond', status: 500, body: '' };
+/** A gRPC client is told UNAVAILABLE, as GRPCRoute asks. */
+const broken: Route['action'] = { kind: 'respond', status: 500, body: '', grpcStatus: 14 };
 
-function httpAction(spec: HttpRouteSpec, rule: HttpRuleSpec, port: number, context: Context): Route['action'] {
+function httpAction(spec: HttpRouteSpec, rule: HttpRuleSpec, port: number, context: RouteContext): Route['action'] {
   switch (rule.action.kind) {
     case 'invalid':
       return broken;
     case 'redirect':
       return rule.action;
     case 'forward': {
-      const backends = rule.action.backends.map((backend) => httpBackend(spec, backend, port, context));
+      const backends = rule.action.backends.map((backend) => resolveBackend(spec, backend, port, context));
       return backends.length === 0 ? broken : { kind: 'forward', backends };
     }
   }
-}
-
-/** What is reported for a reference that leads nowhere. */
-type UnknownCode = 'ROUTE_UNKNOWN_BACKEND' | 'ROUTE_UNKNOWN_MIRROR';
-const unknownMirror: UnknownCode = 'ROUTE_UNKNOWN_MIRROR';
-
-function httpBackend(
-  spec: HttpRouteSpec,
-  backend: BackendSpec,
-  port: number,
-  context: Context,
-  unknown: UnknownCode = 'ROUTE_UNKNOWN_BACKEND',
-): RouteBackend {
-  const { inputs, options } = context;
-  const { namespace, name, weight, requestHeaders, responseHeaders } = backend;
-  const service = inputs.services.get(`${namespace}/${name}`);
-  const target = backend.port ?? port;
-  const known = service?.ports.some((candidate) => candidate.port === target) === true;
-  if (!known) {
-    const message =
-      name === '' ? 'the backend is no Service' : `there is no Service ${namespace}/${name} with port ${target}`;
-    reportOnce(context, backend, diagnose(spec.object, unknown, message, backend.path));
-  }
-  const key = known ? serviceKey(namespace, name, options) : undefined;
-  return { service: key, port: target, weight, requestHeaders, responseHeaders };
 }
 
 function virtualAction(
   spec: VirtualServiceSpec,
   rule: VirtualRuleSpec,
   port: number,
-  context: Context,
+  context: RouteContext,
 ): Route['action'] {
   switch (rule.action.kind) {
     case 'invalid':
@@ -279,7 +241,7 @@ function virtualBackend(
   spec: VirtualServiceSpec,
   destination: DestinationSpec,
   port: number,
-  context: Context,
+  context: RouteContext,
   unknown: UnknownCode = 'ROUTE_UNKNOWN_BACKEND',
 ): RouteBackend {
   const { inputs, options } = context;
@@ -296,13 +258,6 @@ function virtualBackend(
     reportOnce(context, destination, problem);
   }
   return { service: key, port: target, weight, requestHeaders, responseHeaders };
-}
-
-/** A backend stands in a route of every port of the parent, but is reported once. */
-function reportOnce(context: Context, backend: BackendSpec | DestinationSpec, diagnostic: Diagnostic): void {
-  if (context.reported.has(backend)) return;
-  context.reported.add(backend);
-  context.diagnostics.push(diagnostic);
 }
 
 /** A short name is of the namespace of who says it; a leading `*` stands for any beginning. */

@@ -89,7 +89,7 @@ export type PathRewrite =
 export type RouteAction =
   | { readonly kind: 'forward'; readonly backends: readonly RouteBackend[] }
   | { readonly kind: 'redirect'; readonly redirect: Redirect }
-  | { readonly kind: 'respond'; readonly status: number; readonly body: string };
+  | { readonly kind: 'respond'; readonly status: number; readonly body: string; readonly grpcStatus?: number };
 
 /** CORS, faults and mirrors, decided in Envoy's order: fault, CORS, then the route's own action. */
 export interface CorsPolicy {

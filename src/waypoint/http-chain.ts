@@ -134,7 +134,7 @@ class RequestFlow {
     const { action } = route;
     switch (action.kind) {
       case 'respond':
-        this.#reply(action.status, action.body, '-', 'direct_response', this.#ownHeaders(route));
+        this.#reply(action.status, action.body, '-', 'direct_response', this.#ownHeaders(route), action.grpcStatus);
         return;
       case 'redirect': {
         const { port } = this.#tunnel.destination.address;
@@ -145,9 +145,9 @@ class RequestFlow {
       }
       case 'forward': {
         const choice = chooseBackend(action.backends, this.#services.random);
-        if (choice.kind === 'none') this.#reply(500, '', '-', 'no_backend', this.#withCors([]));
+        if (choice.kind === 'none') this.#reply(500, '', '-', 'no_backend', this.#withCors([]), unavailable);
         else if (choice.backend.service === undefined)
-          this.#reply(500, '', 'NC', 'invalid_backend', this.#withCors([]));
+          this.#reply(500, '', 'NC', 'invalid_backend', this.#withCors([]), unavailable);
         else this.#forward({ route, backend: choice.backend });
       }
     }
@@ -296,6 +296,9 @@ class RequestFlow {
     reportRequest(this.#services, this.#tunnel, finished);
   }
 }
+
+/** What GRPCRoute says to a share without a backend. */
+const unavailable = 14;
 
 const nobody: ReadonlySet<string> = new Set();
 

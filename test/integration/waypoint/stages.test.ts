@@ -268,3 +268,12 @@ t.test('a request that is denied is not mirrored', async (t) => {
   t.equal((await http1(await harness.tunnel())).status, 500);
   t.same(harness.outcomes, {});
 });
+
+t.test('a share without a backend is 500, and UNAVAILABLE to a gRPC client', async (t) => {
+  const harness = await createHarness(t, { pods: [hello] });
+  const invalid = { ...backend(serviceKey), service: undefined };
+  setStages(harness, {}, { action: { kind: 'forward', backends: [invalid] } });
+  const grpc = await http2(await harness.tunnel(), { 'content-type': 'application/grpc', te: 'trailers' });
+  t.match(grpc.headers, { ':status': 200, 'grpc-status': '14' });
+  t.equal((await http1(await harness.tunnel())).status, 500);
+});
