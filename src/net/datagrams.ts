@@ -2,11 +2,13 @@
  * UDP sockets as a spec asks: in a network namespace, marked, sharing a port. The datagram side of `socket-factory.ts`.
  *
  * I1: an option that cannot be set fails the socket (fail closed).
- * I2: every socket handed out has an 'error' listener that ignores: add your own. It is the caller's to close.
+ * I2: what is connected to a peer is counted until it is closed (`descriptors.ts`).
+ * I3: every socket handed out has an 'error' listener that ignores: add your own. It is the caller's to close.
  */
 import { createSocket, type Socket } from 'node:dgram';
 import { formatSocketAddress, ipFamily, type SocketAddress } from '../base/address.ts';
 import { AmbitError } from '../base/errors.ts';
+import { countSocket } from './descriptors.ts';
 import { nativeSockets } from './native-sockets.ts';
 import type { NetworkNamespace } from './socket-spec.ts';
 
@@ -59,6 +61,8 @@ export async function connectDatagrams(peer: SocketAddress, { mark, namespace }:
   const family = ipFamily(peer.ip);
   const socket = createSocket({ type: family === 4 ? 'udp4' : 'udp6' });
   socket.on('error', ignore);
+  // Many pods' questions may be under way: connections are to leave room for them.
+  countSocket(socket);
   try {
     if (mark !== undefined || namespace !== undefined) {
       const fd = nativeSockets().createSocket({ family, type: 'dgram', netnsFd: namespace?.fd, mark });

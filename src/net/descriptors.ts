@@ -5,7 +5,6 @@
  * I1: the reserve is never used by connections, so that admin, xDS, the CA and the node agent go on when all else is taken.
  */
 import { readdirSync, readFileSync } from 'node:fs';
-import type { Socket } from 'node:net';
 
 /** A listener, its share of the namespace it stands in, and of what else serves there (DNS). */
 const perListener = 3;
@@ -17,8 +16,8 @@ const onClose = () => {
   count.sockets--;
 };
 
-/** Counts a socket until it is closed. */
-export function countSocket(socket: Socket): void {
+/** Counts a socket, of TCP or UDP, until it is closed. */
+export function countSocket(socket: { once(event: 'close', listener: () => void): unknown }): void {
   count.sockets++;
   socket.once('close', onClose);
 }
