@@ -140,6 +140,11 @@ export function soleWorkload(place: Place): () => Workload | undefined {
   return place.sole ?? (() => undefined);
 }
 
+/** Whose share of waits it is: a pod's; undefined where many are served. */
+export function shareOf(place: Place): Place | undefined {
+  return place.sole === undefined ? undefined : place;
+}
+
 function socketRules(services: ZtunnelServices, place: Place) {
   const { preset, settings } = services;
   const spoofing = settings.spoofing && place.reachablePorts === undefined;

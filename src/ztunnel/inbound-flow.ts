@@ -42,13 +42,15 @@ export class Repeatable<T> {
 export function settle<T extends { readonly kind: string }>(
   decide: () => T | Waiting,
   waiter: DecisionWaiter,
+  owner: object | undefined,
 ): T | Promise<T | undefined> {
   const first = decide();
   if (!isWaiting(first)) return first;
-  return waiter.until(first.forMs, () => {
+  const again = () => {
     const next = decide();
     return isWaiting(next) ? undefined : next;
-  });
+  };
+  return waiter.until(first.forMs, again, owner);
 }
 
 interface Decided {

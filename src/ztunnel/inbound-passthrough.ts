@@ -1,7 +1,7 @@
 /** The plaintext listener (15006): what reaches a pod from outside the mesh (ztunnel.md §4.5, seed-design.md R54). */
 import { errorText } from '../base/errors.ts';
 import type { CapturedConnection, RunningListener } from '../hbone/seam.ts';
-import { inboundContext, listenSpec, type Place, soleWorkload, type ZtunnelServices } from './context.ts';
+import { inboundContext, listenSpec, type Place, shareOf, soleWorkload, type ZtunnelServices } from './context.ts';
 import { Hop, logDenied } from './hop.ts';
 import { policyRejection, Repeatable, recheck, serviceOfPort, settle } from './inbound-flow.ts';
 import { decidePlaintext, type PlaintextDecision, type PlaintextEvent } from './inbound-passthrough-decision.ts';
@@ -22,12 +22,16 @@ function accept(connection: CapturedConnection, services: ZtunnelServices, place
   // The mesh may not know the pod yet that its node has just started (ztunnel.md §3.2).
   const unknown = place.sole !== undefined && place.workloadAt(event.destination.ip) === undefined;
   const known = unknown
-    ? services.waiter.until(services.settings.unknownSourceWaitMs, () => place.workloadAt(event.destination.ip))
+    ? services.waiter.until(
+        services.settings.unknownSourceWaitMs,
+        () => place.workloadAt(event.destination.ip),
+        shareOf(place),
+      )
     : undefined;
   const decided =
     known === undefined
-      ? settle<Settled>(again.make, services.waiter)
-      : known.then(() => settle<Settled>(again.make, services.waiter));
+      ? settle<Settled>(again.make, services.waiter, shareOf(place))
+      : known.then(() => settle<Settled>(again.make, services.waiter, shareOf(place)));
   if (!(decided instanceof Promise)) {
     carryOut(connection, event, decided, again, services, place);
     return;

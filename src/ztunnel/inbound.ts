@@ -5,7 +5,7 @@
 import { parseSpiffeId, type SpiffeId } from '../base/spiffe.ts';
 import type { ConnectRequest, ConnectVerdict, RunningListener } from '../hbone/seam.ts';
 import type { Secret, SecretStore } from '../identity/secret.ts';
-import { inboundContext, listenSpec, type Place, soleWorkload, type ZtunnelServices } from './context.ts';
+import { inboundContext, listenSpec, type Place, shareOf, soleWorkload, type ZtunnelServices } from './context.ts';
 import { logDenied } from './hop.ts';
 import { decideInbound, type InboundDecision, type InboundEvent } from './inbound-decision.ts';
 import {
@@ -55,7 +55,7 @@ async function firstSecret(secrets: SecretStore, identity: SpiffeId): Promise<Se
 /** A pod may be called before the mesh knows of it (ztunnel.md §3.2). */
 async function lateSecret(services: ZtunnelServices, place: Place, ip: string): Promise<Secret | undefined> {
   const { waiter, settings, secrets } = services;
-  const workload = await waiter.until(settings.unknownSourceWaitMs, () => place.workloadAt(ip));
+  const workload = await waiter.until(settings.unknownSourceWaitMs, () => place.workloadAt(ip), shareOf(place));
   return workload === undefined ? undefined : await firstSecret(secrets, place.identity ?? workload.identity);
 }
 
@@ -69,7 +69,7 @@ function answer(
   const arrival = arrivalOf(services, event, place.workloadAt(local.ip), (name) => request.header(name));
   const context = inboundContext(services, place);
   const again = new Repeatable(services.registry, () => decideInbound(event, context));
-  const decided = settle<Settled>(again.make, services.waiter);
+  const decided = settle<Settled>(again.make, services.waiter, shareOf(place));
   return decided instanceof Promise
     ? decided.then((decision) => verdict(decision, again, arrival, services, place))
     : verdict(decided, again, arrival, services, place);

@@ -6,7 +6,7 @@
  */
 import type { ResponseFlag } from '../base/errors.ts';
 import type { CapturedConnection, Join, JoinObserver } from '../hbone/seam.ts';
-import { inboundContext, type ZtunnelServices } from './context.ts';
+import { inboundContext, shareOf, type ZtunnelServices } from './context.ts';
 import type { Hop } from './hop.ts';
 import { decideInbound, type InboundDecision, type InboundEvent } from './inbound-decision.ts';
 import { type Arrival, inboundHop, Repeatable, recheck, recordRefusal, settle, subjectOf } from './inbound-flow.ts';
@@ -50,7 +50,7 @@ export async function deliverLocally(
   }
   const context = inboundContext(services, place);
   const again = new Repeatable(services.registry, () => decideInbound(event, context));
-  const settled = settle<Exclude<InboundDecision, { kind: 'wait' }>>(again.make, services.waiter);
+  const settled = settle<Exclude<InboundDecision, { kind: 'wait' }>>(again.make, services.waiter, shareOf(place));
   const inbound = await settled;
   if (inbound === undefined || inbound.kind === 'refuse') {
     if (inbound !== undefined) recordRefusal(services, arrival, inbound);

@@ -10,7 +10,7 @@ import { type AmbitError, errorText } from '../base/errors.ts';
 import type { Attempt, CapturedConnection, Join, Otherwise, RunningListener } from '../hbone/seam.ts';
 import type { AddressDemand } from '../mesh/demand.ts';
 import type { Workload } from '../mesh/model.ts';
-import { listenSpec, outboundContext, type Place, soleWorkload, type ZtunnelServices } from './context.ts';
+import { listenSpec, outboundContext, type Place, shareOf, soleWorkload, type ZtunnelServices } from './context.ts';
 import { Hop, logDenied } from './hop.ts';
 import type { HopParty } from './hop-facts.ts';
 import { deliverLocally } from './local-delivery.ts';
@@ -77,7 +77,7 @@ class Outbound {
     }
     const { waiter, settings } = this.#services;
     waiter
-      .until(settings.unknownSourceWaitMs, () => this.#place.sourceAt(peer.ip))
+      .until(settings.unknownSourceWaitMs, () => this.#place.sourceAt(peer.ip), shareOf(this.#place))
       .then((found) => {
         if (!this.#connection.gone) this.#decide(found);
       })

@@ -8,7 +8,7 @@ import { ipFamily, type SocketAddress } from '../base/address.ts';
 import { errorText } from '../base/errors.ts';
 import type { RunningDns } from '../dns/proxy.ts';
 import type { CapturedConnection, RunningListener } from '../hbone/seam.ts';
-import { listenSpec, type Place, soleWorkload, type ZtunnelServices } from './context.ts';
+import { listenSpec, type Place, shareOf, soleWorkload, type ZtunnelServices } from './context.ts';
 import { outboundHandler } from './outbound.ts';
 
 /** Undefined: it is not asked for. Rejects when it cannot listen. `dns` undefined: names are refused. */
@@ -62,7 +62,7 @@ async function clientOf(
   { peer }: CapturedConnection,
   destination: SocketAddress,
 ): Promise<SocketAddress> {
-  const source = await waiter.until(settings.unknownSourceWaitMs, () => place.sourceAt(peer.ip));
+  const source = await waiter.until(settings.unknownSourceWaitMs, () => place.sourceAt(peer.ip), shareOf(place));
   const addresses = source?.addresses ?? [];
   const ip = addresses.find((each) => ipFamily(each) === ipFamily(destination.ip)) ?? addresses[0];
   return ip === undefined ? peer : { ip, port: peer.port };

@@ -159,6 +159,24 @@ t.test('a decision waits for the mesh, but not for ever and not in any number', 
   t.equal(waiter.waiting, 0);
 });
 
+t.test('a pod that the mesh does not know has its share of waits, and leaves the others theirs', async (t) => {
+  const mesh = new MeshStore();
+  mesh.markComplete();
+  const clock = new FakeClock();
+  const waiter = new DecisionWaiter(mesh, clock, 80);
+  const [flooding, other] = [{}, {}];
+  const flood = Array.from({ length: 100 }, () => waiter.until(5000, () => undefined, flooding));
+  t.equal(waiter.waiting, 10);
+  const patient = waiter.until(5000, () => mesh.workload(sleep.uid), other);
+  mesh.apply(makeChange({ workloads: [sleep] }));
+  t.equal((await patient)?.uid, sleep.uid);
+  clock.advance(5000);
+  await Promise.all(flood);
+  void waiter.until(5000, () => undefined, flooding);
+  t.equal(waiter.waiting, 1, 'and has it back');
+  clock.advance(5000);
+});
+
 t.test(
   'a missing policy counts as under way since its workload changed, since it went, or since the first state',
   async (t) => {
