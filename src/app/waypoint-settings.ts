@@ -1,6 +1,6 @@
 /**
  * Everything `waypoint` may be told, from its arguments and environment. Names and defaults are those of Istio's proxies
- * where they have one, ours begin with AMBIT_. All problems are found at once; docs/waypoint.md lists them.
+ * where they have one, ours begin with AMBIT_. All problems are found at once; docs/environment.md lists them.
  */
 import { parseArgs } from 'node:util';
 import { errorText } from '../base/errors.ts';
@@ -32,7 +32,7 @@ their pods in tunnels of its own.
   --from ADDRESS           where it runs: an admin socket's path, or host:port (default 127.0.0.1:15000)
   --help, --version
 
-Everything else is set by environment variables; docs/waypoint.md lists them.
+Everything else is set by environment variables; docs/environment.md lists them.
 `;
 
 const shape = {

@@ -1,6 +1,6 @@
 /**
- * What the three listeners share: the programme's services, and the place whose traffic they serve (the node, or one
- * pod). One set of code for both; a place only says where sockets are made and whose they are.
+ * What all listeners share: the program's services, and the place whose traffic they serve (the node, or one pod). One set
+ * of code for both; a place only says where sockets are made and whose they are.
  */
 import type { IpFamily } from '../base/address.ts';
 import type { Clock } from '../base/clock.ts';
