@@ -173,7 +173,7 @@ async function run(settings: WaypointProgramSettings, seen: Observability): Prom
     afterMs: variables.AMBIT_METRICS_EXPIRY,
   });
   for (const port of settings.ports) {
-    const listener = await waypoint.listen(variables.AMBIT_LISTEN_IP ?? wildcard(true), port);
+    const listener = await waypoint.listen(variables.AMBIT_LISTEN_IP ?? wildcard(settings.preset.ipv6), port);
     address ??= formatSocketAddress(listener.address);
     logger.info('accepting tunnels', { address: formatSocketAddress(listener.address), gateway, identity });
   }

@@ -9,6 +9,8 @@ export type SourceAddressRule = 'client' | 'own' | 'peer';
 export interface Preset {
   readonly name: 'legacy' | 'modern';
   readonly waypointPort: number;
+  /** Whether waypoints listen on IPv6 as well: the article's figures and rules are those of IPv4. */
+  readonly ipv6: boolean;
   /** How ztunnel meets pods' traffic: TPROXY into its own namespace, or sockets of its own inside each pod's. */
   readonly capture: 'node' | 'inpod';
   /** Where the original destination of a captured connection is read: the socket's own address or SO_ORIGINAL_DST. */
@@ -41,6 +43,7 @@ export interface Preset {
 export const legacyPreset: Preset = {
   name: 'legacy',
   waypointPort: 15006,
+  ipv6: false,
   capture: 'node',
   originalDestination: 'local-address',
   waypointBinding: 'service-account',
@@ -58,6 +61,7 @@ export const legacyPreset: Preset = {
 export const modernPreset: Preset = {
   name: 'modern',
   waypointPort: 15008,
+  ipv6: true,
   capture: 'inpod',
   originalDestination: 'redirect',
   waypointBinding: 'label',
