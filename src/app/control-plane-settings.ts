@@ -4,9 +4,10 @@
  */
 import { canonicalIp } from '../base/address.ts';
 import { type Environment, environmentWithPrefix, flag, optionalText, setText, text } from '../config/environment.ts';
+import { tlsProfileFor } from '../identity/tls-context.ts';
 import { parseServerAddress, type RootsSource, type ServerAddress, type TextSource } from '../rpc/credentials.ts';
 import { type NodeFacts, type NodeIdentity, nodeIdentity } from '../xds/node-identity.ts';
-import { istiodAddress, rootsSource, tokenSource } from './control-plane-trust.ts';
+import { caAddress, istiodAddress, rootsSource, tokenSource } from './control-plane-trust.ts';
 
 export const controlPlaneShape = {
   XDS_ADDRESS: setText(),
@@ -38,12 +39,23 @@ export interface ControlPlaneVariables {
   readonly CLUSTER_ID?: string | undefined;
   readonly ISTIO_META_CLUSTER_ID?: string | undefined;
   readonly KUBERNETES_SERVICE_HOST?: string | undefined;
+  readonly CA_ADDRESS?: string | undefined;
+  readonly CA_ROOT_CA: string;
+  readonly ALT_CA_HOSTNAME?: string | undefined;
+  readonly AMBIT_CA_DIR?: string | undefined;
+  readonly AMBIT_JOIN_TOKEN?: string | undefined;
+  readonly AMBIT_STATE_DIR?: string | undefined;
+  readonly COMPLIANCE_POLICY: 'none' | 'pqc';
 }
 
 export interface ControlPlaneSettings {
   readonly address: ServerAddress;
   readonly roots: RootsSource;
   readonly alternativeNames: readonly string[];
+  /** It is the control plane this proxy has joined: the join credential is shown, and no token. */
+  readonly asMember: boolean;
+  /** The only group for key exchange; undefined: what OpenSSL prefers. */
+  readonly keyExchange: string | undefined;
   /** Never sent without TLS. */
   readonly token: TextSource | undefined;
   /** Sent with the stream, names in lower case. */
@@ -121,11 +133,18 @@ function readControlPlane(
   }
   const metadata = { ...proxyMetadata, ...readNodeMetadata(environment, problems) };
   if (address === undefined || instanceIp === undefined) return undefined;
+  const asMember = isJoined(address, variables);
+  // One server, which is trusted alike for certificates and for discovery, unless something else is said of it.
+  const alternativeName = ALT_XDS_HOSTNAME ?? (asMember ? variables.ALT_CA_HOSTNAME : undefined);
+  const roots = asMember && !environment.XDS_ROOT_CA ? variables.CA_ROOT_CA : variables.XDS_ROOT_CA;
+  const postQuantum = variables.COMPLIANCE_POLICY === 'pqc';
   return {
     address,
-    roots: rootsSource(variables.XDS_ROOT_CA),
-    alternativeNames: ALT_XDS_HOSTNAME === undefined ? [] : [ALT_XDS_HOSTNAME],
-    token: tokenSource(variables.AUTH_TOKEN),
+    roots: rootsSource(roots),
+    alternativeNames: alternativeName === undefined ? [] : [alternativeName],
+    asMember,
+    keyExchange: tlsProfileFor({ tls12: false, postQuantum }).ecdhCurve,
+    token: asMember ? undefined : tokenSource(variables.AUTH_TOKEN),
     metadata: { ...headers, clusterid: clusterId },
     node: nodeIdentity({
       instanceIp,
@@ -137,6 +156,14 @@ function readControlPlane(
     }),
     onDemand,
   };
+}
+
+/** Whether certificates come from there too, to whoever has joined. */
+function isJoined(address: ServerAddress, variables: ControlPlaneVariables): boolean {
+  const { AMBIT_CA_DIR, AMBIT_JOIN_TOKEN, AMBIT_STATE_DIR } = variables;
+  if (AMBIT_CA_DIR !== undefined || (AMBIT_JOIN_TOKEN ?? AMBIT_STATE_DIR) === undefined) return false;
+  const ca = parseServerAddress(caAddress(variables));
+  return ca?.tls === true && address.tls && ca.host === address.host && ca.port === address.port;
 }
 
 /** `XDS_HEADER_<name>` and the like, as gRPC metadata. */

@@ -5,6 +5,15 @@ import type { RootsSource, TextSource } from '../rpc/credentials.ts';
 /** In a cluster. */
 export const istiodAddress = 'https://istiod.istio-system.svc:15012';
 
+/** Where certificates come from, as it was written. */
+export function caAddress(variables: {
+  readonly CA_ADDRESS?: string | undefined;
+  readonly KUBERNETES_SERVICE_HOST?: string | undefined;
+}): string {
+  const { CA_ADDRESS, KUBERNETES_SERVICE_HOST: cluster } = variables;
+  return CA_ADDRESS ?? (cluster === undefined ? 'https://localhost:15012' : istiodAddress);
+}
+
 const tokenFile = './var/run/secrets/tokens/istio-token';
 
 /** AUTH_TOKEN is a path or the token itself; without it, the place where Kubernetes puts one. */

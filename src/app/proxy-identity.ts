@@ -11,7 +11,7 @@ import type { Random } from '../base/random.ts';
 import type { CaClient } from '../identity/ca-client.ts';
 import { openControlCaClient } from '../identity/control-ca-client.ts';
 import { createIstioCaClient } from '../identity/istio-ca-client.ts';
-import { joinTokenSource } from '../identity/join.ts';
+import { type JoinCredential, joinTokenSource } from '../identity/join.ts';
 import type { JoinName } from '../identity/join-name.ts';
 import { SecretManager } from '../identity/secret-manager.ts';
 import {
@@ -23,7 +23,7 @@ import {
 } from '../identity/tls-context.ts';
 import { createChannel } from '../rpc/channel.ts';
 import { parseServerAddress } from '../rpc/credentials.ts';
-import { istiodAddress, rootsSource, tokenSource } from './control-plane-trust.ts';
+import { caAddress, rootsSource, tokenSource } from './control-plane-trust.ts';
 
 export interface IdentityDependencies {
   readonly clock: Clock;
@@ -59,15 +59,21 @@ export interface ProxyIdentity {
   readonly tls?: TlsWishes;
 }
 
+export interface ProxySecrets {
+  readonly secrets: SecretManager;
+  /** Of a proxy that joins; closed with the manager. */
+  readonly credential: JoinCredential | undefined;
+}
+
 /** Rejects with AmbitError `APP_IDENTITY` that says which setting is at fault. The caller closes the manager. */
 export async function openProxySecrets(
   proxy: ProxyIdentity,
   dependencies: IdentityDependencies,
-): Promise<SecretManager> {
+): Promise<ProxySecrets> {
   const profile = readProfile(proxy.tls);
-  const ca = await openCa(proxy, profile, dependencies);
+  const { ca, credential } = await openCa(proxy, profile, dependencies);
   const ttlSeconds = Math.round(proxy.variables.SECRET_TTL / 1000);
-  return new SecretManager({ ...dependencies, ca, ttlSeconds, profile });
+  return { secrets: new SecretManager({ ...dependencies, ca, ttlSeconds, profile }), credential };
 }
 
 function readProfile(wishes: TlsWishes | undefined): TlsProfile {
@@ -85,15 +91,14 @@ async function openCa(
   proxy: ProxyIdentity,
   profile: TlsProfile,
   dependencies: IdentityDependencies,
-): Promise<CaClient> {
+): Promise<{ readonly ca: CaClient; readonly credential?: JoinCredential }> {
   const { variables, trustDomain, joinAs, clusterId, impersonate } = proxy;
   const { clock, random, logger } = dependencies;
-  const { AMBIT_CA_DIR, AMBIT_JOIN_TOKEN, AMBIT_STATE_DIR, ALT_CA_HOSTNAME, KUBERNETES_SERVICE_HOST } = variables;
+  const { AMBIT_CA_DIR, AMBIT_JOIN_TOKEN, AMBIT_STATE_DIR, ALT_CA_HOSTNAME } = variables;
   if (AMBIT_CA_DIR !== undefined) {
-    return await openOwnAuthority(AMBIT_CA_DIR, trustDomain, dependencies);
+    return { ca: await openOwnAuthority(AMBIT_CA_DIR, trustDomain, dependencies) };
   }
-  const text =
-    variables.CA_ADDRESS ?? (KUBERNETES_SERVICE_HOST === undefined ? 'https://localhost:15012' : istiodAddress);
+  const text = caAddress(variables);
   const address = parseServerAddress(text);
   if (address === undefined || !address.tls) throw unusable(`CA_ADDRESS=${text}: must be https://host:port`);
   const channel = {
@@ -109,12 +114,13 @@ async function openCa(
     }
     const token = AMBIT_JOIN_TOKEN === undefined ? undefined : joinTokenSource(AMBIT_JOIN_TOKEN);
     const join = { name: joinAs, trustDomain, stateFolder: AMBIT_STATE_DIR, token, clock, random, logger };
-    return await openControlCaClient(join, channel);
+    const ca = await openControlCaClient(join, channel);
+    return { ca, credential: ca.credential };
   }
   const token = tokenSource(variables.AUTH_TOKEN);
   const metadata = { ...proxy.headers, clusterid: clusterId };
   const withToken = token === undefined ? {} : { token };
-  return createIstioCaClient(createChannel({ ...channel, metadata, ...withToken }), impersonate);
+  return { ca: createIstioCaClient(createChannel({ ...channel, metadata, ...withToken }), impersonate) };
 }
 
 /** Loaded by those who sign alone: see `identity/x509.ts`. */

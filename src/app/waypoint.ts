@@ -93,7 +93,7 @@ async function run(settings: WaypointProgramSettings, seen: Observability): Prom
   await source.start();
   const own = identityOf(settings, record);
   const identity = formatSpiffeId(own);
-  const secrets = await openWaypointSecrets(settings, own, { clock, random, logger, metrics });
+  const { secrets } = await openWaypointSecrets(settings, own, { clock, random, logger, metrics });
   const relay = createRelay({ secrets, logger, clock });
   const waypoint = createWaypoint({
     preset,

@@ -3,9 +3,11 @@ import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/logger.ts';
 import type { MetricsRegistry } from '../base/metrics.ts';
 import type { Random } from '../base/random.ts';
+import { joinedChannel } from '../identity/control-ca-client.ts';
+import type { JoinCredential } from '../identity/join.ts';
 import type { AddressDemand } from '../mesh/demand.ts';
 import type { MeshStore } from '../mesh/store.ts';
-import { createChannel } from '../rpc/channel.ts';
+import { type ChannelOptions, createChannel } from '../rpc/channel.ts';
 import { DeltaClient } from '../xds/delta-client.ts';
 import { OnDemand } from '../xds/on-demand.ts';
 import { xdsMetrics } from '../xds/xds-metrics.ts';
@@ -16,6 +18,8 @@ export interface MeshSourceDependencies {
   readonly random: Random;
   readonly logger: Logger;
   readonly metrics: MetricsRegistry;
+  /** With which this proxy has joined, if it has. */
+  readonly credential: JoinCredential | undefined;
 }
 
 export interface ControlPlane {
@@ -32,17 +36,20 @@ export function openControlPlane(
   settings: ControlPlaneSettings,
   store: MeshStore,
   unreadablePolicy: 'deny' | 'skip',
-  { clock, random, logger, metrics }: MeshSourceDependencies,
+  { clock, random, logger, metrics, credential }: MeshSourceDependencies,
 ): ControlPlane {
-  const { address, roots, alternativeNames, token, metadata, node } = settings;
-  const channel = createChannel({
+  const { address, roots, alternativeNames, token, metadata, node, keyExchange } = settings;
+  const options: ChannelOptions = {
     address,
     roots,
     alternativeNames,
     metadata,
     maxReceiveBytes: maxResponseBytes,
     ...(token === undefined ? {} : { token }),
-  });
+    ...(keyExchange === undefined ? {} : { keyExchange }),
+  };
+  const joined = settings.asMember ? credential : undefined;
+  const channel = joined === undefined ? createChannel(options) : joinedChannel(joined, options);
   if (!address.tls) logger.warn('the control plane is asked in clear, without a token: anyone in between may answer');
   const onDemand = settings.onDemand ? new OnDemand(clock, () => client.flushDemand()) : undefined;
   const client = new DeltaClient({

@@ -1,13 +1,12 @@
 /** Certificates of a ztunnel: it joins by its node's name and asks for those of the workloads on it. */
-import type { SecretManager } from '../identity/secret-manager.ts';
-import { type IdentityDependencies, openProxySecrets } from './proxy-identity.ts';
+import { type IdentityDependencies, openProxySecrets, type ProxySecrets } from './proxy-identity.ts';
 import type { ZtunnelProgramSettings } from './ztunnel-settings.ts';
 
 /** Rejects with an AmbitError that says which setting is at fault. */
 export function openSecrets(
   { variables, node, mode, caHeaders }: ZtunnelProgramSettings,
   dependencies: IdentityDependencies,
-): Promise<SecretManager> {
+): Promise<ProxySecrets> {
   const proxy = {
     variables,
     trustDomain: variables.TRUST_DOMAIN,

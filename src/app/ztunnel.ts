@@ -80,8 +80,8 @@ async function run(settings: ZtunnelProgramSettings, seen: Observability): Promi
   const random = systemRandom;
   const privileged = isPrivileged(settings, logger);
   const mesh = new MeshStore();
-  const meshSource = openMeshSource(settings, mesh, { clock, random, logger, metrics });
-  const secrets = await openSecrets(settings, { clock, random, logger: logger.topic('ca'), metrics });
+  const { secrets, credential } = await openSecrets(settings, { clock, random, logger: logger.topic('ca'), metrics });
+  const meshSource = openMeshSource(settings, mesh, { clock, random, logger, metrics, credential });
   const revocation = await openRevocation(settings, { clock, logger, metrics });
   const checker = revocation?.checker;
   const relay = createRelay({ secrets, logger, clock, revocation: checker, options: relayOptions(settings) });

@@ -2,15 +2,11 @@
  * The program with its mesh from a control plane: nothing listens before the first state, a connection crosses two of
  * them, pushed changes take effect, and all goes on while the control plane is away. Pods are addresses of 127/8.
  */
-import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
-import { request } from 'node:http';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { connect, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import process from 'node:process';
-import { text } from 'node:stream/consumers';
 import t, { type Test } from 'tap';
 import { addressType, authorizationType } from '../../../src/xds/resource-types.ts';
 import { eventually, within } from '../../support/eventually.ts';
@@ -24,97 +20,11 @@ import {
   serviceResource,
 } from '../../support/xds-resources.ts';
 import { XdsServer } from '../../support/xds-server.ts';
+import { freePort, listeningPorts, startZtunnel } from './ztunnel-program.ts';
 
-const program = join(import.meta.dirname, '../../../bin/ztunnel.ts');
 const clientIp = '127.77.1.4';
 const podIp = '127.77.2.5';
 const vip = '127.77.96.1';
-
-interface Running {
-  readonly pid: number;
-  output(): string;
-  kill(signal: NodeJS.Signals): void;
-  exitCode(): Promise<number | null>;
-  admin(target: string): Promise<string>;
-}
-
-function start(
-  t: Test,
-  folder: string,
-  node: string,
-  listenIp: string,
-  more: Readonly<Record<string, string>>,
-): Running {
-  const socket = join(folder, `${node}.sock`);
-  const child = spawn(process.execPath, [program, 'proxy', 'ztunnel'], {
-    env: {
-      PATH: process.env.PATH,
-      AMBIT_CA_DIR: join(folder, 'ca'),
-      AMBIT_ADMIN_SOCKET: socket,
-      AMBIT_PRESET: 'legacy',
-      AMBIT_LISTEN_IP: listenIp,
-      ENABLE_ORIG_SRC: 'false',
-      IPV6_ENABLED: 'false',
-      ISTIO_META_DNS_CAPTURE: 'false',
-      NODE_NAME: node,
-      AMBIT_OUTBOUND_PORT: '0',
-      AMBIT_INBOUND_PORT: '0',
-      AMBIT_PLAINTEXT_PORT: '0',
-      AMBIT_ADMIN_PORT: '0',
-      AMBIT_METRICS_PORT: '0',
-      AMBIT_READINESS_PORT: '0',
-      ...more,
-    },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
-  t.teardown(() => child.kill('SIGKILL'));
-  let out = '';
-  for (const stream of [child.stdout, child.stderr]) {
-    stream.setEncoding('utf8').on('data', (chunk: string) => {
-      out += chunk;
-    });
-  }
-  const ended = once(child, 'close') as Promise<[number | null]>;
-  return {
-    pid: child.pid ?? -1,
-    output: () => out,
-    kill: (signal) => child.kill(signal),
-    exitCode: async () => (await within('the end', ended, 10_000))[0],
-    async admin(target) {
-      const asked = request({ socketPath: socket, path: target, headers: { host: 'localhost' } });
-      asked.end();
-      const [response] = await once(asked, 'response');
-      return await text(response);
-    },
-  };
-}
-
-/** TCP listeners of a process on every address of IPv4. */
-function listeningPorts(pid: number): number[] {
-  const inodes = new Set(
-    readdirSync(`/proc/${pid}/fd`).map((fd) => {
-      try {
-        return /^socket:\[(\d+)\]$/.exec(readlinkSync(`/proc/${pid}/fd/${fd}`))?.[1];
-      } catch {
-        return undefined;
-      }
-    }),
-  );
-  const rows = readFileSync(`/proc/${pid}/net/tcp`, 'utf8')
-    .split('\n')
-    .map((line) => line.trim().split(/\s+/));
-  const own = rows.filter((cells) => cells[3] === '0A' && inodes.has(cells[9]) && cells[1]?.startsWith('00000000:'));
-  return own.map((cells) => Number.parseInt(cells[1]?.split(':')[1] ?? '0', 16));
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '0.0.0.0');
-  await once(server, 'listening');
-  const address = server.address();
-  server.close();
-  await once(server, 'close');
-  return address === null || typeof address === 'string' ? 0 : address.port;
-}
 
 async function makeWorld(t: Test) {
   const folder = mkdtempSync(join(tmpdir(), 'ambit-xds-'));
@@ -127,6 +37,7 @@ async function makeWorld(t: Test) {
   writeFileSync(join(folder, 'root.pem'), ca.rootPem);
   writeFileSync(join(folder, 'token'), 'a-token');
   const variables = {
+    AMBIT_CA_DIR: join(folder, 'ca'),
     XDS_ADDRESS: `localhost:${server.port}`,
     XDS_ROOT_CA: join(folder, 'root.pem'),
     AUTH_TOKEN: join(folder, 'token'),
@@ -150,7 +61,7 @@ t.test('before the first state nothing listens, readiness says so, and SIGTERM e
   server.script = () => {};
   // Far beyond the patience of this test: whoever waits for the deadline fails it.
   const waiting = { ...variables, CONNECTION_TERMINATION_DEADLINE: '10m' };
-  const run = start(t, folder, 'node-a', '127.0.0.1', waiting);
+  const run = startZtunnel(t, folder, 'node-a', '127.0.0.1', waiting);
   await eventually('it has asked', () => server.requests.length === 2, 20_000);
   t.match(await run.admin('/healthz/ready'), /not ready, pending: state manager, proxy/);
   run.kill('SIGTERM');
@@ -179,9 +90,9 @@ t.test('a connection crosses two ztunnels whose mesh is istiod’s, also while i
   };
   const fixed = Object.fromEntries(Object.entries(known).map(([name, value]) => [name, String(value)]));
   const local = 'workloads: [{uid: local, name: local, namespace: here, workloadIps: [], services: {}}]';
-  const a = start(t, folder, 'node-a', '0.0.0.0', { ...variables, ...fixed, LOCAL_XDS: local });
+  const a = startZtunnel(t, folder, 'node-a', '0.0.0.0', { ...variables, ...fixed, LOCAL_XDS: local });
   await eventually('node-a listens', () => a.output().includes('listening'), 20_000);
-  const b = start(t, folder, 'node-b', podIp, { ...variables, AMBIT_INBOUND_PORT: '15008' });
+  const b = startZtunnel(t, folder, 'node-b', podIp, { ...variables, AMBIT_INBOUND_PORT: '15008' });
   await eventually('node-b listens', () => b.output().includes('listening'), 20_000);
   // TPROXY leaves a connection's destination as it was: here it is whatever is dialled on the outbound port.
   const [port = 0] = listeningPorts(a.pid).filter((each) => !Object.values(known).includes(each));

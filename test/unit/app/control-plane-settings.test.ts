@@ -124,3 +124,48 @@ t.test('headers for the CA are read beside those for discovery', async (t) => {
   const command = read({ XDS_ADDRESS: 'istiod:15012', CA_HEADER_Tenant: 'a' });
   t.match(command, { kind: 'run', settings: { caHeaders: { tenant: 'a' } } });
 });
+
+t.test(
+  'where it has joined, a ztunnel shows its join credential and trusts what it trusts for certificates',
+  async (t) => {
+    const joined = {
+      XDS_ADDRESS: 'control.example:15012',
+      CA_ADDRESS: 'https://control.example:15012',
+      CA_ROOT_CA: '/control-root.pem',
+      AMBIT_STATE_DIR: '/state',
+      AUTH_TOKEN: 'secret',
+    };
+    const trusted = { roots: { kind: 'file', path: '/control-root.pem' }, alternativeNames: [] } as const;
+    t.match(controlPlaneOf(joined), { asMember: true, token: undefined, ...trusted });
+    t.match(controlPlaneOf({ ...joined, ALT_CA_HOSTNAME: 'control' }), { alternativeNames: ['control'] });
+    t.match(controlPlaneOf({ ...joined, XDS_ROOT_CA: '/other.pem' }), {
+      asMember: true,
+      roots: { path: '/other.pem' },
+    });
+    t.match(controlPlaneOf({ XDS_ADDRESS: 'localhost:15012', AMBIT_STATE_DIR: '/state' }), { asMember: true });
+    const elsewhere = [
+      { ...joined, XDS_ADDRESS: 'istiod:15012' },
+      { ...joined, XDS_ADDRESS: 'control.example:15011' },
+      { ...joined, XDS_ADDRESS: 'http://control.example:15012' },
+      { ...joined, AMBIT_CA_DIR: '/ca' },
+    ];
+    for (const variables of elsewhere) {
+      const { asMember, roots, token } = controlPlaneOf(variables);
+      t.strictSame(
+        { asMember, roots, token },
+        {
+          asMember: false,
+          roots: { kind: 'file', path: './var/run/secrets/istio/root-cert.pem' },
+          token: { kind: 'text', text: 'secret' },
+        },
+        JSON.stringify(variables),
+      );
+    }
+  },
+);
+
+t.test('the control plane is held to COMPLIANCE_POLICY too', async (t) => {
+  t.equal(controlPlaneOf({ XDS_ADDRESS: 'istiod:15012' }).keyExchange, undefined);
+  const held = controlPlaneOf({ XDS_ADDRESS: 'istiod:15012', COMPLIANCE_POLICY: 'pqc' });
+  t.equal(held.keyExchange, 'X25519MLKEM768');
+});
