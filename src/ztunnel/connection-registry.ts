@@ -11,7 +11,7 @@ import type { Clock, Timer } from '../base/clock.ts';
 import { AmbitError } from '../base/errors.ts';
 import type { SpiffeId } from '../base/spiffe.ts';
 import type { Join } from '../hbone/seam.ts';
-import type { L4Policy, MeshChange, Workload } from '../mesh/model.ts';
+import type { L4Policy, MeshChange, PolicyKey, Workload } from '../mesh/model.ts';
 import type { MeshView } from '../mesh/view.ts';
 import { GatewayWatch } from './gateway-watch.ts';
 import type { Hop } from './hop.ts';
@@ -64,6 +64,8 @@ export class ConnectionRegistry {
   readonly #gateways: GatewayWatch;
   readonly #byWorkload = new Map<string, Set<ConnectionEntry>>();
   readonly #toCheck = new Set<ConnectionEntry>();
+  /** Of every policy, as it was before a change of it: those it was about then are concerned as well. */
+  readonly #scopes = new Map<PolicyKey, L4Policy['scope']>();
   readonly #later = new Map<string, Timer>();
   readonly #stopListening: () => void;
   #checking = false;
@@ -75,6 +77,7 @@ export class ConnectionRegistry {
     this.#mesh = mesh;
     this.#clock = clock;
     this.#gateways = new GatewayWatch(mesh);
+    for (const { key, scope } of mesh.policies()) this.#scopes.set(key, scope);
     this.#stopListening = mesh.onChange((change) => this.#changed(change));
   }
 
@@ -206,18 +209,31 @@ export class ConnectionRegistry {
       if (this.#mesh.workload(uid) === undefined) this.stopWorkload(uid, workloadGone);
     }
     const changedWorkloads = new Set(change.workloads);
+    const policies = this.#withScopesBefore(change);
     for (const [uid, entries] of this.#byWorkload) {
       const workload = this.#mesh.workload(uid);
       if (workload === undefined) continue;
       const concerned =
         change.removedPolicies.length > 0 ||
-        change.policies.some((policy) => concerns(policy, workload)) ||
+        policies.some((policy) => concerns(policy, workload)) ||
         changedWorkloads.has(workload) ||
         // Whom a waypoint's pod admits follows from the waypoint's own records.
         (workload.waypoint !== undefined && this.#gateways.changedBy(change, workload.waypoint));
       if (concerned) for (const entry of entries) if (entry.recheck !== undefined) this.#toCheck.add(entry);
     }
     this.#check();
+  }
+
+  /** What has got a selector is not about the rest of its namespace any more, and may have been what let them in. */
+  #withScopesBefore({ policies, removedPolicies }: MeshChange): readonly L4Policy[] {
+    for (const key of removedPolicies) this.#scopes.delete(key);
+    const all = [...policies];
+    for (const policy of policies) {
+      const before = this.#scopes.get(policy.key);
+      this.#scopes.set(policy.key, policy.scope);
+      if (before !== undefined && before !== policy.scope) all.push({ ...policy, scope: before });
+    }
+    return all;
   }
 
   #check(): void {

@@ -63,6 +63,17 @@ t.test('only changes that concern a workload make its connections be decided aga
   t.equal(state.asked, 4);
 });
 
+t.test('a policy that is about fewer workloads than before concerns those it was about', async (t) => {
+  const { mesh, state } = setup();
+  const policy = makePolicy({ name: 'lets-in', scope: 'namespace' });
+  mesh.apply(makeChange({ policies: [policy] }));
+  t.equal(state.asked, 1);
+  mesh.apply(makeChange({ policies: [{ ...policy, scope: 'workload' }] }));
+  t.equal(state.asked, 2, 'it has got a selector');
+  mesh.apply(makeChange({ policies: [{ ...policy, scope: 'workload', dryRun: true }] }));
+  t.equal(state.asked, 2, 'and now it is about others alone');
+});
+
 t.test(
   'a connection that rests on a waypoint is decided again when the waypoint changes, and not with the mesh',
   async (t) => {
