@@ -45,6 +45,7 @@ const shape = {
   AMBIT_ENDPOINT_PORT: port(15008),
   AMBIT_SNIFF_TIMEOUT: duration(1000),
   AMBIT_MAX_TUNNELS_PER_CLIENT: integer(10_000, 1, 1_000_000),
+  AMBIT_JWKS_ORIGINS: text(''),
   CONNECTION_TERMINATION_DEADLINE: duration(5000),
 };
 
@@ -58,6 +59,7 @@ export interface WaypointProgramSettings {
   readonly gateway: string;
   readonly serviceAccount: string | undefined;
   readonly ports: readonly number[];
+  readonly jwksOrigins: readonly string[];
 }
 
 export type WaypointCommand =
@@ -131,8 +133,14 @@ function programSettings(variables: Variables, problems: string[]): WaypointProg
   const ports = portsOf(variables.AMBIT_WAYPOINT_PORTS, preset?.waypointPort ?? 15008);
   if (ports === undefined)
     problems.push(`AMBIT_WAYPOINT_PORTS=${variables.AMBIT_WAYPOINT_PORTS}: must be ports, with commas between`);
+  const jwksOrigins = variables.AMBIT_JWKS_ORIGINS.split(',').flatMap((part) => part.trim() || []);
+  for (const origin of jwksOrigins) {
+    if (/^https?:/.test(origin) && URL.parse(origin)?.origin === origin) continue;
+    problems.push(`AMBIT_JWKS_ORIGINS: ${origin}: must be an origin such as http://keys.internal:8000, without a path`);
+  }
   if (directory === undefined || gateway === undefined || preset === undefined || ports === undefined) return undefined;
-  return { variables, preset, directory, gateway, serviceAccount: variables.SERVICE_ACCOUNT, ports };
+  const { SERVICE_ACCOUNT: serviceAccount } = variables;
+  return { variables, preset, directory, gateway, serviceAccount, ports, jwksOrigins };
 }
 
 function portsOf(given: string, fallback: number): readonly number[] | undefined {

@@ -103,6 +103,7 @@ async function run(settings: WaypointProgramSettings, seen: Observability): Prom
       sniffTimeoutMs: variables.AMBIT_SNIFF_TIMEOUT,
       maxTunnelsPerIdentity: variables.AMBIT_MAX_TUNNELS_PER_CLIENT,
       hbonePort: variables.AMBIT_ENDPOINT_PORT,
+      jwksOrigins: settings.jwksOrigins,
     },
     identity,
     trustDomainAliases: variables.AMBIT_TRUST_DOMAIN_ALIASES.split(',').filter((domain) => domain !== ''),

@@ -12,13 +12,8 @@ import type { L7Condition, L7Policy, L7Rule } from '../route/model.ts';
 import { l4Rules } from './l4-rules.ts';
 import { type ConfigObject, diagnose, type Parsed, perObject } from './object.ts';
 import { type ConditionOutcome, fieldCondition, type PolicyField, whenCondition } from './policy-conditions.ts';
+import { type PolicyTarget, readTargets } from './policy-targets.ts';
 import { labelsSchema, listOf } from './values.ts';
-
-export interface PolicyTarget {
-  readonly group: string;
-  readonly kind: string;
-  readonly name: string;
-}
 
 export interface AuthorizationPolicySpec {
   readonly object: ConfigObject;
@@ -43,8 +38,6 @@ const outerSchema = z.strictObject({
   provider: z.unknown().optional(),
   rules: listOf(z.unknown()),
 });
-
-const targetSchema = z.object({ group: z.string().default(''), kind: z.string(), name: z.string() });
 
 const texts = listOf(z.union([z.string(), z.number()]).transform(String));
 const fieldsOf = (names: readonly PolicyField[]) =>
@@ -121,12 +114,6 @@ export const parseAuthorizationPolicy = perObject((object: ConfigObject): Parsed
     diagnostics,
   };
 });
-
-function readTargets(spec: z.output<typeof outerSchema>): readonly PolicyTarget[] | undefined {
-  const texts = spec.targetRefs ?? (spec.targetRef === undefined ? [] : [spec.targetRef]);
-  const parsed = z.array(targetSchema).max(16).safeParse(texts);
-  return parsed.success ? parsed.data : undefined;
-}
 
 /** Undefined: the rule is dropped. */
 function readRule(

@@ -48,6 +48,14 @@ export const compileCodes = {
     'a targetRef names a Service without a waypoint: nothing enforces the policy',
   ),
   PEER_AUTHENTICATION_SHADOWED: entry('warning', 'an older PeerAuthentication of the same scope is used instead'),
+  AUTHENTICATION_RULE_INVALID: entry(
+    'error',
+    'a rule for tokens cannot be read; every request to the targets is refused with 401',
+  ),
+  AUTHENTICATION_NOT_ENFORCED: entry(
+    'error',
+    'a RequestAuthentication without targetRefs: no token is verified, no request has a principal by it',
+  ),
   ROUTE_PARENT_IGNORED: entry('info', 'a parentRef is not a Service and is not used in the mesh'),
   ROUTE_UNKNOWN_PARENT: entry('warning', 'a parentRef or host names a Service or port that does not exist'),
   ROUTE_NAMESPACE: entry('warning', 'the route is neither in the namespace of the Service nor of its waypoint'),

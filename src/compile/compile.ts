@@ -13,6 +13,7 @@ import { readInputs } from './inputs.ts';
 import type { ConfigObject } from './object.ts';
 import type { CompileOptions } from './options.ts';
 import { buildPolicies } from './policies.ts';
+import { buildRequestAuthentications } from './policy-placement.ts';
 import { buildRoutes } from './routes.ts';
 import { buildServices } from './services.ts';
 import { buildWorkloads } from './workloads.ts';
@@ -32,6 +33,7 @@ export function compile(objects: readonly ConfigObject[], options: CompileOption
   const gateways = buildGateways(inputs, endpoints, options, diagnostics);
   const bindings = bindWaypoints(inputs, endpoints, gateways, options, diagnostics);
   const policies = buildPolicies(inputs, endpoints, gateways, bindings, options, diagnostics);
+  const authentications = buildRequestAuthentications({ inputs, gateways, bindings, options, diagnostics });
   const { servicePolicies, gatewayPolicies, workloadPolicies } = policies;
   return {
     workloads: buildWorkloads(inputs, endpoints, gateways, bindings, policies.ofPod, options),
@@ -42,6 +44,8 @@ export function compile(objects: readonly ConfigObject[], options: CompileOption
       servicePolicies,
       gatewayPolicies,
       workloadPolicies,
+      serviceAuthentications: authentications.services,
+      gatewayAuthentications: authentications.gateways,
     },
     gateways: gateways.records,
     diagnostics,

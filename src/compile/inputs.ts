@@ -12,6 +12,7 @@ import { type NamespaceSpec, parseNamespace } from './namespace.ts';
 import { type ConfigObject, diagnose, objectGroup, objectName, olderFirst, type Parsed } from './object.ts';
 import { type PeerAuthenticationSpec, parsePeerAuthentication } from './peer-authentication.ts';
 import { type PodSpec, parsePod } from './pod.ts';
+import { parseRequestAuthentication, type RequestAuthenticationSpec } from './request-authentication.ts';
 import { parseService, type ServiceSpec } from './service.ts';
 import { parseTcpRoute, type TcpRouteSpec } from './tcp-route.ts';
 import { accountSchema } from './values.ts';
@@ -33,6 +34,7 @@ export interface Inputs {
   readonly virtualServices: readonly VirtualServiceSpec[];
   readonly policies: readonly AuthorizationPolicySpec[];
   readonly peerAuthentications: readonly PeerAuthenticationSpec[];
+  readonly requestAuthentications: readonly RequestAuthenticationSpec[];
 }
 
 const kinds: Readonly<Record<string, ((object: ConfigObject) => Parsed<unknown>) | undefined>> = {
@@ -48,6 +50,7 @@ const kinds: Readonly<Record<string, ((object: ConfigObject) => Parsed<unknown>)
   'networking.istio.io/VirtualService': parseVirtualService,
   'security.istio.io/AuthorizationPolicy': parseAuthorizationPolicy,
   'security.istio.io/PeerAuthentication': parsePeerAuthentication,
+  'security.istio.io/RequestAuthentication': parseRequestAuthentication,
 };
 
 /**
@@ -107,6 +110,7 @@ export function readInputs(objects: readonly ConfigObject[], diagnostics: Diagno
     virtualServices: aged('networking.istio.io/VirtualService', parseVirtualService),
     policies: aged('security.istio.io/AuthorizationPolicy', parseAuthorizationPolicy),
     peerAuthentications: aged('security.istio.io/PeerAuthentication', parsePeerAuthentication),
+    requestAuthentications: aged('security.istio.io/RequestAuthentication', parseRequestAuthentication),
   };
 }
 

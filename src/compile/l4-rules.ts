@@ -35,8 +35,17 @@ function hasL7(rule: L7Rule): boolean {
 }
 
 function isL4({ kind }: L7Condition): boolean {
-  return kind !== 'method' && kind !== 'path' && kind !== 'host' && kind !== 'header' && kind !== 'remote-ip';
+  return l4Kinds.has(kind);
 }
+
+const l4Kinds: ReadonlySet<L7Condition['kind']> = new Set([
+  'principal',
+  'namespace',
+  'service-account',
+  'source-ip',
+  'destination-ip',
+  'destination-port',
+]);
 
 function l4Rule(rule: L7Rule): readonly (readonly PolicyMatch[])[] {
   return rule.clauses
@@ -68,6 +77,10 @@ function withCondition(match: PolicyMatch, condition: L7Condition): PolicyMatch 
     case 'host':
     case 'header':
     case 'remote-ip':
+    case 'request-principal':
+    case 'audience':
+    case 'presenter':
+    case 'claim':
       return match;
   }
 }

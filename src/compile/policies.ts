@@ -15,9 +15,10 @@ import type { GatewayRecord, Gateways } from './gateways.ts';
 import type { Inputs } from './inputs.ts';
 import { emptyMatch } from './l4-rules.ts';
 import { diagnose } from './object.ts';
-import { type CompileOptions, serviceKey } from './options.ts';
+import type { CompileOptions } from './options.ts';
 import { buildPeerPolicies } from './peer-policies.ts';
 import type { PodSpec } from './pod.ts';
+import { placeByTarget } from './policy-placement.ts';
 import { selects } from './values.ts';
 import { podUid } from './workloads.ts';
 
@@ -125,42 +126,6 @@ function targetPolicies(
   options: CompileOptions,
   diagnostics: Diagnostic[],
 ): Pick<Policies, 'servicePolicies' | 'gatewayPolicies'> {
-  const servicePolicies = new Map<ServiceKey, L7Policy[]>();
-  const gatewayPolicies = new Map<string, L7Policy[]>();
-  const put = (map: Map<string, L7Policy[]>, key: string, spec: AuthorizationPolicySpec) => {
-    const list = map.get(key);
-    if (list === undefined) map.set(key, [l7Policy(spec)]);
-    else list.push(l7Policy(spec));
-  };
-  for (const spec of inputs.policies) {
-    const { object, namespace } = spec;
-    for (const [i, { kind, name }] of spec.targets.entries()) {
-      const unknown = (what: string) => {
-        const path = ['spec', 'targetRefs', i];
-        diagnostics.push(diagnose(object, 'POLICY_UNKNOWN_TARGET', what, path));
-      };
-      if (kind === 'Service') {
-        const service = inputs.services.get(`${namespace}/${name}`);
-        if (service === undefined) unknown(`there is no Service ${namespace}/${name}`);
-        else if (!bindings.services.has(service)) {
-          const message = `Service ${namespace}/${name} has no waypoint`;
-          diagnostics.push(diagnose(object, 'POLICY_TARGET_WITHOUT_WAYPOINT', message, ['spec', 'targetRefs', i]));
-        }
-        put(servicePolicies, serviceKey(namespace, name, options), spec);
-      } else if (kind === 'Gateway') {
-        const found = [...gateways.records.values()].filter(
-          (record) => record.namespace === namespace && record.name === name,
-        );
-        if (found.length === 0) unknown(`there is no waypoint Gateway ${namespace}/${name}`);
-        for (const { key } of found) put(gatewayPolicies, key, spec);
-      } else if (kind === 'GatewayClass' && namespace === options.rootNamespace) {
-        for (const { key, className } of gateways.records.values()) {
-          if (className === name) put(gatewayPolicies, key, spec);
-        }
-      } else {
-        unknown(`a target of kind ${kind} is not supported here`);
-      }
-    }
-  }
-  return { servicePolicies, gatewayPolicies };
+  const placed = placeByTarget(inputs.policies, l7Policy, { inputs, gateways, bindings, options, diagnostics });
+  return { servicePolicies: placed.services, gatewayPolicies: placed.gateways };
 }

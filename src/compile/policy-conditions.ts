@@ -54,7 +54,7 @@ export function fieldCondition(
     case 'paths':
       return condition({ kind: 'path', ...both(values, notValues, pathMatch) });
     case 'requestPrincipals':
-      return { kind: 'problem', problem: 'request authentication is not supported' };
+      return condition({ kind: 'request-principal', ...both(values, notValues, stringMatch) });
   }
 }
 
@@ -71,6 +71,15 @@ export function whenCondition(
     const texts = both(values, notValues, (text) => textMatch(text, false));
     return condition({ kind: 'header', name: header.toLowerCase(), ...texts });
   }
+  if (key === 'request.auth.audiences' || key === 'request.auth.presenter') {
+    const kind = key === 'request.auth.audiences' ? 'audience' : 'presenter';
+    return condition({ kind, ...both(values, notValues, stringMatch) });
+  }
+  const claim = /^request\.auth\.claims((?:\[[^[\]]+\])+)$/.exec(key)?.[1];
+  if (claim !== undefined) {
+    const path = claim.slice(1, -1).split('][');
+    return condition({ kind: 'claim', path, ...both(values, notValues, stringMatch) });
+  }
   return { kind: 'problem', problem: `the key ${key} is not supported` };
 }
 
@@ -81,6 +90,7 @@ const whenFields: Readonly<Record<string, PolicyField | undefined>> = {
   'source.serviceAccount': 'serviceAccounts',
   'source.principal': 'principals',
   'destination.port': 'ports',
+  'request.auth.principal': 'requestPrincipals',
 };
 
 function condition(value: L7Condition): ConditionOutcome {

@@ -5,8 +5,10 @@
 import { cidrContains, ipToBytes } from '../base/address.ts';
 import { type Identity, parseSpiffeId, type SpiffeId } from '../base/spiffe.ts';
 import { type HeaderList, joinedHeader } from '../http/header-list.ts';
+import type { StringMatch } from '../mesh/model.ts';
 import { matchesText } from '../route/match-text.ts';
 import type { L7Condition, TextMatch } from '../route/model.ts';
+import { claimTexts, requestPrincipal, type TokenClaims } from '../route/request-authentication.ts';
 import { matchesString } from './match-string.ts';
 
 export interface L7Connection {
@@ -26,15 +28,28 @@ export interface L7Request {
   readonly path: string;
   readonly host: string;
   readonly headers: HeaderList;
+  /** Of its verified token; undefined: nobody has vouched for anything. */
+  readonly claims?: TokenClaims | undefined;
 }
 
-export type RequestCondition = Extract<L7Condition, { readonly kind: 'method' | 'path' | 'host' | 'header' }>;
+type RequestKind = 'method' | 'path' | 'host' | 'header' | 'request-principal' | 'audience' | 'presenter' | 'claim';
+export type RequestCondition = Extract<L7Condition, { readonly kind: RequestKind }>;
 type ConnectionCondition = Exclude<L7Condition, RequestCondition>;
 
 export function isRequestCondition(condition: L7Condition): condition is RequestCondition {
-  const { kind } = condition;
-  return kind === 'method' || kind === 'path' || kind === 'host' || kind === 'header';
+  return requestKinds.has(condition.kind);
 }
+
+const requestKinds: ReadonlySet<string> = new Set<RequestKind>([
+  'method',
+  'path',
+  'host',
+  'header',
+  'request-principal',
+  'audience',
+  'presenter',
+  'claim',
+]);
 
 /** Attributes of a connection in the forms that conditions ask for; made when the first one asks. */
 export class ConnectionSubject {
@@ -97,7 +112,28 @@ export function requestHolds(condition: RequestCondition, request: L7Request | u
       return judgeHost(request.host, condition, widen);
     case 'header':
       return judge(joinedHeader(request.headers, condition.name), condition, matchesText);
+    case 'request-principal': {
+      const principal = request.claims === undefined ? undefined : requestPrincipal(request.claims);
+      return judge(principal, condition, matchesString);
+    }
+    case 'audience':
+      return judgeClaim(request.claims, ['aud'], condition);
+    case 'presenter':
+      return judgeClaim(request.claims, ['azp'], condition);
+    case 'claim':
+      return judgeClaim(request.claims, condition.path, condition);
   }
+}
+
+function judgeClaim(
+  claims: TokenClaims | undefined,
+  path: readonly string[],
+  condition: { readonly values: readonly StringMatch[]; readonly notValues: readonly StringMatch[] },
+): boolean {
+  const texts = claims === undefined ? [] : claimTexts(claims, path);
+  return judge(texts.length === 0 ? undefined : texts, condition, (match, list) =>
+    list.some((text) => matchesString(match, text)),
+  );
 }
 
 function judge<Value, Subject>(

@@ -1,17 +1,12 @@
 /**
  * The L7 model of waypoints: routes, destinations and policies as immutable, pre-parsed records, compiled from
- * HTTPRoute, VirtualService and AuthorizationPolicy. Evaluation is pure (`match-route.ts`, `../policy/`).
+ * HTTPRoute, VirtualService, AuthorizationPolicy and RequestAuthentication. Evaluation is pure (`match-route.ts`, `../policy/`).
  * Semantics: Gateway API GEP-1294 and Istio's virtual service reference.
  */
 import type { Cidr } from '../base/address.ts';
 import type { AppProtocol, ServiceKey, StringMatch } from '../mesh/model.ts';
-
-/** The user's object a decision came from, for reasons, logs and the effective-configuration view. */
-export interface ObjectRef {
-  readonly kind: string;
-  readonly namespace: string;
-  readonly name: string;
-}
+import type { ObjectRef } from './object-ref.ts';
+import type { RequestAuthentication } from './request-authentication.ts';
 
 export type TextMatch =
   | { readonly kind: 'exact' | 'prefix' | 'suffix'; readonly value: string; readonly ignoreCase: boolean }
@@ -186,6 +181,18 @@ export type L7Condition =
       readonly name: string;
       readonly values: readonly TextMatch[];
       readonly notValues: readonly TextMatch[];
+    }
+  /** Of a verified token. Where it says a list, one of its texts is enough. */
+  | {
+      readonly kind: 'request-principal' | 'audience' | 'presenter';
+      readonly values: readonly StringMatch[];
+      readonly notValues: readonly StringMatch[];
+    }
+  | {
+      readonly kind: 'claim';
+      readonly path: readonly string[];
+      readonly values: readonly StringMatch[];
+      readonly notValues: readonly StringMatch[];
     };
 
 /** clauses AND; within a clause conditions sets OR; within a set conditions AND: from ∧ to ∧ each when. */
@@ -210,6 +217,9 @@ export interface L7Model {
   readonly gatewayPolicies: ReadonlyMap<string, readonly L7Policy[]>;
   /** Policies that select a pod (the article's world), key workload uid. */
   readonly workloadPolicies: ReadonlyMap<string, readonly L7Policy[]>;
+  /** Rules for tokens, keyed as the policies are. */
+  readonly serviceAuthentications: ReadonlyMap<ServiceKey, readonly RequestAuthentication[]>;
+  readonly gatewayAuthentications: ReadonlyMap<string, readonly RequestAuthentication[]>;
 }
 
 export const emptyL7Model: L7Model = {
@@ -217,4 +227,6 @@ export const emptyL7Model: L7Model = {
   servicePolicies: new Map(),
   gatewayPolicies: new Map(),
   workloadPolicies: new Map(),
+  serviceAuthentications: new Map(),
+  gatewayAuthentications: new Map(),
 };

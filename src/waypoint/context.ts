@@ -13,6 +13,7 @@ import type { Connector } from '../upstream/connector.ts';
 import type { UpstreamPools } from '../upstream/pools.ts';
 import type { Destination } from './authority.ts';
 import type { OwnGateway } from './gateway.ts';
+import type { Authenticator } from './jwt/authenticate.ts';
 import type { Mirrors } from './mirrors.ts';
 import type { StageNames } from './names.ts';
 import type { WaypointSettings } from './settings.ts';
@@ -46,6 +47,7 @@ export interface WaypointServices {
   readonly connector: Connector;
   readonly mirrors: Mirrors;
   readonly tcpConnections: TcpConnections;
+  readonly authenticator: Authenticator;
   readonly traffic: TrafficMetrics;
   readonly accessLog: AccessLog;
   readonly clock: Clock;

@@ -1,5 +1,5 @@
 /**
- * The HTTP stages of a tunnel: policies of the service, route, backend, endpoint, policies of the pod, forwarding. One
+ * The HTTP stages of a tunnel: tokens, policies of the service, route, backend, endpoint, policies of the pod, forwarding. One
  * object per tunnel; the model and the records a request was decided on stay with it to its end (design rule 8).
  */
 import type { Duplex } from 'node:stream';
@@ -17,9 +17,10 @@ import type { L7Model, PortRoutes, Route, RouteBackend } from '../route/model.ts
 import { defaultRetryPolicy } from '../route/retry.ts';
 import { redirectLocation, rewritePath } from '../route/rewrite.ts';
 import { type EndpointAnswer, type ForwardResult, forward } from '../upstream/forward.ts';
-import { TunnelAuthorizer } from './authorize.ts';
+import { authenticationsOf, TunnelAuthorizer } from './authorize.ts';
 import type { Tunnel, WaypointServices } from './context.ts';
 import { chooseEndpoint, endpointAt, upstreamProtocol } from './endpoints.ts';
+import { runTokenStage, type TokenStageOutcome } from './jwt/token-stage.ts';
 import { type Finished, reportRequest } from './report.ts';
 import { sanitised, withAdditions } from './request-headers.ts';
 import { newRequestId } from './request-id.ts';
@@ -56,9 +57,13 @@ class RequestFlow {
   readonly #exchange: Exchange;
   readonly #model: L7Model;
   readonly #startedMs: number;
-  readonly #headers: HeaderList;
   readonly #requestId: string;
-  readonly #judged: L7Request;
+  /** Headers, query and what is judged: as they are once tokens were dealt with. */
+  #headers: HeaderList;
+  #query: string;
+  /** Without what may be tokens. */
+  #loggedQuery: string;
+  #judged: L7Request;
   #audited: readonly string[] = [];
   #route: Route | undefined;
   /** A delay was injected. */
@@ -76,10 +81,38 @@ class RequestFlow {
     this.#headers = sanitised(request.headers);
     this.#requestId = headerValue(this.#headers, 'x-request-id') ?? newRequestId();
     const { method, path, authority } = request;
+    this.#query = request.query;
+    this.#loggedQuery = request.query;
     this.#judged = { method, path, host: authority, headers: this.#headers };
   }
 
   start(): void {
+    const authentications = authenticationsOf(this.#services, this.#tunnel, this.#model);
+    if (authentications.length === 0) {
+      this.#authorize();
+      return;
+    }
+    const places = { headers: this.#headers, query: this.#query };
+    runTokenStage(this.#services.authenticator, authentications, this.#exchange, places, (o) => this.#authenticated(o));
+  }
+
+  #authenticated(outcome: TokenStageOutcome): void {
+    this.#loggedQuery = outcome.kind === 'left' ? '' : outcome.loggedQuery;
+    if (outcome.kind === 'left') {
+      this.#report(toNobody, ownResult(0, 'DC', 'downstream_remote_disconnect'));
+      return;
+    }
+    if (outcome.kind === 'refuse') {
+      this.#reply(outcome.status, outcome.body, '-', outcome.details, outcome.headers);
+      return;
+    }
+    this.#query = outcome.query;
+    this.#headers = outcome.headers;
+    this.#judged = { ...this.#judged, headers: outcome.headers, claims: outcome.claims };
+    this.#authorize();
+  }
+
+  #authorize(): void {
     const { verdict, audited } = this.#authorizer.service(this.#model, this.#judged);
     this.#audited = audited;
     if (verdict.kind === 'deny') {
@@ -165,7 +198,7 @@ class RequestFlow {
       request.authority;
     const changed = applyHeaderChange(applyHeaderChange(this.#headers, route?.requestHeaders), backend?.requestHeaders);
     const clientCert = this.#services.preset.names === 'article';
-    const path = `${rewritten}${request.query}`;
+    const path = `${rewritten}${this.#query}`;
     const headers = withAdditions(changed, this.#tunnel, { requestId: this.#requestId, clientCert });
     let mirroring = this.#mirroring(route, path, host, headers);
     forward(
@@ -247,8 +280,8 @@ class RequestFlow {
   }
 
   #routeRequest(): RouteRequest {
-    const { method, authority, path, query } = this.#exchange.request;
-    return { method, authority, path, query, scheme: 'http', headers: this.#headers };
+    const { method, authority, path } = this.#exchange.request;
+    return { method, authority, path, query: this.#query, scheme: 'http', headers: this.#headers };
   }
 
   #ownHeaders(route: Route): HeaderList {
@@ -280,7 +313,7 @@ class RequestFlow {
       protocol: isGrpc(request.headers) ? 'grpc' : 'http',
       request: {
         method: request.method,
-        path: `${request.path}${request.query}`,
+        path: `${request.path}${this.#loggedQuery}`,
         version: request.version,
         authority: request.authority,
         userAgent: headerValue(request.headers, 'user-agent'),
@@ -300,6 +333,7 @@ class RequestFlow {
 /** What GRPCRoute says to a share without a backend. */
 const unavailable = 14;
 
+const toNobody: Target = { route: undefined, backend: undefined };
 const nobody: ReadonlySet<string> = new Set();
 
 /** Of a request that no endpoint got. */

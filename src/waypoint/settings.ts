@@ -10,6 +10,8 @@ export interface WaypointSettings {
   readonly maxTunnelsPerIdentity: number;
   /** Tunnel port of endpoints. */
   readonly hbonePort: number;
+  /** Origins of key servers that may be called without TLS or at addresses that are not public. */
+  readonly jwksOrigins: readonly string[];
 }
 
 export const defaultWaypointSettings: WaypointSettings = {
@@ -18,4 +20,5 @@ export const defaultWaypointSettings: WaypointSettings = {
   maxStreamsPerSession: 200,
   maxTunnelsPerIdentity: 10_000,
   hbonePort: 15008,
+  jwksOrigins: [],
 };

@@ -18,6 +18,8 @@ import { createConnector } from '../upstream/connector.ts';
 import { createUpstreamPools } from '../upstream/pools.ts';
 import type { WaypointServices } from './context.ts';
 import type { OwnGateway } from './gateway.ts';
+import { Authenticator } from './jwt/authenticate.ts';
+import { createFetchText } from './jwt/fetch-text.ts';
 import { Mirrors } from './mirrors.ts';
 import { stageNames } from './names.ts';
 import type { WaypointSettings } from './settings.ts';
@@ -73,6 +75,11 @@ export function createWaypoint(options: WaypointOptions): Waypoint {
     pools,
     mirrors: new Mirrors({ ...options, pools }),
     tcpConnections,
+    authenticator: new Authenticator({
+      fetchText: createFetchText(new Set(options.settings.jwksOrigins)),
+      clock,
+      logger,
+    }),
   };
   const tunnels = new Tunnels(services);
   const trusted = new Set([parseSpiffeId(identity)?.trustDomain, ...options.trustDomainAliases]);

@@ -67,6 +67,7 @@ export interface HarnessOptions {
   readonly podKind?: 'http' | 'tcp';
   readonly servers?: readonly (Server | 'down')[];
   readonly tunnelProtocol?: Workload['tunnelProtocol'];
+  readonly jwksOrigins?: readonly string[];
 }
 
 let ca: Promise<TestCa> | undefined;
@@ -104,7 +105,12 @@ export async function createHarness(t: Test, options: HarnessOptions): Promise<H
   const tcp = { opened: 0, closed: [] as string[], received: 0, sent: 0 };
   const waypoint = createWaypoint({
     preset,
-    settings: { ...defaultWaypointSettings, hbonePort, sniffTimeoutMs: options.sniffTimeoutMs ?? 200 },
+    settings: {
+      ...defaultWaypointSettings,
+      hbonePort,
+      sniffTimeoutMs: options.sniffTimeoutMs ?? 200,
+      jwksOrigins: options.jwksOrigins ?? [],
+    },
     identity: productId,
     trustDomainAliases: [],
     mesh,

@@ -189,4 +189,9 @@ t.test('arguments of Istio are taken, arguments beat the environment', async (t)
     RUST_LOG: '===',
   });
   t.match(wrong, { kind: 'problems', problems: { length: 2 } });
+  const origins = (text: string) =>
+    readWaypointCommand(['--config', 'd', '--gateway', 'a/b'], { AMBIT_JWKS_ORIGINS: text });
+  t.match(origins('http://a:1, https://b'), { settings: { jwksOrigins: ['http://a:1', 'https://b'] } });
+  for (const text of ['a', 'http://a/', 'ftp://a', 'https://a/keys'])
+    t.match(origins(text), { kind: 'problems' }, text);
 });

@@ -121,8 +121,9 @@ t.test('what cannot be read or decided never opens anything', async (t) => {
     ['{rules: [{from: [{source: {}}]}]}', 'POLICY_RULE_INVALID'],
     ['{rules: [{from: [{source: {ipBlocks: [10.0.0.300]}}]}]}', 'POLICY_RULE_INVALID'],
     ['{rules: [{to: [{operation: {ports: [http]}}]}]}', 'POLICY_RULE_INVALID'],
-    ['{rules: [{when: [{key: "request.auth.claims[iss]", values: [x]}]}]}', 'POLICY_RULE_INVALID'],
-    ['{rules: [{from: [{source: {requestPrincipals: ["*"]}}]}]}', 'POLICY_RULE_INVALID'],
+    ['{rules: [{when: [{key: "request.auth.claims", values: [x]}]}]}', 'POLICY_RULE_INVALID'],
+    ['{rules: [{when: [{key: "request.auth.claims[a]", values: [x]}]}]}', 'POLICY_L7_AT_ZTUNNEL'],
+    ['{rules: [{from: [{source: {requestPrincipals: ["*"]}}]}]}', 'POLICY_L7_AT_ZTUNNEL'],
     ['{selector: {matchExpressions: []}}', 'OBJECT_INVALID'],
     ['{acton: DENY}', 'OBJECT_INVALID'],
   ];

@@ -1,0 +1,41 @@
+/**
+ * Addresses of the public Internet, by what IANA's special-purpose registries leave over (RFC 6890). IPv6 forms that
+ * carry an IPv4 address inside are not public: they would be a way around.
+ */
+import { BlockList, isIPv4 } from 'node:net';
+
+const special = new BlockList();
+for (const [network, bits] of [
+  ['0.0.0.0', 8],
+  ['10.0.0.0', 8],
+  ['100.64.0.0', 10],
+  ['127.0.0.0', 8],
+  ['169.254.0.0', 16],
+  ['172.16.0.0', 12],
+  ['192.0.0.0', 24],
+  ['192.0.2.0', 24],
+  ['192.88.99.0', 24],
+  ['192.168.0.0', 16],
+  ['198.18.0.0', 15],
+  ['198.51.100.0', 24],
+  ['203.0.113.0', 24],
+  ['224.0.0.0', 3],
+] as const) {
+  special.addSubnet(network, bits, 'ipv4');
+}
+for (const [network, bits] of [
+  ['2001::', 23],
+  ['2001:db8::', 32],
+  ['2002::', 16],
+  ['3fff::', 20],
+] as const) {
+  special.addSubnet(network, bits, 'ipv6');
+}
+const globalUnicast = new BlockList();
+globalUnicast.addSubnet('2000::', 3, 'ipv6');
+
+/** `ip` must be an address. */
+export function isPublicAddress(ip: string): boolean {
+  if (isIPv4(ip)) return !special.check(ip, 'ipv4');
+  return globalUnicast.check(ip, 'ipv6') && !special.check(ip, 'ipv6');
+}
