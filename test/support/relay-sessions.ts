@@ -17,6 +17,7 @@ import type { SocketAddress } from '../../src/base/address.ts';
 import { Cancellation } from '../../src/base/cancellation.ts';
 import type { ConnectRequest, ConnectVerdict, OpenOutcome } from '../../src/hbone/seam.ts';
 import { plainSocket } from '../../src/net/socket-spec.ts';
+import { deafListener } from './deaf-listener.ts';
 import { eventually, within } from './eventually.ts';
 import { FakeClock } from './fake-clock.ts';
 import { bothEnded, pair } from './relay-compliance.ts';
@@ -502,27 +503,6 @@ async function closedPort(): Promise<SocketAddress> {
   server.close();
   await once(server, 'close');
   return address;
-}
-
-/** A listener whose backlog is full, so that the kernel answers no further SYN. */
-async function deafListener(t: Test): Promise<SocketAddress> {
-  const native = await import('node-tproxy-native');
-  const fd = native.createSocket({ family: 4 });
-  t.teardown(() => native.closeFd(fd));
-  native.bind(fd, '127.0.0.1', 0);
-  native.listen(fd, 0);
-  const { port } = native.localAddress(fd);
-  let full = false;
-  while (!full) {
-    const socket = connect({ host: '127.0.0.1', port });
-    socket.on('error', () => {});
-    t.teardown(() => socket.destroy());
-    full = await Promise.race([
-      once(socket, 'connect').then(() => false),
-      new Promise<boolean>((resolve) => setTimeout(() => resolve(true), 300)),
-    ]);
-  }
-  return { ip: '127.0.0.1', port };
 }
 
 /** A TCP forwarder that can stop moving bytes, as a dead network does. */

@@ -76,7 +76,7 @@ const attributeOf = (span: SpanRecord | undefined, key: string) =>
 t.test('both hops are one trace, over the network and in process, and the inbound one is the child', async (t) => {
   const collector = await startCollector(t);
   const tracing = tracingTo(collector.url);
-  const nodes = await makeTwoNodes(t, modernPreset, {}, tracing);
+  const nodes = await makeTwoNodes(t, modernPreset, {}, { tracing });
   nodes.mesh.apply(nodes.records(false));
   for (const ip of [vip, reviewsVip]) t.equal(await exchange(await nodes.dial(ip), 'hello'), 'hello');
   await eventually('four lines', () => nodes.lines.filter((line) => line.event === 'complete').length === 4);
@@ -99,7 +99,7 @@ t.test('both hops are one trace, over the network and in process, and the inboun
 t.test('a refusal is an error on both spans', async (t) => {
   const collector = await startCollector(t);
   const tracing = tracingTo(collector.url);
-  const nodes = await makeTwoNodes(t, modernPreset, {}, tracing);
+  const nodes = await makeTwoNodes(t, modernPreset, {}, { tracing });
   const guard = makePolicy({
     name: 'guard',
     scope: 'namespace',
@@ -121,7 +121,7 @@ t.test('a refusal is an error on both spans', async (t) => {
 t.test('what is not sampled is not exported, and says so to the other end', async (t) => {
   const collector = await startCollector(t);
   const off = tracingTo(collector.url, 'parentbased_always_off');
-  const nodes = await makeTwoNodes(t, modernPreset, {}, off);
+  const nodes = await makeTwoNodes(t, modernPreset, {}, { tracing: off });
   nodes.mesh.apply(nodes.records(true));
   t.equal(await exchange(await nodes.dial(vip), 'hello'), 'hello');
   t.match(nodes.connects[0]?.header('traceparent'), /^00-[0-9a-f]{32}-[0-9a-f]{16}-00$/);
@@ -134,7 +134,7 @@ t.test('a collector that fails or is not there never touches traffic', async (t)
   const gone = new URL('http://127.0.0.1:1/v1/traces');
   for (const url of [failing.url, gone]) {
     const tracing = tracingTo(url);
-    const nodes = await makeTwoNodes(t, modernPreset, {}, tracing);
+    const nodes = await makeTwoNodes(t, modernPreset, {}, { tracing });
     nodes.mesh.apply(nodes.records(false));
     t.equal(await exchange(await nodes.dial(vip), 'hello'), 'hello');
     await tracing.close();

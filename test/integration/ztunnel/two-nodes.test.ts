@@ -257,7 +257,7 @@ t.test('on demand a connection waits for what it needs, and is refused when nobo
       });
     },
   };
-  const nodes = await makeTwoNodes(t, modernPreset, {}, undefined, demand);
+  const nodes = await makeTwoNodes(t, modernPreset, {}, { demand });
   const { workloads, services } = nodes.records(false);
   nodes.mesh.apply(makeChange({ workloads: [nodes.sleep] }));
   const got = exchange(await nodes.dial(vip), 'hello');

@@ -6,13 +6,14 @@ import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
 import type { Test } from 'tap';
 import type { SocketAddress } from '../../../src/base/address.ts';
-import { systemClock } from '../../../src/base/clock.ts';
+import { type Clock, systemClock } from '../../../src/base/clock.ts';
 import { silentLogger } from '../../../src/base/logger.ts';
 import { unscrapedMetrics } from '../../../src/base/metrics.ts';
 import { systemRandom } from '../../../src/base/random.ts';
 import type { Preset } from '../../../src/config/preset.ts';
 import { createRelay } from '../../../src/hbone/relay.ts';
 import type { CapturedConnection, ConnectRequest, Relay } from '../../../src/hbone/seam.ts';
+import type { PeerRevocation } from '../../../src/identity/revocation.ts';
 import type { AddressDemand } from '../../../src/mesh/demand.ts';
 import type { MeshChange, Service, Workload } from '../../../src/mesh/model.ts';
 import { MeshStore } from '../../../src/mesh/store.ts';
@@ -47,6 +48,7 @@ export interface Node {
 }
 
 export interface TwoNodes {
+  readonly ca: TestCa;
   readonly mesh: MeshStore;
   readonly a: Node;
   readonly b: Node;
@@ -67,6 +69,14 @@ export interface TwoNodes {
   dialPlaintext(): Promise<Socket>;
 }
 
+export interface TwoNodesOptions {
+  readonly tracing?: Tracing | undefined;
+  readonly demand?: AddressDemand | undefined;
+  /** Of both nodes' relays. */
+  readonly relayClock?: Clock;
+  readonly revocation?: PeerRevocation;
+}
+
 export const vip = '127.96.0.71';
 export const reviewsVip = '127.96.0.7';
 
@@ -74,8 +84,7 @@ export async function makeTwoNodes(
   t: Test,
   preset: Preset,
   overrides: Partial<ZtunnelSettings> = {},
-  tracing?: Tracing,
-  demand?: AddressDemand,
+  { tracing, demand, relayClock = systemClock, revocation }: TwoNodesOptions = {},
 ): Promise<TwoNodes> {
   const ca = await TestCa.create();
   const app = await echoServer(t, '0.0.0.0');
@@ -187,6 +196,7 @@ export async function makeTwoNodes(
   }
 
   return {
+    ca,
     mesh,
     a,
     b,
@@ -217,7 +227,7 @@ export async function makeTwoNodes(
 
   async function startNode(node: string, ip: string, hbonePort: number) {
     const secrets = new TestSecretStore();
-    const relay = createRelay({ secrets, logger: silentLogger, clock: systemClock });
+    const relay = createRelay({ secrets, logger: silentLogger, clock: relayClock, revocation });
     t.teardown(() => relay.close());
     const settings: ZtunnelSettings = {
       ...defaultZtunnelSettings,
@@ -245,6 +255,7 @@ export async function makeTwoNodes(
       mesh,
       relay: captureAnywhere(relay, app.port),
       secrets,
+      revocation,
       clock: systemClock,
       random: systemRandom,
       logger: silentLogger,

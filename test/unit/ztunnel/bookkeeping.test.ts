@@ -2,10 +2,10 @@
 import t from 'tap';
 import type { SpiffeId } from '../../../src/base/spiffe.ts';
 import type { End } from '../../../src/hbone/seam.ts';
-import type { GatewayAddress, MeshChange } from '../../../src/mesh/model.ts';
+import type { GatewayAddress, MeshChange, Workload } from '../../../src/mesh/model.ts';
 import { MeshStore } from '../../../src/mesh/store.ts';
 import { UnknownPolicyGrace } from '../../../src/ztunnel/authorization.ts';
-import { ConnectionRegistry, type Recheck } from '../../../src/ztunnel/connection-registry.ts';
+import { ConnectionRegistry, drainReason, type Recheck } from '../../../src/ztunnel/connection-registry.ts';
 import { DecisionWaiter } from '../../../src/ztunnel/decision-waiter.ts';
 import { LocalIdentities } from '../../../src/ztunnel/local-identities.ts';
 import { PeerMemory } from '../../../src/ztunnel/peer-memory.ts';
@@ -133,6 +133,38 @@ t.test('a workload that leaves takes its connections along, one that is replaced
   t.equal(state.stopped, '');
   mesh.apply(makeChange({ removedWorkloads: [productpage.uid] }));
   t.match(state.stopped, /workload has left/);
+});
+
+t.test('the end of a place takes its own connections along, not those of the place that follows it', async (t) => {
+  const { registry, state } = setup();
+  const [old, next] = [{}, {}];
+  const stopped: string[] = [];
+  const addTo = (name: string, place: object, workload: Workload | undefined) => {
+    const hop = makeTestHop('inbound');
+    const stop = (error: Error) => {
+      stopped.push(`${name}: ${error.message}`);
+      hop.ended(end('stopped'));
+    };
+    registry.add({
+      hop,
+      join: { counts: { toUpstream: 0, toDownstream: 0 }, heldBytes: 0, stop },
+      workload,
+      originalDestination: at('10.244.2.5:9080'),
+      protocol: 'TCP',
+      decidedAt: registry.changes,
+      place,
+    });
+  };
+  addTo('old', old, productpage);
+  addTo('next', next, productpage);
+  addTo('another workload', old, sleep);
+  addTo('unknown', old, undefined);
+  registry.stopPlace(productpage, old, drainReason);
+  t.strictSame(stopped, [`old: ${drainReason}`]);
+  t.equal(state.stopped, '', 'nor what came in by no place');
+  t.equal(registry.countOf(productpage.uid), 2);
+  registry.stopPlace(undefined, old, drainReason);
+  t.strictSame(stopped.slice(1), [`unknown: ${drainReason}`]);
 });
 
 t.test('a hop is closed and logged once, whatever is reported', async (t) => {
