@@ -148,7 +148,7 @@ function addVirtualService(
           );
           for (const { index, match, port: onlyPort } of rule.matches) {
             if (onlyPort !== undefined && onlyPort !== port.port) continue;
-            const full = match.path?.kind === 'regex' && rule.rewritePath !== undefined;
+            const full = match.path?.kind === 'regex' && rule.rewritePath?.kind === 'prefix';
             const rewritePath = full ? ({ kind: 'full', value: rule.rewritePath.value } as const) : rule.rewritePath;
             routes.push({
               rank: undefined,

@@ -10,6 +10,7 @@ import { faultSchema, percentSchema, wholePercentSchema } from './fault.ts';
 import { headerOperationsSchema } from './header-changes.ts';
 import { defaultBackoffMs, plainRule } from './http-route.ts';
 import { type ConfigObject, diagnose, type Parsed, type Path, parseContent, perObject } from './object.ts';
+import { regexRewriteSchema } from './regex-rewrite.ts';
 import type { StagesSpec } from './stages.ts';
 import { durationSchema, listOf, portSchema } from './values.ts';
 import { readVirtualMatch, virtualMatchSchema } from './virtual-match.ts';
@@ -86,7 +87,17 @@ const ruleSchema = z.object({
       body: z.object({ string: z.string().optional(), bytes: z.string().optional() }).nullish(),
     })
     .nullish(),
-  rewrite: z.strictObject({ uri: z.string().optional(), authority: z.string().optional() }).nullish(),
+  rewrite: z
+    .strictObject({
+      uri: z.string().optional(),
+      authority: z.string().optional(),
+      uriRegexRewrite: regexRewriteSchema.nullish(),
+    })
+    .refine(
+      ({ uri, uriRegexRewrite }) => uri === undefined || uriRegexRewrite == null,
+      'give one of uri and uriRegexRewrite',
+    )
+    .nullish(),
   timeout: durationSchema.nullish(),
   retries: z
     .object({
@@ -165,7 +176,8 @@ function readRule(
     action,
     requestHeaders: rule.headers?.request,
     responseHeaders: rule.headers?.response,
-    rewritePath: rewriteUri === undefined ? undefined : { kind: 'prefix', value: rewriteUri },
+    rewritePath:
+      rewriteUri === undefined ? (rule.rewrite?.uriRegexRewrite ?? undefined) : { kind: 'prefix', value: rewriteUri },
     rewriteHost: rule.rewrite?.authority,
     timeoutMs: rule.timeout || undefined,
     retry: retryOf(rule.retries ?? undefined),

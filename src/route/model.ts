@@ -79,7 +79,9 @@ export interface Redirect {
 export type PathRewrite =
   | { readonly kind: 'full'; readonly value: string }
   /** Replaces the matched prefix of the route. */
-  | { readonly kind: 'prefix'; readonly value: string };
+  | { readonly kind: 'prefix'; readonly value: string }
+  /** By a linear-time engine. */
+  | { readonly kind: 'regex'; readonly source: string; replace(path: string): string };
 
 export type RouteAction =
   | { readonly kind: 'forward'; readonly backends: readonly RouteBackend[] }

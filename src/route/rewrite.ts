@@ -6,6 +6,7 @@ import type { PathMatch, PathRewrite, Redirect } from './model.ts';
 /** The new path, never empty and always starting with a slash. A prefix is only replaced when the route matched one. */
 export function rewritePath(path: string, rewrite: PathRewrite, match: PathMatch | undefined): string {
   if (rewrite.kind === 'full') return rooted(rewrite.value);
+  if (rewrite.kind === 'regex') return rooted(rewrite.replace(path));
   switch (match?.kind) {
     case 'exact':
     case 'path-prefix': {
