@@ -86,9 +86,9 @@ const notFound: Route = {
 
 function matchesEverything(match: Route['match']): boolean {
   if (match === undefined) return true;
-  const { path, method, authority, scheme, headers, queryParams } = match;
+  const { path, method, authority, scheme, headers, queryParams, sourceNamespace } = match;
   const anyPath = path === undefined || (path.kind === 'path-prefix' && path.value === '/');
-  const others = [method, authority, scheme].every((part) => part === undefined);
+  const others = [method, authority, scheme, sourceNamespace].every((part) => part === undefined);
   return anyPath && others && headers.length === 0 && queryParams.length === 0;
 }
 

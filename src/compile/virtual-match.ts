@@ -16,7 +16,7 @@ export const stringMatchSchema = z
   );
 const matchMap = z.record(z.string().min(1), stringMatchSchema.nullable()).nullish();
 
-/** `sourceLabels`, `sourceNamespace` and the like are refused: without them the route would match more than was asked. */
+/** `sourceLabels` and the like are refused: without them the route would match more than was asked. */
 export const virtualMatchSchema = z.strictObject({
   name: z.string().optional(),
   uri: stringMatchSchema.nullish(),
@@ -27,6 +27,7 @@ export const virtualMatchSchema = z.strictObject({
   headers: matchMap,
   withoutHeaders: matchMap,
   queryParams: matchMap,
+  sourceNamespace: z.string().min(1).nullish(),
   port: portSchema.nullish(),
   gateways: z
     .array(z.string())
@@ -53,6 +54,7 @@ export function readVirtualMatch(content: z.output<typeof virtualMatchSchema>): 
     scheme: text(content.scheme),
     headers: [...named(content.headers, true, false), ...named(content.withoutHeaders, true, true)],
     queryParams: named(content.queryParams, false, false),
+    ...(content.sourceNamespace == null ? undefined : { sourceNamespace: content.sourceNamespace }),
   };
   const [problem] = problems;
   return problem === undefined

@@ -17,6 +17,8 @@ export interface RouteRequest {
   /** With its question mark, or empty. */
   readonly query: string;
   readonly headers: HeaderList;
+  /** Undefined: the client's is not known, and no route that asks for one matches. */
+  readonly clientNamespace?: string | undefined;
 }
 
 const indexes = new WeakMap<readonly Route[], TextIndex<Route>>();
@@ -56,6 +58,7 @@ function routeMatches(
   request: RouteRequest,
   queryParams: () => ReadonlyMap<string, string>,
 ): boolean {
+  if (match.sourceNamespace !== undefined && match.sourceNamespace !== request.clientNamespace) return false;
   if (match.method !== undefined && !matchesText(match.method, request.method)) return false;
   if (match.path !== undefined && !pathMatches(match.path, request.path)) return false;
   if (match.authority !== undefined && !matchesText(match.authority, request.authority)) return false;

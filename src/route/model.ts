@@ -37,6 +37,8 @@ export interface RouteMatch {
   readonly scheme: TextMatch | undefined;
   readonly headers: readonly NamedMatch[];
   readonly queryParams: readonly NamedMatch[];
+  /** Of the client, as its certificate proves it. */
+  readonly sourceNamespace?: string | undefined;
 }
 
 export interface HeaderChange {

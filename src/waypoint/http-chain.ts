@@ -3,6 +3,7 @@
  * object per tunnel; the model and the records a request was decided on stay with it to its end (design rule 8).
  */
 import type { Duplex } from 'node:stream';
+import { parseSpiffeId } from '../base/spiffe.ts';
 import type { Exchange, ServedConnection } from '../http/exchange.ts';
 import { serveH2c } from '../http/h2c-server.ts';
 import { type HeaderList, headerValue } from '../http/header-list.ts';
@@ -281,7 +282,9 @@ class RequestFlow {
 
   #routeRequest(): RouteRequest {
     const { method, authority, path } = this.#exchange.request;
-    return { method, authority, path, query: this.#query, scheme: 'http', headers: this.#headers };
+    const clientNamespace = parseSpiffeId(this.#tunnel.clientIdentity)?.namespace;
+    const query = this.#query;
+    return { method, authority, path, query, scheme: 'http', headers: this.#headers, clientNamespace };
   }
 
   #ownHeaders(route: Route): HeaderList {

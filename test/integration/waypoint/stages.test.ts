@@ -277,3 +277,13 @@ t.test('a share without a backend is 500, and UNAVAILABLE to a gRPC client', asy
   t.match(grpc.headers, { ':status': 200, 'grpc-status': '14' });
   t.equal((await http1(await harness.tunnel())).status, 500);
 });
+
+t.test('the namespace of a client is the one of its certificate', async (t) => {
+  const harness = await createHarness(t, { pods: [hello] });
+  const none = { path: undefined, method: undefined, authority: undefined, scheme: undefined };
+  const match = (sourceNamespace: string) => ({ ...none, headers: [], queryParams: [], sourceNamespace });
+  setStages(harness, {}, { match: match('default') });
+  t.equal((await http1(await harness.tunnel())).status, 200);
+  setStages(harness, {}, { match: match('other') });
+  t.equal((await http1(await harness.tunnel())).status, 404);
+});

@@ -1,5 +1,6 @@
 import t from 'tap';
 import type { Compilation } from '../../../src/compile/compile.ts';
+import { matchRoute } from '../../../src/route/match-route.ts';
 import type { Route } from '../../../src/route/model.ts';
 import { codesOf, compileText, documents, podText, serviceText } from '../../support/compile-text.ts';
 
@@ -243,6 +244,15 @@ t.test('hosts may be short, full or begin with a star', async (t) => {
   t.ok(all.l7.ports.has(`${key('web')}:80`) && all.l7.ports.has(`${key('v2')}:80`));
   t.same(codes(virtualService(rule, '[web.default]')), ['ROUTE_UNKNOWN_PARENT']);
   t.equal(routesOf(virtualService(rule).replace('spec:', 'spec:\n  gateways: [ingress]')).length, 0);
+});
+
+t.test('a VirtualService matches the namespace of the client', async (t) => {
+  const routes = routesOf(virtualService('[{match: [{sourceNamespace: shop}], route: [{destination: {host: v1}}]}]'));
+  const request = { method: 'GET', scheme: 'http', authority: 'web', path: '/', query: '', headers: [] };
+  const from = (clientNamespace: string | undefined) => matchRoute(routes, { ...request, clientNamespace })?.name;
+  t.equal(from('shop'), 'default/v/0/0');
+  t.equal(from('shopping'), 'no-route-matched');
+  t.equal(from(undefined), 'no-route-matched');
 });
 
 t.test('what a VirtualService asks for in vain is said', async (t) => {
