@@ -23,7 +23,7 @@ import {
 } from './route-context.ts';
 import type { ServicePortSpec, ServiceSpec } from './service.ts';
 import { buildStages } from './stages.ts';
-import { buildTcpRoutes } from './tcp-routes.ts';
+import { buildTcpRoutes, speaksHttp, type TcpPort, tcpPort } from './tcp-routes.ts';
 import type { DestinationSpec, VirtualRuleSpec, VirtualServiceSpec } from './virtual-service.ts';
 
 export function buildRoutes(
@@ -38,7 +38,8 @@ export function buildRoutes(
   const taken = new Set(found.keys());
   for (const spec of inputs.httpRoutes) addHttpRoute(spec, context, found, taken);
   const ranked = new Set(found.keys());
-  for (const spec of inputs.virtualServices) addVirtualService(spec, context, found, ranked);
+  const virtualTcp = new Map<string, TcpPort>();
+  for (const spec of inputs.virtualServices) addVirtualService(spec, context, found, ranked, virtualTcp);
   const ports = new Map<string, PortRoutes>();
   for (const [key, { service, port, routes }] of found) {
     // Sorting is stable: equal ranks keep the order of age, name and place in the object.
@@ -53,7 +54,10 @@ export function buildRoutes(
       tcpBackends: [],
     });
   }
-  for (const [key, { service, port, backends }] of buildTcpRoutes(inputs.tcpRoutes, context)) {
+  for (const [key, { service, port, backends }] of new Map([
+    ...virtualTcp,
+    ...buildTcpRoutes(inputs.tcpRoutes, context),
+  ])) {
     const http = ports.get(key) ?? {
       service: serviceKey(service.namespace, service.name, options),
       port: port.port,
@@ -123,6 +127,7 @@ function addVirtualService(
   context: RouteContext,
   found: Map<string, RankedRoutes>,
   ranked: ReadonlySet<string>,
+  virtualTcp: Map<string, TcpPort>,
 ): void {
   const { inputs, diagnostics, options } = context;
   const { object } = spec;
@@ -136,6 +141,13 @@ function addVirtualService(
       if (!mayAttach(spec, service, context, path)) continue;
       for (const port of service.ports) {
         const key = portKey(service, port.port, options);
+        const tcp = spec.tcp.find(({ ports }) => ports === 'all' || ports.includes(port.port));
+        if (tcp !== undefined && !virtualTcp.has(key) && !speaksHttp(port)) {
+          const backends = tcp.destinations.map((to) => virtualBackend(spec, to, port.port, context));
+          virtualTcp.set(key, tcpPort(service, port, backends));
+        }
+        // One without `http` says nothing about requests.
+        if (spec.rules.length === 0) continue;
         if (ranked.has(key)) {
           diagnostics.push(diagnose(object, 'ROUTE_SHADOWED', `a Gateway API route routes ${key}`, path));
           continue;

@@ -17,19 +17,26 @@ export function buildTcpRoutes(specs: readonly TcpRouteSpec[], context: RouteCon
   for (const spec of specs) {
     for (const { service, port, path } of portsOfParents(spec, context)) {
       const key = portKey(service, port.port, context.options);
-      const { appProtocol } = port;
-      if (appProtocol === 'http11' || appProtocol === 'http2' || appProtocol === 'grpc') {
+      if (speaksHttp(port)) {
         const message = `port ${port.port} of Service ${service.namespace}/${service.name} speaks HTTP`;
         context.diagnostics.push(diagnose(spec.object, 'ROUTE_PROTOCOL', message, path));
       } else if (found.has(key)) {
         context.diagnostics.push(diagnose(spec.object, 'ROUTE_SHADOWED', `an older TCPRoute routes ${key}`, path));
       } else {
         const backends = spec.backends.map((backend) => resolveBackend(spec, backend, port.port, context));
-        found.set(key, { service, port, backends: backends.length === 0 ? [nowhere] : backends });
+        found.set(key, tcpPort(service, port, backends));
       }
     }
   }
   return found;
+}
+
+export function speaksHttp({ appProtocol }: ServicePortSpec): boolean {
+  return appProtocol === 'http11' || appProtocol === 'http2' || appProtocol === 'grpc';
+}
+
+export function tcpPort(service: ServiceSpec, port: ServicePortSpec, backends: readonly RouteBackend[]): TcpPort {
+  return { service, port, backends: backends.length === 0 ? [nowhere] : backends };
 }
 
 /** Routes to nothing are refused, not forwarded plainly. */

@@ -46,11 +46,19 @@ export interface VirtualRuleSpec {
   readonly stages: StagesSpec<DestinationSpec> | undefined;
 }
 
+export interface VirtualTcpSpec {
+  /** Any of them; `all` for a rule without matches. */
+  readonly ports: readonly number[] | 'all';
+  readonly destinations: readonly DestinationSpec[];
+}
+
 export interface VirtualServiceSpec {
   readonly object: ConfigObject;
   /** As written: a short name, a full one, or with a leading `*`. */
   readonly hosts: readonly string[];
   readonly rules: readonly VirtualRuleSpec[];
+  /** The first that has the port is taken. */
+  readonly tcp: readonly VirtualTcpSpec[];
 }
 
 const headersSchema = z.strictObject({ request: headerOperationsSchema, response: headerOperationsSchema }).nullish();
@@ -117,12 +125,26 @@ const ruleSchema = z.object({
   mirror_percent: wholePercentSchema.nullish(),
 });
 
+const tcpDestinationSchema = z.strictObject({
+  destination: destinationSchema,
+  weight: z.number().int().min(0).optional(),
+});
+
+/** What cannot be told of a connection is refused: without it the route would match more than was asked. */
+const tcpMatchSchema = z.strictObject({
+  port: portSchema.nullish(),
+  gateways: z
+    .array(z.string())
+    .refine((gateways) => gateways.length === 0 || gateways.includes('mesh'), 'is not for the mesh')
+    .nullish(),
+});
+
 const outerSchema = z.object({
   spec: z.object({
     hosts: listOf(z.string()),
     gateways: listOf(z.string()),
     http: listOf(z.looseObject({ match: listOf(z.unknown()) })),
-    tcp: z.unknown().optional(),
+    tcp: listOf(z.strictObject({ match: listOf(z.unknown()), route: listOf(tcpDestinationSchema) })),
     tls: z.unknown().optional(),
   }),
 });
@@ -134,13 +156,34 @@ export const parseVirtualService = perObject((object: ConfigObject): Parsed<Virt
   // One that is only for gateways is not for the mesh.
   if (gateways.length > 0 && !gateways.includes('mesh')) return { value: undefined, diagnostics: [] };
   const diagnostics: Diagnostic[] = [];
-  for (const [key, value] of Object.entries({ tcp, tls })) {
-    if (value === undefined || value === null) continue;
-    diagnostics.push(diagnose(object, 'ROUTE_FIELD_UNSUPPORTED', `${key} routes have no effect`, ['spec', key]));
+  if (tls !== undefined && tls !== null) {
+    diagnostics.push(diagnose(object, 'ROUTE_FIELD_UNSUPPORTED', 'tls routes have no effect', ['spec', 'tls']));
   }
   const rules = http.map((rule, i) => readRule(object, rule, ['spec', 'http', i], diagnostics));
-  return { value: { object, hosts, rules }, diagnostics };
+  const streams = tcp.map(({ match, route }, i) => ({
+    ports: readTcpPorts(object, match, ['spec', 'tcp', i, 'match'], diagnostics),
+    destinations: destinationsOf(route, ['spec', 'tcp', i]),
+  }));
+  return { value: { object, hosts, rules, tcp: streams }, diagnostics };
 });
+
+function readTcpPorts(
+  object: ConfigObject,
+  matches: readonly unknown[],
+  path: Path,
+  diagnostics: Diagnostic[],
+): VirtualTcpSpec['ports'] {
+  const ports: number[] = [];
+  for (const [i, text] of matches.entries()) {
+    const parsed = tcpMatchSchema.safeParse(text);
+    if (!parsed.success) {
+      const message = parsed.error.issues[0]?.message ?? 'cannot be read';
+      diagnostics.push(diagnose(object, 'ROUTE_MATCH_INVALID', message, [...path, i]));
+    } else if (parsed.data.port == null) return 'all';
+    else ports.push(parsed.data.port);
+  }
+  return matches.length === 0 ? 'all' : ports;
+}
 
 function readRule(
   object: ConfigObject,
@@ -241,8 +284,16 @@ function actionOf(rule: z.output<typeof ruleSchema>, path: Path): VirtualRuleSpe
     return { kind: 'respond', status, body: text };
   }
   if (rule.route.length === 0) return { kind: 'invalid' };
-  const alone = rule.route.length === 1;
-  const destinations = rule.route.map(({ destination, weight, headers }, i) => ({
+  return { kind: 'forward', destinations: destinationsOf(rule.route, path) };
+}
+
+type RouteDestination = Pick<z.output<typeof ruleSchema>['route'][number], 'destination' | 'weight'> & {
+  readonly headers?: z.output<typeof headersSchema>;
+};
+
+function destinationsOf(route: readonly RouteDestination[], path: Path): readonly DestinationSpec[] {
+  const alone = route.length === 1;
+  return route.map(({ destination, weight, headers }, i) => ({
     host: destination.host,
     subset: destination.subset,
     port: destination.port?.number,
@@ -252,7 +303,6 @@ function actionOf(rule: z.output<typeof ruleSchema>, path: Path): VirtualRuleSpe
     responseHeaders: headers?.response,
     path: [...path, 'route', i, 'destination'],
   }));
-  return { kind: 'forward', destinations };
 }
 
 function retryOf(retries: z.output<typeof ruleSchema>['retries']): RetryPolicy | undefined {

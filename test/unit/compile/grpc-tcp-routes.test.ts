@@ -113,3 +113,38 @@ t.test('a TCPRoute for a port that speaks HTTP is reported', async (t) => {
   t.ok(codesOf(compilation).some((code) => code.startsWith('ROUTE_PROTOCOL')));
   t.notOk(compilation.l7.ports.has(`${key('web')}:80`));
 });
+
+t.test('tcp routes of a VirtualService: the first with the port, and a TCPRoute goes before them', async (t) => {
+  const virtual = `
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: v, namespace: default}
+spec:
+  hosts: [web]
+  tcp:
+    - {match: [{port: 81}], route: [{destination: {host: v1}}]}
+    - {match: [{sourceLabels: {a: b}}], route: [{destination: {host: v1}}]}
+    - {match: [{port: 80}], route: [{destination: {host: v2}, weight: 20}, {destination: {host: v1}, weight: 80}]}
+`;
+  const tcpServices = documents(
+    plainPort(serviceText('web', '10.96.0.1')),
+    serviceText('v1', '10.96.0.2'),
+    serviceText('v2', '10.96.0.3'),
+  );
+  const compiled = (...texts: readonly string[]) => compileText(documents(tcpServices, virtual, ...texts));
+  const port = compiled().l7.ports.get(`${key('web')}:80`);
+  t.match(port?.tcpBackends, [
+    { service: key('v2'), port: 80, weight: 20 },
+    { service: key('v1'), weight: 80 },
+  ]);
+  t.same(port?.routes, [], 'no http routes: nothing said about requests');
+  t.ok(
+    codesOf(compiled()).some((code) => code.startsWith('ROUTE_MATCH_INVALID')),
+    'a match that cannot be decided',
+  );
+  const both = compiled(route('TCPRoute', `[{${to('v1')}}]`)).l7.ports.get(`${key('web')}:80`);
+  t.match(both?.tcpBackends, [{ service: key('v1'), weight: 1 }]);
+  t.equal(both?.tcpBackends.length, 1);
+  const onHttp = compileText(documents(services, virtual)).l7.ports;
+  t.notOk(onHttp.has(`${key('web')}:80`), 'nor anything about a port that speaks HTTP');
+});
