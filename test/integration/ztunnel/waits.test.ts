@@ -6,7 +6,7 @@ import t from 'tap';
 import { systemClock } from '../../../src/base/clock.ts';
 import { silentLogger } from '../../../src/base/logger.ts';
 import { unscrapedMetrics } from '../../../src/base/metrics.ts';
-import { modernPreset } from '../../../src/config/preset.ts';
+import { legacyPreset, modernPreset } from '../../../src/config/preset.ts';
 import { createRelay } from '../../../src/hbone/relay.ts';
 import { Revocation } from '../../../src/identity/revocation.ts';
 import { readRevocationLists } from '../../../src/identity/revocation-list.ts';
@@ -15,12 +15,14 @@ import type { Place } from '../../../src/ztunnel/context.ts';
 import { DecisionWaiter } from '../../../src/ztunnel/decision-waiter.ts';
 import { startInbound } from '../../../src/ztunnel/inbound.ts';
 import { startInboundPassthrough } from '../../../src/ztunnel/inbound-passthrough.ts';
+import { startOutbound } from '../../../src/ztunnel/outbound.ts';
 import { defaultPorts } from '../../../src/ztunnel/settings.ts';
 import { deafListener } from '../../support/deaf-listener.ts';
 import { eventually, within } from '../../support/eventually.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
 import { TestSecretStore } from '../../support/test-ca.ts';
 import { makeTwoNodes, reviewsVip, type TwoNodes, vip } from './two-nodes.ts';
+import { freePort } from './ztunnel-program.ts';
 
 const complete = (nodes: TwoNodes) => nodes.lines.filter((line) => line.event === 'complete');
 
@@ -108,6 +110,28 @@ t.test('so does a connection in clear', async (t) => {
   t.equal(String(echo), 'hello');
   served.destroy();
   await eventually('its line', () => complete(nodes).length === 1);
+});
+
+t.test('a connection made to the outbound listener itself goes nowhere', async (t) => {
+  for (const preset of [legacyPreset, modernPreset]) {
+    const outbound = await freePort();
+    const ports = { ...defaultPorts, outbound, inbound: 0, inboundPlaintext: 0 };
+    const nodes = await makeTwoNodes(t, preset, { ports, unknownSource: 'passthrough' });
+    nodes.mesh.apply(nodes.records(false));
+    const at = (ip: string) => nodes.mesh.workloadByAddress('', ip);
+    const place: Place = { name: 'own', namespace: undefined, ip: '127.1.0.10', sourceAt: at, workloadAt: at };
+    const listener = await startOutbound({ ...nodes.a.ztunnel.services, relay: nodes.a.relay }, place);
+    t.teardown(() => listener.destroy());
+    const socket = connect({ host: place.ip, port: outbound, localAddress: '127.1.0.4' });
+    socket.on('error', () => {});
+    t.teardown(() => socket.destroy());
+    socket.resume();
+    await closed(socket);
+    t.equal(socket.bytesRead, 0);
+    const lines = await eventually('its line', () => nodes.lines.length > 0 && nodes.lines);
+    t.match(lines, [{ event: 'denied', fields: { direction: 'outbound', 'dst.addr': `127.1.0.10:${outbound}` } }]);
+    t.same(nodes.metrics, [], 'least of all to itself');
+  }
 });
 
 t.test('what arrives in clear is logged and counted with the service of its port', async (t) => {
