@@ -1,11 +1,12 @@
 /**
- * What a run fails for under `--check`: anything that went wrong, and targets missed by far. By how far is generous on
+ * What a run fails for under `--check`: what could not be measured, errors of ours (those of the others are in the report, and
+ * theirs), and targets missed by far. By how far is generous on
  * purpose: a quick run is short, machines are shared, and only a fault in the code should ever fail here. Tails of latency
  * are left out: on a shared machine they are the neighbours'.
  */
 import type { RunRecord } from './report/record.ts';
 import { amountText, valueText } from './report/tables.ts';
-import { troublesOf } from './report/troubles.ts';
+import { errorLines, unmeasuredLines } from './report/troubles.ts';
 import type { Target } from './targets.ts';
 
 /** Multiples of a target's limit. Waiting depends most on who else uses the machine, memory least. */
@@ -22,7 +23,8 @@ export function problemsOf(record: RunRecord): string[] {
     const limits = `target ${amountText(verdict, target.limit)}, allowed ${amountText(verdict, most)}`;
     return [`${target.system}, ${target.name}: ${valueText(verdict)}${against} (${limits})`];
   });
-  return [...troublesOf(record), ...missed];
+  const ours = record.systems.filter((system) => system.ours);
+  return [...unmeasuredLines(record), ...errorLines(record, ours), ...missed];
 }
 
 function marginOf(target: Target): number {

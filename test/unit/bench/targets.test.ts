@@ -65,11 +65,14 @@ t.test('a check fails for targets missed by far, and for nothing less', async (t
   t.match(problems(1, 170e6 * margins.memory + 1), [/memory under load/]);
 });
 
-t.test('a check fails for every error and for every turn without a result', async (t) => {
+t.test('a check fails for every error of ours and for every turn without a result', async (t) => {
   const record = recordOf({
-    systems,
+    systems: [systemOf('ztunnel-pair', 'l4', { ours: true }), systemOf('envoy-pair', 'l4')],
     loads: [{ key: 'x', name: 'x', unit: 'request' }],
-    measurements: [turnOf('x', 'envoy-pair', 1, { errors: 2, causes: { reset: 2 } })],
+    measurements: [
+      turnOf('x', 'ztunnel-pair', 1, { errors: 1, causes: { refused: 1 } }),
+      turnOf('x', 'envoy-pair', 1, { errors: 2, causes: { reset: 2 } }),
+    ],
     failures: ['ztunnel-pair', 'envoy-pair', 'envoy-pair'].map((system, repeat) => ({
       load: 'x',
       system,
@@ -79,6 +82,6 @@ t.test('a check fails for every error and for every turn without a result', asyn
   });
   t.same(problemsOf(record), [
     'x: 3 turns not measured (ztunnel-pair, envoy-pair): wrk is gone',
-    'x on envoy-pair: 2 errors (reset 2)',
+    'x on ztunnel-pair: 1 errors (refused 1)',
   ]);
 });
