@@ -9,6 +9,7 @@ import type { Join, OpenOutcome } from '../../../src/hbone/seam.ts';
 import { plainSocket } from '../../../src/net/socket-spec.ts';
 import { eventually, within } from '../../support/eventually.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
+import { greeting } from '../../support/http2-frames.ts';
 import { pair } from '../../support/relay-compliance.ts';
 import { clientId, makeWorld, readAll, tcpClient } from '../../support/relay-world.ts';
 
@@ -58,6 +59,37 @@ t.test('a relay has drained when its last connection has ended, and not before',
   client.end();
   app.end();
   await eventually('both have drained', () => drained === 2);
+});
+
+t.test('a client that does not end its side of an ended session is not waited for', async (t) => {
+  const serverClock = new FakeClock();
+  const world = await makeWorld(t, createRelay, { onConnect: echo, serverClock });
+  const { serverMaterial } = await world.ca.issue(clientId);
+  const raw = await tcpClient(t, world.served.address);
+  const socket = connectTls({
+    ...serverMaterial,
+    socket: raw,
+    ALPNProtocols: ['h2'],
+    checkServerIdentity: () => undefined,
+  });
+  socket.on('error', () => {});
+  t.teardown(() => socket.destroy());
+  const ended = once(socket.resume(), 'end');
+  await within('handshake', once(socket, 'secureConnect'));
+  socket.write(greeting);
+  await eventually('a session', () => world.server.stats().servedSessions === 1);
+  const closed = world.served.close();
+  serverClock.advance(50);
+  await closed;
+  await within('its end', ended);
+  let drained = false;
+  const all = world.server.drained().then(() => {
+    drained = true;
+  });
+  await new Promise(setImmediate);
+  t.notOk(drained, 'it has a moment');
+  serverClock.advance(1000);
+  await within('the drain', all);
 });
 
 t.test('one source may have so many sessions; its idle ones make room, and others keep theirs', async (t) => {
