@@ -9,7 +9,7 @@ import { version } from './version.ts';
 
 const ambitHelp = `Usage: ambit COMMAND [ARG ...]
 
-  control      the control plane: certificate authority and join tokens for a folder of YAML
+  control      the control plane of a folder of YAML: certificates, join tokens, discovery
   redirect     apply, remove or show the redirection rules of a node or pod (the init script)
   check DIR    say what is wrong with a folder of configuration: file:line:col code message
   version      print the version
