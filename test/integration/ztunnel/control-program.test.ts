@@ -4,14 +4,14 @@
  */
 import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { connect, createServer, type Socket } from 'node:net';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
 import t, { type Test } from 'tap';
-import { eventually, within } from '../../support/eventually.ts';
+import { eventually } from '../../support/eventually.ts';
 import { runProgram, startProgram } from '../../support/programs.ts';
-import { freePort, listeningPorts, type Running, startZtunnel } from './ztunnel-program.ts';
+import { echoed, freePort, listeningPorts, type Running, startZtunnel } from './ztunnel-program.ts';
 
 const ambit = join(import.meta.dirname, '../../../bin/ambit.ts');
 const clientIp = '127.78.1.4';
@@ -101,18 +101,7 @@ t.test('two ztunnels get mesh and certificates from the control plane they have 
   for (const each of [a, b]) {
     await eventually('it is told', async () => (await each.admin('/config_dump')).includes(`${vip}"`), 20_000);
   }
-  const ask = async (): Promise<string> => {
-    const socket: Socket = connect({ host: vip, port, localAddress: clientIp, allowHalfOpen: true });
-    socket.on('error', () => {});
-    t.teardown(() => socket.destroy());
-    socket.end('hello');
-    let got = '';
-    socket.setEncoding('utf8').on('data', (chunk: string) => {
-      got += chunk;
-    });
-    await within('the end', new Promise<void>((resolve) => socket.once('close', () => resolve())), 10_000);
-    return got;
-  };
+  const ask = () => echoed(t, { host: vip, port, localAddress: clientIp });
   await eventually('it gets through', async () => (await ask()) === 'hello', 20_000);
   await eventually('node-b logged it', () => /dst\.workload="cart".*direction="inbound"/.test(b.output()));
   t.match(b.output(), 'src.identity="spiffe://cluster.local/ns/shop/sa/sleep"');

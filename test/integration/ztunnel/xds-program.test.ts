@@ -4,12 +4,12 @@
  */
 import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { connect, createServer, type Socket } from 'node:net';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { addressType, authorizationType } from '../../../src/xds/resource-types.ts';
-import { eventually, within } from '../../support/eventually.ts';
+import { eventually } from '../../support/eventually.ts';
 import { TestCa } from '../../support/test-ca.ts';
 import {
   denyAll,
@@ -20,7 +20,7 @@ import {
   serviceResource,
 } from '../../support/xds-resources.ts';
 import { XdsServer } from '../../support/xds-server.ts';
-import { freePort, listeningPorts, startZtunnel } from './ztunnel-program.ts';
+import { echoed, freePort, listeningPorts, startZtunnel } from './ztunnel-program.ts';
 
 const clientIp = '127.77.1.4';
 const podIp = '127.77.2.5';
@@ -100,18 +100,7 @@ t.test('a connection crosses two ztunnels whose mesh is istiod’s, also while i
   const cart = serviceResource('cart', vip, ports);
   const pod = podResource('cart-1', podIp, { node: 'node-b', services: { [cart.name]: { ports: portList(ports) } } });
   set(server, addressType, cart, pod);
-  const ask = async (): Promise<string> => {
-    const socket: Socket = connect({ host: vip, port, localAddress: clientIp, allowHalfOpen: true });
-    socket.on('error', () => {});
-    t.teardown(() => socket.destroy());
-    socket.end('hello');
-    let got = '';
-    socket.setEncoding('utf8').on('data', (chunk: string) => {
-      got += chunk;
-    });
-    await within('the end', new Promise<void>((resolve) => socket.once('close', () => resolve())), 10_000);
-    return got;
-  };
+  const ask = () => echoed(t, { host: vip, port, localAddress: clientIp });
   // Unknown, it would be passed through: to the listener of every address that was dialled.
   for (const each of [a, b]) {
     await eventually('it is known', async () => (await each.admin('/config_dump')).includes('"cart-1"'), 20_000);

@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { request } from 'node:http';
-import { createServer } from 'node:net';
+import { connect, createServer, type TcpNetConnectOpts } from 'node:net';
 import { join } from 'node:path';
 import process from 'node:process';
 import { text } from 'node:stream/consumers';
@@ -96,4 +96,18 @@ export async function freePort(): Promise<number> {
   server.close();
   await once(server, 'close');
   return address === null || typeof address === 'string' ? 0 : address.port;
+}
+
+/** What comes back for `hello` until the connection is closed; empty when there is none. */
+export async function echoed(t: Test, to: TcpNetConnectOpts): Promise<string> {
+  const socket = connect({ ...to, allowHalfOpen: true });
+  socket.on('error', () => {});
+  t.teardown(() => socket.destroy());
+  socket.end('hello');
+  let got = '';
+  socket.setEncoding('utf8').on('data', (chunk: string) => {
+    got += chunk;
+  });
+  await within('the end', new Promise<void>((resolve) => socket.once('close', () => resolve())), 10_000);
+  return got;
 }
