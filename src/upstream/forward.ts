@@ -5,7 +5,7 @@
  * I1: the result is told exactly once, when the exchange is over. I2: a response once started is never retried; when it
  * breaks, the client sees it break. I3: a slow client slows the upstream and the other way round.
  */
-import type { Duplex } from 'node:stream';
+import type { Duplex, Readable } from 'node:stream';
 import type { SocketAddress } from '../base/address.ts';
 import type { Clock, Timer } from '../base/clock.ts';
 import { errorText } from '../base/errors.ts';
@@ -44,14 +44,16 @@ export interface ForwardPlan {
   readonly path: string;
   readonly authority: string;
   readonly headers: HeaderList;
+  /** The client's, or one with the same bytes. */
+  readonly body: Readable | undefined;
   readonly retry: RetryPolicy;
   /** For the whole exchange; undefined: none. */
   readonly timeoutMs: number | undefined;
   /** `tried`: uids of the workloads that failed so far. */
   readonly nextEndpoint: (tried: ReadonlySet<string>) => EndpointAnswer;
-  readonly responseHeaders: (headers: HeaderList) => HeaderList;
+  readonly responseHeaders: (headers: HeaderList, status: number) => HeaderList;
   /** Of answers that no endpoint gave. */
-  readonly replyHeaders?: HeaderList;
+  readonly replyHeaders?: (status: number) => HeaderList;
   /** Sees the body as it is read for the first time. */
   readonly bodyObserver?: BodyObserver | undefined;
 }
@@ -120,7 +122,7 @@ class Forwarding implements TryHandler {
     this.#exchange = plan.exchange;
     this.#deps = dependencies;
     this.#done = done;
-    const { body } = plan.exchange.request;
+    const { body } = plan;
     const keep = mayResendBody(plan.retry) ? maxReplayBytes : 0;
     this.#body = body === undefined ? undefined : new ReplayBody(body, keep, plan.bodyObserver);
   }
@@ -176,7 +178,7 @@ class Forwarding implements TryHandler {
     }
     this.#tryTimer?.cancel();
     if (this.#retriesDone() > 0 && isRetriedStatus(this.#plan.retry, status)) this.#flag('URX');
-    const clean = this.#plan.responseHeaders(stripHopByHop(headers));
+    const clean = this.#plan.responseHeaders(stripHopByHop(headers), status);
     this.#status = status;
     this.#grpcStatus = headerValue(headers, 'grpc-status');
     this.#started = true;
@@ -204,7 +206,7 @@ class Forwarding implements TryHandler {
     this.#status = 101;
     this.#started = true;
     const clean = withoutHeaders(
-      this.#plan.responseHeaders(stripHopByHop(headers)),
+      this.#plan.responseHeaders(stripHopByHop(headers), 101),
       (name) => name === 'content-length',
     );
     const client = this.#exchange.switchProtocols(clean);
@@ -288,7 +290,7 @@ class Forwarding implements TryHandler {
     this.#started = true;
     this.#status = status;
     this.#responseBytes = body.length;
-    this.#grpcStatus = localReply(this.#exchange, status, body, this.#plan.replyHeaders);
+    this.#grpcStatus = localReply(this.#exchange, status, body, this.#plan.replyHeaders?.(status));
     if (isGrpc(this.#exchange.request.headers)) this.#status = 200;
     this.#body?.discard();
   }

@@ -6,26 +6,18 @@
 import { ConnectionPolicies, type L7Evaluation } from '../policy/l7.ts';
 import type { L7Request } from '../policy/l7-conditions.ts';
 import type { L7Model, L7Policy } from '../route/model.ts';
-import type { RequestAuthentication } from '../route/request-authentication.ts';
 import type { UpstreamEndpoint } from '../upstream/endpoint.ts';
 import type { Tunnel, WaypointServices } from './context.ts';
-import { isOwn } from './gateway.ts';
+import { isOwn, type OwnGateway } from './gateway.ts';
 
 const allowed: L7Evaluation = { verdict: { kind: 'allow', policy: undefined }, audited: [] };
 const noPolicies: readonly L7Policy[] = [];
 
-/** Rules for the tokens of requests in the tunnel: the gateway's and the service's. */
-export function authenticationsOf(
-  services: WaypointServices,
-  { destination }: Tunnel,
-  model: L7Model,
-): readonly RequestAuthentication[] {
-  const { gatewayAuthentications, serviceAuthentications } = model;
-  if (gatewayAuthentications.size + serviceAuthentications.size === 0) return [];
-  const gateway = services.own();
-  const ofGateway = gateway === undefined ? undefined : gatewayAuthentications.get(gateway.key);
-  const ofService = destination.kind === 'service' ? serviceAuthentications.get(destination.service.key) : undefined;
-  return [...(ofGateway ?? []), ...(ofService ?? [])];
+/** Whether any policy of the gateway or of the service concerns requests of the tunnel. */
+export function hasServicePolicies(model: L7Model, own: OwnGateway | undefined, { destination }: Tunnel): boolean {
+  const ofGateway = own === undefined ? undefined : model.gatewayPolicies.get(own.key);
+  const ofService = destination.kind === 'service' ? model.servicePolicies.get(destination.service.key) : undefined;
+  return (ofGateway?.length ?? 0) + (ofService?.length ?? 0) > 0;
 }
 
 /** Decides for one tunnel. What its policies say about the tunnel itself is decided once, until they change. */

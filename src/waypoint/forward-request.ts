@@ -1,0 +1,121 @@
+/**
+ * Forwarding of a request that all stages let pass: what is sent by its route and backend, to which endpoint, and what is
+ * mirrored. Every try's endpoint is authorized anew: the pod stage.
+ */
+import { applyHeaderChange, changedHost } from '../route/header-change.ts';
+import type { RouteBackend } from '../route/model.ts';
+import { defaultRetryPolicy } from '../route/retry.ts';
+import { rewritePath } from '../route/rewrite.ts';
+import type { UpstreamEndpoint } from '../upstream/endpoint.ts';
+import { type EndpointAnswer, type ForwardResult, forward } from '../upstream/forward.ts';
+import type { Tunnel, WaypointServices } from './context.ts';
+import { chooseEndpoint, endpointAt, upstreamProtocol } from './endpoints.ts';
+import { withAdditions } from './request-headers.ts';
+import type { RequestRecord } from './request-record.ts';
+import { deniedBody } from './stages/policies.ts';
+
+/** `done` comes once, when the exchange is over. */
+export function forwardRequest(record: RequestRecord, done: (result: ForwardResult) => void): void {
+  const { services, tunnel, route, backend, exchange } = record;
+  const rewritten =
+    route?.rewritePath === undefined ? record.path : rewritePath(record.path, route.rewritePath, route.match?.path);
+  const authority =
+    changedHost(backend?.requestHeaders) ??
+    changedHost(route?.requestHeaders) ??
+    route?.rewriteHost ??
+    record.authority;
+  const changed = applyHeaderChange(applyHeaderChange(record.headers, route?.requestHeaders), backend?.requestHeaders);
+  const clientCert = services.preset.names === 'article';
+  const path = `${rewritten}${record.query}`;
+  const headers = withAdditions(changed, tunnel, { requestId: record.requestId, clientCert });
+  let mirroring = mirror(record, { path, authority, headers });
+  forward(
+    {
+      exchange,
+      path,
+      authority,
+      headers,
+      body: record.body,
+      retry: route?.retry ?? defaultRetryPolicy,
+      timeoutMs: route?.timeoutMs,
+      nextEndpoint: (tried) => {
+        const answer = nextEndpoint(record, backend, tried);
+        if (answer.kind === 'endpoint') {
+          mirroring?.begin();
+          mirroring = undefined;
+        }
+        return answer;
+      },
+      responseHeaders: (headers, status) =>
+        record.changedResponse(
+          applyHeaderChange(applyHeaderChange(headers, backend?.responseHeaders), route?.responseHeaders),
+          status,
+        ),
+      replyHeaders: (status) => record.changedResponse([], status),
+      bodyObserver: mirroring?.body,
+    },
+    services,
+    done,
+  );
+}
+
+/** The service whose endpoints are balanced; undefined on the way straight to a pod, or when it left the mesh. */
+export function serviceOf({ services, tunnel }: RequestRecord, backend: RouteBackend | undefined) {
+  const { destination } = tunnel;
+  if (destination.kind === 'workload') return { service: undefined, port: destination.address.port };
+  if (backend?.service === undefined) return { service: destination.service, port: destination.port.servicePort };
+  return { service: services.mesh.service(backend.service), port: backend.port };
+}
+
+/** Upgrades are not mirrored: nobody would take part in the conversation. */
+function mirror(record: RequestRecord, sent: Pick<Parameters<typeof forward>[0], 'path' | 'authority' | 'headers'>) {
+  const mirrors = record.route?.stages?.mirrors;
+  if (mirrors === undefined || mirrors.length === 0 || record.exchange.request.upgrade !== undefined) return undefined;
+  return record.services.mirrors.draw(mirrors, {
+    ...sent,
+    method: record.method,
+    hasBody: record.body !== undefined,
+    timeoutMs: record.route?.timeoutMs,
+    choose: (backend) => nextEndpoint(record, backend, nobody),
+  });
+}
+
+function nextEndpoint(
+  record: RequestRecord,
+  backend: RouteBackend | undefined,
+  tried: ReadonlySet<string>,
+): EndpointAnswer {
+  const { services, tunnel } = record;
+  const { service, port } = serviceOf(record, backend);
+  if (tunnel.destination.kind === 'service' && service === undefined) {
+    return refused(500, '', 'NC', 'cluster_not_found');
+  }
+  const choice =
+    service !== undefined ? chooseEndpoint(services, tunnel, service, port, tried) : directEndpoint(services, tunnel);
+  if (choice.kind === 'none') return refused(503, 'no healthy upstream', 'UH', `no_healthy_upstream{${choice.reason}}`);
+  const { endpoint } = choice;
+  const { verdict, audited } = record.authorizer.pod(endpoint, record.model, record.judged());
+  record.audit(audited);
+  if (verdict.kind === 'deny') return refused(403, deniedBody, '-', verdict.reason, endpoint);
+  const { version, upgrade } = record.exchange.request;
+  const protocol = upstreamProtocol(service, port, version, upgrade !== undefined);
+  return { kind: 'endpoint', endpoint, protocol };
+}
+
+function directEndpoint(services: WaypointServices, { destination }: Tunnel) {
+  if (destination.kind !== 'workload') return { kind: 'none', reason: 'unknown-service' } as const;
+  const { workload, address } = destination;
+  return { kind: 'endpoint', endpoint: endpointAt(services, workload, address.ip, address.port) } as const;
+}
+
+function refused(
+  status: number,
+  body: string,
+  flags: string,
+  details: string,
+  endpoint?: UpstreamEndpoint,
+): EndpointAnswer {
+  return { kind: 'refused', status, body, flags, details, endpoint };
+}
+
+const nobody: ReadonlySet<string> = new Set();

@@ -1,0 +1,113 @@
+/**
+ * A request as it travels through the stages: what the client sent, what stages made of it, and what the log will say.
+ * One owner, the flow of `http-chain.ts`; stages write to it in turn.
+ *
+ * I1: what policies judge (`judged`) is what is forwarded: both read the same fields. I2: the model stays with the
+ * request to its end (design rule 8).
+ */
+import type { Readable } from 'node:stream';
+import { Cancellation } from '../base/cancellation.ts';
+import type { Exchange } from '../http/exchange.ts';
+import { type HeaderList, headerValue } from '../http/header-list.ts';
+import type { L7Request } from '../policy/l7-conditions.ts';
+import type { L7Model, Route, RouteBackend } from '../route/model.ts';
+import type { TokenClaims } from '../route/request-authentication.ts';
+import type { TunnelAuthorizer } from './authorize.ts';
+import type { Tunnel, WaypointServices } from './context.ts';
+import { sanitised } from './request-headers.ts';
+import { newRequestId } from './request-id.ts';
+
+/** Makes other headers of a response's. The list is a value: another one is returned. */
+export type ResponseChange = (headers: HeaderList, status: number) => HeaderList;
+
+export class RequestRecord {
+  readonly services: WaypointServices;
+  readonly tunnel: Tunnel;
+  readonly authorizer: TunnelAuthorizer;
+  /** As the client sent it; `exchange.request` never changes. */
+  readonly exchange: Exchange;
+  readonly model: L7Model;
+  readonly startedMs: number;
+  readonly requestId: string;
+  readonly method: string;
+  authority: string;
+  /** Normalised, without query. */
+  path: string;
+  /** With its question mark; empty without query. */
+  query: string;
+  /** `query` without what may be tokens. */
+  loggedQuery: string;
+  headers: HeaderList;
+  /** What is forwarded: a stage that reads it puts another with the same bytes in its place. */
+  body: Readable | undefined;
+  /** Of its verified token; undefined: nobody. */
+  claims: TokenClaims | undefined;
+  /** Once chosen. */
+  route: Route | undefined;
+  backend: RouteBackend | undefined;
+  /** Matching AUDIT and dry-run policies, for the log. */
+  audited: readonly string[] = none;
+  /** Envoy's response flags that stages add. */
+  flags: readonly string[] = none;
+  #responseChanges: ResponseChange[] | undefined;
+  #gone: Cancellation | undefined;
+
+  constructor(services: WaypointServices, tunnel: Tunnel, authorizer: TunnelAuthorizer, exchange: Exchange) {
+    const { request } = exchange;
+    this.services = services;
+    this.tunnel = tunnel;
+    this.authorizer = authorizer;
+    this.exchange = exchange;
+    this.model = services.model();
+    this.startedMs = services.clock.nowMs();
+    this.method = request.method;
+    this.authority = request.authority;
+    this.path = request.path;
+    this.query = request.query;
+    this.loggedQuery = request.query;
+    this.headers = sanitised(request.headers);
+    this.body = request.body;
+    this.requestId = headerValue(this.headers, 'x-request-id') ?? newRequestId();
+  }
+
+  /** What policies see. */
+  judged(): L7Request {
+    const { method, path, authority: host, headers, claims } = this;
+    return { method, path, host, headers, claims };
+  }
+
+  /** Cancelled when the exchange is over, however it ended. To be asked for before that, by who waits for something. */
+  get gone(): Cancellation {
+    if (this.#gone === undefined) {
+      const gone = new Cancellation();
+      this.#gone = gone;
+      this.exchange.onClosed(() => gone.cancel());
+    }
+    return this.#gone;
+  }
+
+  audit(policies: readonly string[]): void {
+    if (policies.length > 0) this.audited = [...this.audited, ...policies];
+  }
+
+  flag(flag: string): void {
+    if (!this.flags.includes(flag)) this.flags = [...this.flags, flag];
+  }
+
+  /**
+   * For every response from now on, an upstream's or our own. The last one told comes first, as responses pass Envoy's
+   * filters: what an earlier stage says stands in the end.
+   */
+  changeResponse(change: ResponseChange): void {
+    this.#responseChanges ??= [];
+    this.#responseChanges.unshift(change);
+  }
+
+  changedResponse(headers: HeaderList, status: number): HeaderList {
+    let out = headers;
+    if (this.#responseChanges !== undefined) for (const change of this.#responseChanges) out = change(out, status);
+    return out;
+  }
+}
+
+const none: readonly string[] = [];

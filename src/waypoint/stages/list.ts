@@ -1,0 +1,58 @@
+/**
+ * The stages of a request in their order, which is Envoy's (waypoint.md §2.5): a new stage is a file here and a line in
+ * one of the two lists. What a tunnel's requests need of them is found once and kept while the model stands.
+ */
+import type { L7Model, Route } from '../../route/model.ts';
+import type { Tunnel, WaypointServices } from '../context.ts';
+import type { OwnGateway } from '../gateway.ts';
+import { corsStage } from './cors.ts';
+import { faultStage } from './fault.ts';
+import { policyStage } from './policies.ts';
+import type { AfterRoute, BeforeRoute, Stage, StageContext } from './stage.ts';
+import { tokenStage } from './tokens.ts';
+
+const beforeRoute: readonly BeforeRoute[] = [tokenStage, policyStage];
+
+const afterRoute: readonly AfterRoute[] = [faultStage, corsStage];
+
+/** Those of one tunnel. */
+export class TunnelStages {
+  readonly #services: WaypointServices;
+  readonly #tunnel: Tunnel;
+  #context: StageContext | undefined;
+  #before: readonly Stage[] = [];
+  #after = new Map<Route | undefined, readonly Stage[]>();
+
+  constructor(services: WaypointServices, tunnel: Tunnel) {
+    this.#services = services;
+    this.#tunnel = tunnel;
+  }
+
+  before(model: L7Model): readonly Stage[] {
+    this.#follow(model, this.#services.own());
+    return this.#before;
+  }
+
+  after(model: L7Model, route: Route | undefined): readonly Stage[] {
+    const context = this.#follow(model, this.#services.own());
+    const known = this.#after.get(route);
+    if (known !== undefined) return known;
+    const stages = afterRoute.map((stage) => stage(context, route)).filter(isNeeded);
+    this.#after.set(route, stages);
+    return stages;
+  }
+
+  #follow(model: L7Model, own: OwnGateway | undefined): StageContext {
+    const known = this.#context;
+    if (known !== undefined && known.model === model && known.own === own) return known;
+    const context = { services: this.#services, tunnel: this.#tunnel, model, own };
+    this.#context = context;
+    this.#before = beforeRoute.map((stage) => stage(context)).filter(isNeeded);
+    this.#after = new Map();
+    return context;
+  }
+}
+
+function isNeeded(stage: Stage | undefined): stage is Stage {
+  return stage !== undefined;
+}
