@@ -11,9 +11,10 @@ import type { GatewayRecord, Gateways } from './gateways.ts';
 import type { Inputs } from './inputs.ts';
 import type { NamespaceSpec } from './namespace.ts';
 import { type ConfigObject, diagnose } from './object.ts';
-import { type CompileOptions, serviceKey } from './options.ts';
+import { type CompileOptions, serviceKey, specKey } from './options.ts';
 import type { PodSpec } from './pod.ts';
 import type { ServiceSpec } from './service.ts';
+import { parseServiceEntry } from './service-entry.ts';
 import { selects } from './values.ts';
 
 export interface Binding {
@@ -33,6 +34,7 @@ const absentWaypointAnnotation = 'ambit.io/absent-waypoint';
 const useWaypoint = 'istio.io/use-waypoint';
 const useWaypointNamespace = 'istio.io/use-waypoint-namespace';
 
+type BindingCode = 'WAYPOINT_UNKNOWN' | 'WAYPOINT_DENIED' | 'WAYPOINT_TRAFFIC_TYPE' | 'SERVICE_ENTRY_UNBINDABLE';
 type Traffic = 'service' | 'workload';
 /** `unset`: no label says anything. */
 type Outcome = Binding | 'none' | 'unset';
@@ -54,7 +56,7 @@ export function bindWaypoints(
     if (name === 'none') return 'none';
     const home = holder.metadata.labels[useWaypointNamespace] ?? object.metadata.namespace;
     const gateway = gateways.byName.get(`${home}/${name}`);
-    const report = (code: 'WAYPOINT_UNKNOWN' | 'WAYPOINT_DENIED' | 'WAYPOINT_TRAFFIC_TYPE', message: string) => {
+    const report = (code: BindingCode, message: string) => {
       if (!reported.has(holder)) diagnostics.push(diagnose(holder, code, message, ['metadata', 'labels', useWaypoint]));
       reported.add(holder);
     };
@@ -67,6 +69,12 @@ export function bindWaypoints(
     if (gateway.waypointFor !== traffic && gateway.waypointFor !== 'all') {
       if (own) report('WAYPOINT_TRAFFIC_TYPE', `Gateway ${home}/${name} is for ${gateway.waypointFor} traffic`);
       return 'none';
+    }
+    if (!servable(object)) {
+      const message = 'a ServiceEntry of resolution NONE has no endpoints that a waypoint could send to';
+      if (!own) return 'none';
+      report('SERVICE_ENTRY_UNBINDABLE', message);
+      return nowhere(`${home}/${name}.${home}.unbindable.waypoint.internal`, options);
     }
     if (!admits(gateway.allowedFrom, home, object.metadata.namespace, namespace)) {
       report('WAYPOINT_DENIED', `Gateway ${home}/${name} does not admit namespace ${object.metadata.namespace}`);
@@ -91,7 +99,7 @@ export function bindWaypoints(
   const services = new Map<ServiceSpec, Binding>();
   const waypoints = new Set([...gateways.records.values()].map(({ service }) => service));
   for (const service of inputs.services.values()) {
-    const key = serviceKey(service.namespace, service.name, options);
+    const key = specKey(service, options);
     if (waypoints.has(key)) continue;
     const account = () => accountWaypoint(service, endpoints.podsOf.get(key) ?? [], gateways, diagnostics);
     const binding = settle(service.object, byLabel(service.object, 'service'), account);
@@ -124,6 +132,11 @@ function accountWaypoint(
 /** A waypoint that no record stands for: whoever looks it up finds that it is unknown, and refuses. */
 function nowhere(service: string, options: CompileOptions): Binding {
   return { address: { kind: 'hostname', service, hbonePort: options.preset.waypointPort }, gateway: undefined };
+}
+
+/** Whether a waypoint could find an endpoint for it. */
+function servable(object: ConfigObject): boolean {
+  return object.kind !== 'ServiceEntry' || parseServiceEntry(object).value?.resolution !== 'none';
 }
 
 function admits(allowed: AllowedFrom, home: string, from: string, namespace: NamespaceSpec | undefined): boolean {

@@ -32,6 +32,10 @@ export const compileCodes = {
   WAYPOINT_UNKNOWN: entry('error', 'use-waypoint names a Gateway that does not exist; traffic is refused'),
   WAYPOINT_DENIED: entry('error', 'the Gateway does not admit this namespace (allowedRoutes); traffic is refused'),
   WAYPOINT_TRAFFIC_TYPE: entry('warning', 'the Gateway is not for this kind of traffic (waypoint-for); it is not used'),
+  SERVICE_ENTRY_UNBINDABLE: entry(
+    'error',
+    'a ServiceEntry of resolution NONE names a waypoint, which cannot know where to send; traffic is refused',
+  ),
   WAYPOINT_AMBIGUOUS: entry('warning', 'endpoints of one service have several waypoints; the first is used'),
   POLICY_RULE_INVALID: entry(
     'error',

@@ -7,6 +7,7 @@ import type { Diagnostic } from '../base/diagnostics.ts';
 import type { MeshModel } from '../mesh/diff.ts';
 import type { L7Model } from '../route/model.ts';
 import { bindWaypoints } from './bindings.ts';
+import { buildEgress } from './egress.ts';
 import { findEndpoints } from './endpoints.ts';
 import { buildGateways, type GatewayRecord } from './gateways.ts';
 import { readInputs } from './inputs.ts';
@@ -44,6 +45,7 @@ export function compile(objects: readonly ConfigObject[], options: CompileOption
       servicePolicies,
       gatewayPolicies,
       workloadPolicies,
+      egress: buildEgress(inputs, options),
       serviceAuthentications: authentications.services,
       gatewayAuthentications: authentications.gateways,
     },

@@ -6,7 +6,7 @@ import type { Diagnostic } from '../base/diagnostics.ts';
 import type { ServiceKey } from '../mesh/model.ts';
 import type { Inputs } from './inputs.ts';
 import { diagnose } from './object.ts';
-import { type CompileOptions, serviceKey } from './options.ts';
+import { type CompileOptions, specKey } from './options.ts';
 import type { PodSpec } from './pod.ts';
 import type { ServiceSpec } from './service.ts';
 import { selects } from './values.ts';
@@ -37,7 +37,7 @@ export function findEndpoints(inputs: Inputs, options: CompileOptions, diagnosti
   const podsOf = new Map<ServiceKey, PodSpec[]>();
   const byIp = new Map<string, PodSpec>();
   const attach = (pod: PodSpec, service: ServiceSpec, ports: ReadonlyMap<number, number>) => {
-    const key = serviceKey(service.namespace, service.name, options);
+    const key = specKey(service, options);
     pods.get(pod)?.set(key, ports);
     const list = podsOf.get(key);
     if (list === undefined) podsOf.set(key, [pod]);
@@ -80,7 +80,7 @@ export function findEndpoints(inputs: Inputs, options: CompileOptions, diagnosti
         found = { ...endpoint, namespace, slice: slice.object.metadata.name, services: new Map() };
         outside.set(id, found);
       }
-      found.services.set(serviceKey(service.namespace, service.name, options), ports);
+      found.services.set(specKey(service, options), ports);
     }
   }
   return { pods, outside: [...outside.values()], podsOf };

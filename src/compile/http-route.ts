@@ -14,6 +14,8 @@ import type { StagesSpec } from './stages.ts';
 import { durationSchema, listOf, portSchema } from './values.ts';
 
 export interface ParentSpec {
+  /** A Service unless told: all hosts of a ServiceEntry. */
+  readonly kind?: 'ServiceEntry';
   readonly namespace: string;
   readonly name: string;
   /** Undefined: every port. */
@@ -24,6 +26,8 @@ export interface ParentSpec {
 export interface BackendSpec {
   readonly namespace: string;
   readonly name: string;
+  /** In place of a name: of kind Hostname, in lower case. */
+  readonly hostname?: string;
   readonly port: number | undefined;
   readonly weight: number;
   readonly requestHeaders: HeaderChange | undefined;
@@ -184,6 +188,10 @@ export function readParents(
     if ((ref.group === '' || ref.group === 'core') && ref.kind === 'Service') {
       return [{ namespace: ref.namespace ?? object.metadata.namespace, name: ref.name, port: ref.port, path }];
     }
+    if (ref.group === 'networking.istio.io' && ref.kind === 'ServiceEntry') {
+      const namespace = ref.namespace ?? object.metadata.namespace;
+      return [{ kind: 'ServiceEntry', namespace, name: ref.name, port: ref.port, path }];
+    }
     diagnostics.push(diagnose(object, 'ROUTE_PARENT_IGNORED', `parent ${ref.kind} ${ref.name} is no Service`, path));
     return [];
   });
@@ -298,10 +306,12 @@ function readBackend(object: ConfigObject, ref: z.output<typeof backendSchema>, 
 
 export function readBackendRef(object: ConfigObject, ref: z.output<typeof backendRefSchema>, path: Path): BackendSpec {
   const isService = (ref.group === '' || ref.group === 'core') && ref.kind === 'Service';
+  const isHostname = ref.group === 'networking.istio.io' && ref.kind === 'Hostname';
   return {
     namespace: ref.namespace ?? object.metadata.namespace,
     // No Service has an empty name: another kind of backend resolves to nothing.
     name: isService ? ref.name : '',
+    ...(isHostname ? { hostname: ref.name.toLowerCase() } : {}),
     port: ref.port,
     weight: ref.weight,
     requestHeaders: undefined,

@@ -14,15 +14,23 @@ import { type PeerAuthenticationSpec, parsePeerAuthentication } from './peer-aut
 import { type PodSpec, parsePod } from './pod.ts';
 import { parseRequestAuthentication, type RequestAuthenticationSpec } from './request-authentication.ts';
 import { parseService, type ServiceSpec } from './service.ts';
+import { parseServiceEntry } from './service-entry.ts';
+import { entryServices } from './service-entry-hosts.ts';
 import { parseTcpRoute, type TcpRouteSpec } from './tcp-route.ts';
 import { accountSchema } from './values.ts';
 import { parseVirtualService, type VirtualServiceSpec } from './virtual-service.ts';
+import { parseWorkloadEntry, type WorkloadEntrySpec } from './workload-entry.ts';
 
 export interface Inputs {
   readonly namespaces: ReadonlyMap<string, NamespaceSpec>;
   readonly pods: readonly PodSpec[];
-  /** By `namespace/name`. */
+  /** By `namespace/name`; hosts of ServiceEntries by `namespace/host`. */
   readonly services: ReadonlyMap<string, ServiceSpec>;
+  /** Hosts of each ServiceEntry, by `namespace/name`. */
+  readonly entryHosts: ReadonlyMap<string, readonly ServiceSpec[]>;
+  /** The same by their host. */
+  readonly servicesByEntryHost: ReadonlyMap<string, readonly ServiceSpec[]>;
+  readonly workloadEntries: readonly WorkloadEntrySpec[];
   readonly slices: readonly SliceSpec[];
   /** `namespace/name`. */
   readonly serviceAccounts: ReadonlySet<string>;
@@ -47,7 +55,9 @@ const kinds: Readonly<Record<string, ((object: ConfigObject) => Parsed<unknown>)
   'gateway.networking.k8s.io/HTTPRoute': parseHttpRoute,
   'gateway.networking.k8s.io/GRPCRoute': parseGrpcRoute,
   'gateway.networking.k8s.io/TCPRoute': parseTcpRoute,
+  'networking.istio.io/ServiceEntry': parseServiceEntry,
   'networking.istio.io/VirtualService': parseVirtualService,
+  'networking.istio.io/WorkloadEntry': parseWorkloadEntry,
   'security.istio.io/AuthorizationPolicy': parseAuthorizationPolicy,
   'security.istio.io/PeerAuthentication': parsePeerAuthentication,
   'security.istio.io/RequestAuthentication': parseRequestAuthentication,
@@ -97,10 +107,17 @@ export function readInputs(objects: readonly ConfigObject[], diagnostics: Diagno
     kind: string,
     parse: (object: ConfigObject) => Parsed<T>,
   ) => parseAll(kind, parse).sort((a, b) => olderFirst(a.object, b.object));
+  const entries = entryServices(aged('networking.istio.io/ServiceEntry', parseServiceEntry));
   return {
     namespaces: new Map(parseAll('/Namespace', parseNamespace).map((namespace) => [namespace.name, namespace])),
     pods: parseAll('/Pod', parsePod),
-    services: new Map(parseAll('/Service', parseService).map((spec) => [`${spec.namespace}/${spec.name}`, spec])),
+    services: new Map([
+      ...parseAll('/Service', parseService).map((spec) => [`${spec.namespace}/${spec.name}`, spec] as const),
+      ...entries,
+    ]),
+    entryHosts: Map.groupBy(entries.values(), ({ namespace, name }) => `${namespace}/${name}`),
+    servicesByEntryHost: Map.groupBy(entries.values(), ({ entry }) => entry?.host ?? ''),
+    workloadEntries: parseAll('networking.istio.io/WorkloadEntry', parseWorkloadEntry),
     slices: parseAll('discovery.k8s.io/EndpointSlice', parseEndpointSlice),
     serviceAccounts: new Set(parseAll('/ServiceAccount', parseServiceAccount)),
     gateways: aged('gateway.networking.k8s.io/Gateway', parseGateway),

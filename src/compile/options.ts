@@ -1,6 +1,7 @@
 /** What a compilation needs to know besides the objects. */
 import type { Preset } from '../config/preset.ts';
 import type { ServiceKey } from '../mesh/model.ts';
+import type { ServiceSpec } from './service.ts';
 
 export interface CompileOptions {
   readonly preset: Preset;
@@ -23,6 +24,15 @@ export const defaultCompileOptions: Omit<CompileOptions, 'preset'> = {
 
 export function serviceHostname(namespace: string, name: string, options: CompileOptions): string {
   return `${name}.${namespace}.svc.${options.clusterDomain}`;
+}
+
+/** Host name of what was parsed: that of a Service in the cluster's domain, or the host of a ServiceEntry. */
+export function specHostname({ namespace, name, entry }: ServiceSpec, options: CompileOptions): string {
+  return entry?.host ?? serviceHostname(namespace, name, options);
+}
+
+export function specKey(spec: ServiceSpec, options: CompileOptions): ServiceKey {
+  return `${spec.namespace}/${specHostname(spec, options)}`;
 }
 
 export function serviceKey(namespace: string, name: string, options: CompileOptions): ServiceKey {

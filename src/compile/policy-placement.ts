@@ -9,7 +9,7 @@ import type { Bindings } from './bindings.ts';
 import type { Gateways } from './gateways.ts';
 import type { Inputs } from './inputs.ts';
 import { type ConfigObject, diagnose } from './object.ts';
-import { type CompileOptions, serviceKey } from './options.ts';
+import { type CompileOptions, serviceKey, specKey } from './options.ts';
 import type { PolicyTarget } from './policy-targets.ts';
 
 export interface TargetContext {
@@ -60,6 +60,16 @@ export function placeByTarget<Spec extends Targeting, Policy>(
           diagnostics.push(diagnose(object, 'POLICY_TARGET_WITHOUT_WAYPOINT', message, ['spec', 'targetRefs', i]));
         }
         put(services, serviceKey(namespace, name, options));
+      } else if (kind === 'ServiceEntry') {
+        const hosts = inputs.entryHosts.get(`${namespace}/${name}`) ?? [];
+        if (hosts.length === 0) unknown(`there is no ServiceEntry ${namespace}/${name}`);
+        for (const [h, service] of hosts.entries()) {
+          if (h === 0 && !bindings.services.has(service)) {
+            const message = `ServiceEntry ${namespace}/${name} has no waypoint`;
+            diagnostics.push(diagnose(object, 'POLICY_TARGET_WITHOUT_WAYPOINT', message, ['spec', 'targetRefs', i]));
+          }
+          put(services, specKey(service, options));
+        }
       } else if (kind === 'Gateway') {
         const found = [...gateways.records.values()].filter(
           (record) => record.namespace === namespace && record.name === name,

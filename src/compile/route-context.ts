@@ -5,8 +5,9 @@ import type { Bindings } from './bindings.ts';
 import type { BackendSpec, ParentSpec } from './http-route.ts';
 import type { Inputs } from './inputs.ts';
 import { type ConfigObject, diagnose, type Path } from './object.ts';
-import { type CompileOptions, serviceKey } from './options.ts';
-import type { ServicePortSpec, ServiceSpec } from './service.ts';
+import { type CompileOptions, specHostname, specKey } from './options.ts';
+import type { ServiceSpec } from './service.ts';
+import type { ServicePortSpec } from './service-port.ts';
 import type { DestinationSpec } from './virtual-service.ts';
 
 /** What putting routes together needs, and where it says what is wrong. */
@@ -32,20 +33,27 @@ export function portsOfParents(
 ): readonly ParentPort[] {
   const { inputs, diagnostics } = context;
   return spec.parents.flatMap((parent): ParentPort[] => {
-    const service = inputs.services.get(`${parent.namespace}/${parent.name}`);
-    if (service === undefined) {
-      const message = `there is no Service ${parent.namespace}/${parent.name}`;
-      diagnostics.push(diagnose(spec.object, 'ROUTE_UNKNOWN_PARENT', message, parent.path));
-      return [];
-    }
-    if (!mayAttach(spec, service, context, parent.path)) return [];
-    const ports = service.ports.filter(({ port }) => parent.port === undefined || port === parent.port);
-    if (ports.length === 0) {
-      const message = `Service ${parent.namespace}/${parent.name} has no port ${parent.port ?? 'at all'}`;
+    const name = `${parent.namespace}/${parent.name}`;
+    const kind = parent.kind ?? 'Service';
+    const services = kind === 'Service' ? oneOrNone(inputs.services.get(name)) : (inputs.entryHosts.get(name) ?? []);
+    if (services.length === 0) {
+      const message = `there is no ${kind} ${name}`;
       diagnostics.push(diagnose(spec.object, 'ROUTE_UNKNOWN_PARENT', message, parent.path));
     }
-    return ports.map((port) => ({ service, port, path: parent.path }));
+    return services.flatMap((service) => {
+      if (!mayAttach(spec, service, context, parent.path)) return [];
+      const ports = service.ports.filter(({ port }) => parent.port === undefined || port === parent.port);
+      if (ports.length === 0) {
+        const message = `${kind} ${name} has no port ${parent.port ?? 'at all'}`;
+        diagnostics.push(diagnose(spec.object, 'ROUTE_UNKNOWN_PARENT', message, parent.path));
+      }
+      return ports.map((port) => ({ service, port, path: parent.path }));
+    });
   });
+}
+
+function oneOrNone(service: ServiceSpec | undefined): readonly ServiceSpec[] {
+  return service === undefined ? [] : [service];
 }
 
 /** Producer routes only: those of the Service's namespace or of its waypoint's (Istio ambient). */
@@ -68,7 +76,7 @@ export function mayAttach(
 }
 
 export function portKey(service: ServiceSpec, port: number, options: CompileOptions): string {
-  return `${serviceKey(service.namespace, service.name, options)}:${port}`;
+  return `${specKey(service, options)}:${port}`;
 }
 
 /** What is reported for a reference that leads nowhere. */
@@ -85,16 +93,39 @@ export function resolveBackend(
 ): RouteBackend {
   const { inputs, options } = context;
   const { namespace, name, weight, requestHeaders, responseHeaders } = backend;
-  const service = inputs.services.get(`${namespace}/${name}`);
+  const service =
+    backend.hostname === undefined
+      ? inputs.services.get(`${namespace}/${name}`)
+      : serviceOfHostname(backend.hostname, spec.object.metadata.namespace, context);
   const target = backend.port ?? port;
   const known = service?.ports.some((candidate) => candidate.port === target) === true;
   if (!known) {
+    const what = backend.hostname ?? `Service ${namespace}/${name}`;
     const message =
-      name === '' ? 'the backend is no Service' : `there is no Service ${namespace}/${name} with port ${target}`;
+      name === '' && backend.hostname === undefined
+        ? 'the backend is no Service'
+        : `there is no ${what} with port ${target}`;
     reportOnce(context, backend, diagnose(spec.object, unknown, message, backend.path));
   }
-  const key = known ? serviceKey(namespace, name, options) : undefined;
+  const key = known ? specKey(service, options) : undefined;
   return { service: key, port: target, weight, requestHeaders, responseHeaders };
+}
+
+/** By host name: the entry of the own namespace, then the first that everybody sees, or a Service of the cluster. */
+function serviceOfHostname(
+  hostname: string,
+  namespace: string,
+  { inputs, options }: RouteContext,
+): ServiceSpec | undefined {
+  const entries = inputs.servicesByEntryHost.get(hostname) ?? [];
+  const visible = entries.filter(({ entry, namespace: home }) => {
+    return home === namespace || entry?.spec.visibility === 'public';
+  });
+  const own = visible.find((service) => service.namespace === namespace) ?? visible[0];
+  if (own !== undefined) return own;
+  const [name = '', owner = namespace] = hostname.split('.');
+  const service = inputs.services.get(`${owner}/${name}`);
+  return service !== undefined && specHostname(service, options) === hostname ? service : undefined;
 }
 
 /** A backend stands in a route of every port of the parent, but is reported once. */

@@ -10,7 +10,7 @@ import { compareRank } from './http-match.ts';
 import type { HttpRouteSpec, HttpRuleSpec } from './http-route.ts';
 import type { Inputs } from './inputs.ts';
 import { diagnose } from './object.ts';
-import { type CompileOptions, serviceHostname, serviceKey } from './options.ts';
+import { type CompileOptions, serviceHostname, specHostname, specKey } from './options.ts';
 import {
   mayAttach,
   portKey,
@@ -21,7 +21,8 @@ import {
   type UnknownCode,
   unknownMirror,
 } from './route-context.ts';
-import type { ServicePortSpec, ServiceSpec } from './service.ts';
+import type { ServiceSpec } from './service.ts';
+import type { ServicePortSpec } from './service-port.ts';
 import { buildStages } from './stages.ts';
 import { buildTcpRoutes, speaksHttp, type TcpPort, tcpPort } from './tcp-routes.ts';
 import type { DestinationSpec, VirtualRuleSpec, VirtualServiceSpec } from './virtual-service.ts';
@@ -47,7 +48,7 @@ export function buildRoutes(
       .sort((a, b) => (a.rank && b.rank ? compareRank(a.rank, b.rank) : 0))
       .map(({ route }) => route);
     ports.set(key, {
-      service: serviceKey(service.namespace, service.name, options),
+      service: specKey(service, options),
       port: port.port,
       appProtocol: port.appProtocol,
       routes: sorted.some(({ match }) => matchesEverything(match)) ? sorted : [...sorted, notFound],
@@ -59,7 +60,7 @@ export function buildRoutes(
     ...buildTcpRoutes(inputs.tcpRoutes, context),
   ])) {
     const http = ports.get(key) ?? {
-      service: serviceKey(service.namespace, service.name, options),
+      service: specKey(service, options),
       port: port.port,
       appProtocol: port.appProtocol,
       routes: [],
@@ -262,7 +263,7 @@ function virtualBackend(
   const [first, second] = service?.ports ?? [];
   const target = destination.port ?? (second === undefined ? (first?.port ?? port) : port);
   const known = service?.ports.some((candidate) => candidate.port === target) === true;
-  const key = known && subset === undefined ? serviceKey(service.namespace, service.name, options) : undefined;
+  const key = known && subset === undefined ? specKey(service, options) : undefined;
   if (key === undefined) {
     const problem = known
       ? diagnose(spec.object, 'ROUTE_SUBSET', `subset ${subset ?? ''} of ${host}`, path)
@@ -280,13 +281,20 @@ function servicesOfHost(
   options: CompileOptions,
 ): readonly ServiceSpec[] {
   if (!host.includes('*')) {
+    const entries = inputs.servicesByEntryHost.get(host.toLowerCase());
+    if (entries !== undefined) {
+      // Of several that claim the name, those that its own namespace or everybody may see.
+      return entries.filter(
+        (service) => service.namespace === namespace || service.entry?.spec.visibility === 'public',
+      );
+    }
     const [name = '', owner = namespace] = host.split('.');
     const service = inputs.services.get(`${owner}/${name}`);
     const full = !host.includes('.') || (service && serviceHostname(owner, name, options) === host);
     return service !== undefined && full === true ? [service] : [];
   }
   return [...inputs.services.values()].filter((service) => {
-    const hostname = serviceHostname(service.namespace, service.name, options);
+    const hostname = specHostname(service, options);
     return host.startsWith('*') && hostname.endsWith(host.slice(1));
   });
 }

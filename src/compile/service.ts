@@ -3,17 +3,11 @@
 import { z } from 'zod';
 import { canonicalIp } from '../base/address.ts';
 import type { Diagnostic } from '../base/diagnostics.ts';
-import type { AppProtocol, LoadBalancing, Service } from '../mesh/model.ts';
+import type { LoadBalancing, Service } from '../mesh/model.ts';
 import { type ConfigObject, diagnose, type Parsed, parseContent, perObject } from './object.ts';
+import type { ServiceEntrySpec } from './service-entry.ts';
+import { appProtocolOf, type ServicePortSpec } from './service-port.ts';
 import { labelsSchema, listOf, portSchema } from './values.ts';
-
-export interface ServicePortSpec {
-  readonly name: string;
-  readonly port: number;
-  /** A name is resolved per pod. */
-  readonly targetPort: number | string;
-  readonly appProtocol: AppProtocol;
-}
 
 export interface ServiceSpec {
   readonly object: ConfigObject;
@@ -28,6 +22,8 @@ export interface ServiceSpec {
   /** Undefined: as the namespace's annotation says. */
   readonly loadBalancing: LoadBalancing | undefined;
   readonly allowUnhealthy: boolean;
+  /** One host of a ServiceEntry, whose name is then that of the entry; undefined: a Service. */
+  readonly entry?: { readonly spec: ServiceEntrySpec; readonly host: string } | undefined;
 }
 
 const schema = z.object({
@@ -127,33 +123,6 @@ export function distributionBalancing(word: string | undefined): LoadBalancing {
       };
     default:
       return { mode: 'any', preferences: [], allowUnhealthy: false };
-  }
-}
-
-/** By `appProtocol`, else by the port's name up to its first dash (Istio's protocol selection). */
-function appProtocolOf(appProtocol: string | undefined, portName: string): AppProtocol {
-  const word = (appProtocol ?? portName.split('-', 1)[0] ?? '').toLowerCase();
-  switch (word) {
-    case 'http':
-    case 'kubernetes.io/ws':
-      return 'http11';
-    case 'http2':
-    case 'kubernetes.io/h2c':
-      return 'http2';
-    case 'grpc':
-    case 'grpc-web':
-      return 'grpc';
-    case 'tcp':
-    case 'mongo':
-    case 'mysql':
-    case 'redis':
-      return 'tcp';
-    case 'https':
-    case 'tls':
-    case 'kubernetes.io/wss':
-      return 'tls';
-    default:
-      return 'unknown';
   }
 }
 

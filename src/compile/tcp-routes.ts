@@ -2,7 +2,8 @@
 import type { RouteBackend } from '../route/model.ts';
 import { diagnose } from './object.ts';
 import { portKey, portsOfParents, type RouteContext, resolveBackend } from './route-context.ts';
-import type { ServicePortSpec, ServiceSpec } from './service.ts';
+import type { ServiceSpec } from './service.ts';
+import type { ServicePortSpec } from './service-port.ts';
 import type { TcpRouteSpec } from './tcp-route.ts';
 
 export interface TcpPort {

@@ -7,6 +7,7 @@ import type { Gateways } from './gateways.ts';
 import type { Inputs } from './inputs.ts';
 import type { CompileOptions } from './options.ts';
 import { type PodSpec, podTunnel } from './pod.ts';
+import { entryWorkloads } from './service-entry-endpoints.ts';
 
 export function podUid(pod: PodSpec, options: CompileOptions): string {
   return `${options.clusterId}//Pod/${pod.namespace}/${pod.name}`;
@@ -59,6 +60,7 @@ export function buildWorkloads(
     const workload = outsideWorkload(endpoint, options);
     workloads.set(workload.uid, workload);
   }
+  for (const workload of entryWorkloads(inputs, options)) workloads.set(workload.uid, workload);
   return workloads;
 }
 

@@ -5,6 +5,7 @@
  */
 import type { Cidr } from '../base/address.ts';
 import type { AppProtocol, ServiceKey, StringMatch } from '../mesh/model.ts';
+import type { Egress } from './egress.ts';
 import type { ObjectRef } from './object-ref.ts';
 import type { RequestAuthentication } from './request-authentication.ts';
 
@@ -221,6 +222,8 @@ export interface L7Model {
   readonly gatewayPolicies: ReadonlyMap<string, readonly L7Policy[]>;
   /** Policies that select a pod (the article's world), key workload uid. */
   readonly workloadPolicies: ReadonlyMap<string, readonly L7Policy[]>;
+  /** Services that are hosts of ServiceEntries. */
+  readonly egress: ReadonlyMap<ServiceKey, Egress>;
   /** Rules for tokens, keyed as the policies are. */
   readonly serviceAuthentications: ReadonlyMap<ServiceKey, readonly RequestAuthentication[]>;
   readonly gatewayAuthentications: ReadonlyMap<string, readonly RequestAuthentication[]>;
@@ -231,6 +234,7 @@ export const emptyL7Model: L7Model = {
   servicePolicies: new Map(),
   gatewayPolicies: new Map(),
   workloadPolicies: new Map(),
+  egress: new Map(),
   serviceAuthentications: new Map(),
   gatewayAuthentications: new Map(),
 };

@@ -1,0 +1,19 @@
+/** What waypoints must know of services that are hosts of ServiceEntries. */
+import type { ServiceKey } from '../mesh/model.ts';
+import type { Egress } from '../route/egress.ts';
+import type { Inputs } from './inputs.ts';
+import { type CompileOptions, specKey } from './options.ts';
+
+const connectStrategy = 'istio.io/connect-strategy';
+
+export function buildEgress({ entryHosts }: Inputs, options: CompileOptions): ReadonlyMap<ServiceKey, Egress> {
+  const egress = new Map<ServiceKey, Egress>();
+  for (const service of [...entryHosts.values()].flat()) {
+    if (service.entry === undefined) continue;
+    const { spec, host } = service.entry;
+    if (spec.resolution === 'none') continue;
+    const race = spec.object.metadata.annotations[connectStrategy] === 'RACE_FIRST_TCP_CONNECT';
+    egress.set(specKey(service, options), { resolution: spec.resolution, external: spec.external, host, race });
+  }
+  return egress;
+}
