@@ -2,7 +2,8 @@
  * Every code a compilation may report, with its severity and meaning: the table of docs/configuration.md. A code never
  * changes its meaning; users filter on it.
  *
- * An error means that something the user asked for is not done; what is left is never more open than what was asked.
+ * An error means that something the user asked for is not done; what is left is never more open than what was asked. A
+ * TrafficProtection that cannot be read is the exception: it limits nothing.
  */
 import type { Severity } from '../base/diagnostics.ts';
 
@@ -59,6 +60,11 @@ export const compileCodes = {
   AUTHENTICATION_NOT_ENFORCED: entry(
     'error',
     'a RequestAuthentication without targetRefs: no token is verified, no request has a principal by it',
+  ),
+  PROTECTION_WITHOUT_TARGET: entry('error', 'a TrafficProtection without targetRefs: nothing is limited by it'),
+  PROTECTION_UNKNOWN_SERVICE: entry(
+    'error',
+    'a rate limit service does not exist; the limit acts as if it did not answer (`failOpen`)',
   ),
   ROUTE_PARENT_IGNORED: entry('info', 'a parentRef is not a Service and is not used in the mesh'),
   ROUTE_UNKNOWN_PARENT: entry('warning', 'a parentRef or host names a Service or port that does not exist'),

@@ -17,6 +17,7 @@ import { buildPolicies } from './policies.ts';
 import { buildRequestAuthentications } from './policy-placement.ts';
 import { buildRoutes } from './routes.ts';
 import { buildServices } from './services.ts';
+import { buildTrafficProtections } from './traffic-protections.ts';
 import { buildWorkloads } from './workloads.ts';
 
 export interface Compilation extends MeshModel {
@@ -48,6 +49,7 @@ export function compile(objects: readonly ConfigObject[], options: CompileOption
       egress: buildEgress(inputs, options),
       serviceAuthentications: authentications.services,
       gatewayAuthentications: authentications.gateways,
+      protections: buildTrafficProtections({ inputs, gateways, bindings, options, diagnostics }),
     },
     gateways: gateways.records,
     diagnostics,

@@ -17,6 +17,7 @@ import { parseService, type ServiceSpec } from './service.ts';
 import { parseServiceEntry } from './service-entry.ts';
 import { entryServices } from './service-entry-hosts.ts';
 import { parseTcpRoute, type TcpRouteSpec } from './tcp-route.ts';
+import { parseTrafficProtection, type TrafficProtectionSpec } from './traffic-protection.ts';
 import { accountSchema } from './values.ts';
 import { parseVirtualService, type VirtualServiceSpec } from './virtual-service.ts';
 import { parseWorkloadEntry, type WorkloadEntrySpec } from './workload-entry.ts';
@@ -43,6 +44,7 @@ export interface Inputs {
   readonly policies: readonly AuthorizationPolicySpec[];
   readonly peerAuthentications: readonly PeerAuthenticationSpec[];
   readonly requestAuthentications: readonly RequestAuthenticationSpec[];
+  readonly trafficProtections: readonly TrafficProtectionSpec[];
 }
 
 const kinds: Readonly<Record<string, ((object: ConfigObject) => Parsed<unknown>) | undefined>> = {
@@ -61,6 +63,7 @@ const kinds: Readonly<Record<string, ((object: ConfigObject) => Parsed<unknown>)
   'security.istio.io/AuthorizationPolicy': parseAuthorizationPolicy,
   'security.istio.io/PeerAuthentication': parsePeerAuthentication,
   'security.istio.io/RequestAuthentication': parseRequestAuthentication,
+  'ambit.dev/TrafficProtection': parseTrafficProtection,
 };
 
 /**
@@ -128,6 +131,7 @@ export function readInputs(objects: readonly ConfigObject[], diagnostics: Diagno
     policies: aged('security.istio.io/AuthorizationPolicy', parseAuthorizationPolicy),
     peerAuthentications: aged('security.istio.io/PeerAuthentication', parsePeerAuthentication),
     requestAuthentications: aged('security.istio.io/RequestAuthentication', parseRequestAuthentication),
+    trafficProtections: aged('ambit.dev/TrafficProtection', parseTrafficProtection),
   };
 }
 

@@ -32,10 +32,14 @@ interface Targeting {
   readonly targets: readonly PolicyTarget[];
 }
 
+/** What becomes of a target that is neither a Service nor a Gateway: `other` is not known either; a text says what is wrong. */
+export type PlaceOther<Spec> = (spec: Spec, target: PolicyTarget) => 'placed' | 'other' | (string & {});
+
 export function placeByTarget<Spec extends Targeting, Policy>(
   specs: readonly Spec[],
   policyOf: (spec: Spec) => Policy,
   context: TargetContext,
+  placeOther: PlaceOther<Spec> = () => 'other',
 ): Placed<Policy> {
   const { inputs, gateways, bindings, options, diagnostics } = context;
   const services = new Map<ServiceKey, Policy[]>();
@@ -47,7 +51,8 @@ export function placeByTarget<Spec extends Targeting, Policy>(
       if (list === undefined) map.set(key, [policyOf(spec)]);
       else list.push(policyOf(spec));
     };
-    for (const [i, { kind, name }] of spec.targets.entries()) {
+    for (const [i, target] of spec.targets.entries()) {
+      const { kind, name } = target;
       const unknown = (what: string) => {
         const path = ['spec', 'targetRefs', i];
         diagnostics.push(diagnose(object, 'POLICY_UNKNOWN_TARGET', what, path));
@@ -81,7 +86,9 @@ export function placeByTarget<Spec extends Targeting, Policy>(
           if (className === name) put(ofGateways, key);
         }
       } else {
-        unknown(`a target of kind ${kind} is not supported here`);
+        const outcome = placeOther(spec, target);
+        if (outcome === 'other') unknown(`a target of kind ${kind} is not supported here`);
+        else if (outcome !== 'placed') unknown(outcome);
       }
     }
   }

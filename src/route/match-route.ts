@@ -36,6 +36,11 @@ export function matchRoute(routes: readonly Route[], request: RouteRequest): Rou
     .find(({ match }) => match === undefined || routeMatches(match, request, queryParams));
 }
 
+/** Whether one match holds, whatever its rank among others. */
+export function matchesRequest(match: RouteMatch, request: RouteRequest): boolean {
+  return routeMatches(match, request, () => firstQueryParams(request.query));
+}
+
 function indexOf(routes: readonly Route[]): TextIndex<Route> {
   return new TextIndex(routes, ({ match }) => pathKeys(match?.path));
 }

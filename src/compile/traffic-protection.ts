@@ -1,0 +1,243 @@
+/**
+ * TrafficProtection (ambit.dev), our own kind: limits on what reaches a Service, everything behind a Gateway, or a route.
+ * An object that cannot be read is not used at all, and nothing is limited by it: a limit keeps a service up, and so must
+ * not, by a slip of the pen, take it down.
+ */
+import { z } from 'zod';
+import type { Diagnostic } from '../base/diagnostics.ts';
+import type { RouteMatch } from '../route/request-match.ts';
+import type {
+  ConcurrencyLimit,
+  GlobalRateLimit,
+  LocalRateLimit,
+  RateLimitDescriptor,
+  RequestSource,
+  TrafficProtection,
+} from '../route/traffic-protection.ts';
+import { httpMatchSchema, readHttpMatch } from './http-match.ts';
+import { type ConfigObject, diagnose, type Parsed, parseContent, perObject } from './object.ts';
+import { type PolicyTarget, readTargets } from './policy-targets.ts';
+import { durationSchema, listOf, portSchema } from './values.ts';
+
+/** The service of a global limit is looked up when all objects are known. */
+export type GlobalLimitSpec = Omit<GlobalRateLimit, 'service'> & {
+  readonly serviceName: string;
+  readonly serviceNamespace: string;
+};
+
+export interface TrafficProtectionSpec {
+  readonly object: ConfigObject;
+  readonly namespace: string;
+  readonly targets: readonly PolicyTarget[];
+  readonly protection: Omit<TrafficProtection, 'global'>;
+  readonly global: readonly GlobalLimitSpec[];
+}
+
+const mostLimits = 32;
+
+const sources = {
+  ClientIdentity: 'client-identity',
+  ClientNamespace: 'client-namespace',
+  ClientIP: 'client-ip',
+  Service: 'service',
+  Route: 'route',
+  Method: 'method',
+  Host: 'host',
+  Path: 'path',
+} as const;
+const from = z.enum(Object.keys(sources) as [keyof typeof sources]);
+const headerName = z
+  .string()
+  .regex(/^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}$/, 'not a name of a header')
+  .transform((name) => name.toLowerCase());
+const sourceSchema = z
+  .union([z.strictObject({ from }), z.strictObject({ header: headerName })])
+  .transform(
+    (source): RequestSource =>
+      'from' in source ? { kind: sources[source.from] } : { kind: 'header', name: source.header },
+  );
+const keySchema = listOf(sourceSchema).refine((list) => list.length <= 8, 'more than 8 parts');
+
+const name = z
+  .string()
+  .regex(/^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/, 'must be lower-case letters, digits and dashes');
+const matches = listOf(httpMatchSchema).transform((list, context) =>
+  list.slice(0, 64).flatMap((content, i): RouteMatch[] => {
+    const read = readHttpMatch(content);
+    if (read.kind === 'match') return [read.match];
+    context.addIssue({ code: 'custom', message: read.problem, path: [i] });
+    return [];
+  }),
+);
+const count = (most: number) => z.number().int().min(1).max(most);
+const positive = durationSchema.refine((ms) => ms >= 1 && ms <= 31 * 86_400_000, 'must be from 1ms to 31 days');
+
+const units: Readonly<Record<string, number>> = {
+  '': 1,
+  Ki: 1024,
+  Mi: 1024 ** 2,
+  Gi: 1024 ** 3,
+  k: 1e3,
+  M: 1e6,
+  G: 1e9,
+};
+/** As Kubernetes writes quantities, of whole bytes. */
+const bytes = z.union([z.number(), z.string()]).transform((text, context) => {
+  const [, amount, unit = ''] = /^(\d{1,15})(Ki|Mi|Gi|k|M|G)?$/.exec(String(text)) ?? [];
+  const total = amount === undefined ? Number.NaN : Number(amount) * (units[unit] ?? 1);
+  if (Number.isSafeInteger(total)) return total;
+  context.addIssue({ code: 'custom', message: `not a number of bytes: ${text}` });
+  return z.NEVER;
+});
+
+const localSchema = z
+  .strictObject({
+    name,
+    matches,
+    key: keySchema,
+    requests: count(1_000_000),
+    interval: positive.default(1000),
+    burst: count(10_000_000).nullish(),
+    maxKeys: count(1_000_000).default(10_000),
+    whenFull: z.enum(['Share', 'Evict', 'Deny']).default('Share'),
+  })
+  .transform(
+    (limit): LocalRateLimit => ({
+      name: limit.name,
+      matches: limit.matches,
+      key: limit.key,
+      tokens: limit.requests,
+      intervalMs: limit.interval,
+      burst: limit.burst ?? limit.requests,
+      maxKeys: limit.key.length === 0 ? 1 : limit.maxKeys,
+      whenFull: ({ Share: 'share', Evict: 'evict', Deny: 'deny' } as const)[limit.whenFull],
+    }),
+  );
+
+const concurrencySchema = z
+  .strictObject({
+    name,
+    matches,
+    key: keySchema,
+    maxRequests: count(1_000_000),
+    maxQueued: z.number().int().min(0).max(100_000).default(0),
+    queueTimeout: positive.default(1000),
+  })
+  .transform(({ queueTimeout, ...limit }): ConcurrencyLimit => ({ ...limit, queueTimeoutMs: queueTimeout }));
+
+/** Numbers of `envoy.type.v3.RateLimitUnit`. */
+const limitUnits = { Second: 1, Minute: 2, Hour: 3, Day: 4, Month: 5, Year: 6 } as const;
+const text = z.string().min(1).max(1024);
+const entrySchema = z
+  .union([
+    z.strictObject({ key: text, value: text }),
+    z.strictObject({ key: text, from }),
+    z.strictObject({ key: text, header: headerName, default: text.nullish() }),
+  ])
+  .transform((entry): RateLimitDescriptor['entries'][number] => {
+    const { key } = entry;
+    if ('value' in entry) return { key, value: entry.value, otherwise: undefined };
+    if ('from' in entry) return { key, value: { kind: sources[entry.from] }, otherwise: undefined };
+    return { key, value: { kind: 'header', name: entry.header }, otherwise: entry.default ?? undefined };
+  });
+const descriptorSchema = z
+  .strictObject({
+    entries: z.array(entrySchema).min(1).max(16),
+    limit: z
+      .strictObject({
+        requestsPerUnit: z.number().int().min(0).max(0xffff_ffff),
+        unit: z.enum(Object.keys(limitUnits) as [keyof typeof limitUnits]),
+      })
+      .nullish(),
+  })
+  .transform(
+    ({ entries, limit }): RateLimitDescriptor => ({
+      entries,
+      limit: limit == null ? undefined : { requestsPerUnit: limit.requestsPerUnit, unit: limitUnits[limit.unit] },
+    }),
+  );
+
+const globalSchema = z.strictObject({
+  name,
+  matches,
+  domain: text,
+  service: z.strictObject({ name: z.string().min(1), namespace: z.string().nullish(), port: portSchema }),
+  timeout: positive.default(20),
+  failOpen: z.boolean().default(false),
+  statusOnError: z.number().int().min(400).max(599).default(503),
+  hitsAddend: z.number().int().min(1).max(1_000_000).default(1),
+  descriptors: z.array(descriptorSchema).min(1).max(32),
+});
+
+const schema = z.looseObject({
+  spec: z.strictObject({
+    targetRef: z.unknown().optional(),
+    targetRefs: z.unknown().optional(),
+    requestSize: z
+      .strictObject({
+        maxBodyBytes: bytes.nullish(),
+        maxHeaderBytes: bytes.nullish(),
+        maxHeaders: count(200).nullish(),
+      })
+      .nullish(),
+    localRateLimits: listOf(localSchema),
+    globalRateLimits: listOf(globalSchema),
+    concurrencyLimits: listOf(concurrencySchema),
+    rateLimitHeaders: z.enum(['Draft03', 'Off']).default('Off'),
+    grpcStatus: z.enum(['ResourceExhausted', 'Unavailable']).default('ResourceExhausted'),
+  }),
+});
+
+export const parseTrafficProtection = perObject((object: ConfigObject): Parsed<TrafficProtectionSpec> => {
+  const parsed = parseContent(object, schema);
+  if (parsed.value === undefined) return { value: undefined, diagnostics: parsed.diagnostics };
+  const { spec } = parsed.value;
+  const diagnostics: Diagnostic[] = [];
+  const invalid = (message: string, path: readonly (string | number)[]) =>
+    diagnostics.push(diagnose(object, 'OBJECT_INVALID', message, path));
+  const targets = readTargets(spec);
+  if (targets === undefined) invalid('targetRefs cannot be read', ['spec']);
+  const { localRateLimits: local, globalRateLimits, concurrencyLimits: concurrency } = spec;
+  const all = [...local, ...globalRateLimits, ...concurrency];
+  if (all.length > mostLimits) invalid(`more than ${mostLimits} limits`, ['spec']);
+  const names = new Set(all.map((limit) => limit.name));
+  if (names.size < all.length) invalid('two limits have the same name', ['spec']);
+  if (targets === undefined || diagnostics.length > 0) return { value: undefined, diagnostics };
+  const { name: objectName, namespace, annotations } = object.metadata;
+  const named = <Limit extends { readonly name: string }>(limit: Limit) => ({
+    ...limit,
+    name: `${namespace}/${objectName}/${limit.name}`,
+  });
+  const { requestSize: size } = spec;
+  return {
+    value: {
+      object,
+      namespace,
+      targets,
+      protection: {
+        source: { kind: 'TrafficProtection', namespace, name: objectName },
+        dryRun: annotations['istio.io/dry-run'] === 'true',
+        size:
+          size == null
+            ? undefined
+            : {
+                maxBodyBytes: size.maxBodyBytes ?? undefined,
+                maxHeaderBytes: size.maxHeaderBytes ?? undefined,
+                maxHeaders: size.maxHeaders ?? undefined,
+              },
+        local: local.map(named),
+        concurrency: concurrency.map(named),
+        rateLimitHeaders: spec.rateLimitHeaders === 'Draft03',
+        grpcStatus: spec.grpcStatus === 'ResourceExhausted' ? 8 : 14,
+      },
+      global: globalRateLimits.map(({ service, timeout, ...limit }) => ({
+        ...named(limit),
+        timeoutMs: timeout,
+        serviceName: service.name,
+        serviceNamespace: service.namespace ?? namespace,
+        port: service.port,
+      })),
+    },
+    diagnostics,
+  };
+});
