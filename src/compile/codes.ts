@@ -73,11 +73,27 @@ export const compileCodes = {
   ROUTE_PROTOCOL: entry('warning', 'a TCPRoute for a port that speaks HTTP; it has no effect'),
   ROUTE_UNKNOWN_BACKEND: entry('error', 'a backend does not exist; its share is answered with 500'),
   ROUTE_UNKNOWN_MIRROR: entry('error', 'a mirror does not exist; nothing is mirrored to it'),
-  ROUTE_SUBSET: entry('error', 'subsets are not supported; the share of the backend is answered with 500'),
+  ROUTE_UNKNOWN_SUBSET: entry(
+    'error',
+    'no DestinationRule has the subset; the share of the backend is answered with 503',
+  ),
   ROUTE_FIELD_UNSUPPORTED: entry('warning', 'a field is not supported and has no effect'),
   ROUTE_RULE_INVALID: entry('error', 'a rule cannot be followed; what it matches is answered with 500'),
   ROUTE_MATCH_INVALID: entry('error', 'a match cannot be decided and never matches'),
   ROUTE_SHADOWED: entry('warning', 'a route that goes first is used for the same Service and port instead'),
+  DESTINATION_SETTING_INVALID: entry(
+    'error',
+    'a setting of a DestinationRule cannot be read and is left out; where it is `tls`, connections are refused',
+  ),
+  DESTINATION_FIELD_UNSUPPORTED: entry('warning', 'a field of a DestinationRule is not supported and has no effect'),
+  DESTINATION_TUNNEL: entry('error', '`tunnel` is not supported; TCP connections to the host are refused'),
+  DESTINATION_FAILOVER: entry('warning', 'a locality failover without outlierDetection has no effect, as in Istio'),
+  DESTINATION_UNKNOWN_HOST: entry('warning', 'the host of a DestinationRule is the name of no service'),
+  DESTINATION_UNUSED: entry(
+    'warning',
+    'the DestinationRule is neither in the namespace of the waypoint, of the service nor the root namespace, or gives way to one that is nearer',
+  ),
+  DESTINATION_CONFLICT: entry('warning', 'two DestinationRules of one host say the same thing; the older is used'),
 } as const satisfies Readonly<Record<string, CodeEntry>>;
 
 export type CompileCode = keyof typeof compileCodes;

@@ -6,13 +6,14 @@
 import type { Diagnostic } from '../base/diagnostics.ts';
 import type { MeshModel } from '../mesh/diff.ts';
 import type { L7Model } from '../route/model.ts';
-import { bindWaypoints } from './bindings.ts';
+import { type Bindings, bindWaypoints } from './bindings.ts';
+import { buildDestinations, type DestinationHost } from './destinations.ts';
 import { buildEgress } from './egress.ts';
 import { findEndpoints } from './endpoints.ts';
 import { buildGateways, type GatewayRecord } from './gateways.ts';
-import { readInputs } from './inputs.ts';
+import { type Inputs, readInputs } from './inputs.ts';
 import type { ConfigObject } from './object.ts';
-import type { CompileOptions } from './options.ts';
+import { type CompileOptions, specHostname, specKey } from './options.ts';
 import { buildPolicies } from './policies.ts';
 import { buildRequestAuthentications } from './policy-placement.ts';
 import { buildRoutes } from './routes.ts';
@@ -37,12 +38,15 @@ export function compile(objects: readonly ConfigObject[], options: CompileOption
   const policies = buildPolicies(inputs, endpoints, gateways, bindings, options, diagnostics);
   const authentications = buildRequestAuthentications({ inputs, gateways, bindings, options, diagnostics });
   const { servicePolicies, gatewayPolicies, workloadPolicies } = policies;
+  const hosts = destinationHosts(inputs, bindings, options);
+  const destinations = buildDestinations(inputs.destinationRules, hosts, options, diagnostics);
   return {
     workloads: buildWorkloads(inputs, endpoints, gateways, bindings, policies.ofPod, options),
     services: buildServices(inputs, gateways, bindings, options),
     policies: policies.records,
     l7: {
-      ports: buildRoutes(inputs, bindings, options, diagnostics),
+      ports: buildRoutes(inputs, bindings, destinations, options, diagnostics),
+      destinations,
       servicePolicies,
       gatewayPolicies,
       workloadPolicies,
@@ -54,4 +58,13 @@ export function compile(objects: readonly ConfigObject[], options: CompileOption
     gateways: gateways.records,
     diagnostics,
   };
+}
+
+function destinationHosts(inputs: Inputs, bindings: Bindings, options: CompileOptions): readonly DestinationHost[] {
+  return [...inputs.services.values()].map((spec) => ({
+    key: specKey(spec, options),
+    namespace: spec.namespace,
+    hostname: specHostname(spec, options),
+    waypointNamespace: bindings.services.get(spec)?.gateway?.namespace,
+  }));
 }

@@ -4,6 +4,7 @@
  */
 import type { Diagnostic } from '../base/diagnostics.ts';
 import { type AuthorizationPolicySpec, parseAuthorizationPolicy } from './authorization-policy.ts';
+import { type DestinationRuleSpec, parseDestinationRule } from './destination-rule.ts';
 import { parseEndpointSlice, type SliceSpec } from './endpoint-slice.ts';
 import { type GatewaySpec, parseGateway } from './gateway.ts';
 import { parseGrpcRoute } from './grpc-route.ts';
@@ -41,6 +42,7 @@ export interface Inputs {
   readonly grpcRoutes: readonly HttpRouteSpec[];
   readonly tcpRoutes: readonly TcpRouteSpec[];
   readonly virtualServices: readonly VirtualServiceSpec[];
+  readonly destinationRules: readonly DestinationRuleSpec[];
   readonly policies: readonly AuthorizationPolicySpec[];
   readonly peerAuthentications: readonly PeerAuthenticationSpec[];
   readonly requestAuthentications: readonly RequestAuthenticationSpec[];
@@ -60,6 +62,7 @@ const kinds: Readonly<Record<string, ((object: ConfigObject) => Parsed<unknown>)
   'networking.istio.io/ServiceEntry': parseServiceEntry,
   'networking.istio.io/VirtualService': parseVirtualService,
   'networking.istio.io/WorkloadEntry': parseWorkloadEntry,
+  'networking.istio.io/DestinationRule': parseDestinationRule,
   'security.istio.io/AuthorizationPolicy': parseAuthorizationPolicy,
   'security.istio.io/PeerAuthentication': parsePeerAuthentication,
   'security.istio.io/RequestAuthentication': parseRequestAuthentication,
@@ -128,6 +131,7 @@ export function readInputs(objects: readonly ConfigObject[], diagnostics: Diagno
     grpcRoutes: aged('gateway.networking.k8s.io/GRPCRoute', parseGrpcRoute),
     tcpRoutes: aged('gateway.networking.k8s.io/TCPRoute', parseTcpRoute),
     virtualServices: aged('networking.istio.io/VirtualService', parseVirtualService),
+    destinationRules: aged('networking.istio.io/DestinationRule', parseDestinationRule),
     policies: aged('security.istio.io/AuthorizationPolicy', parseAuthorizationPolicy),
     peerAuthentications: aged('security.istio.io/PeerAuthentication', parsePeerAuthentication),
     requestAuthentications: aged('security.istio.io/RequestAuthentication', parseRequestAuthentication),

@@ -1,5 +1,6 @@
 /** What all kinds of routes share when they are put together: their parents, their backends, and reports about both. */
 import type { Diagnostic } from '../base/diagnostics.ts';
+import type { Destinations } from '../route/destination.ts';
 import type { RouteBackend } from '../route/model.ts';
 import type { Bindings } from './bindings.ts';
 import type { BackendSpec, ParentSpec } from './http-route.ts';
@@ -14,6 +15,7 @@ import type { DestinationSpec } from './virtual-service.ts';
 export interface RouteContext {
   readonly inputs: Inputs;
   readonly bindings: Bindings;
+  readonly destinations: Destinations;
   readonly options: CompileOptions;
   readonly diagnostics: Diagnostic[];
   readonly reported: Set<BackendSpec | DestinationSpec>;

@@ -3,6 +3,7 @@
  * VirtualServices as written; a more specific kind leaves no room for another. Where routes exist and none matches, the request is answered with 404, never forwarded plainly.
  */
 import type { Diagnostic } from '../base/diagnostics.ts';
+import { type Destinations, hasSubset } from '../route/destination.ts';
 import type { PortRoutes, Route, RouteBackend } from '../route/model.ts';
 import type { Bindings } from './bindings.ts';
 import type { MatchRank } from './http-match.ts';
@@ -30,11 +31,12 @@ import type { DestinationSpec, VirtualRuleSpec, VirtualServiceSpec } from './vir
 export function buildRoutes(
   inputs: Inputs,
   bindings: Bindings,
+  destinations: Destinations,
   options: CompileOptions,
   diagnostics: Diagnostic[],
 ): ReadonlyMap<string, PortRoutes> {
   const found = new Map<string, RankedRoutes>();
-  const context: RouteContext = { inputs, bindings, options, diagnostics, reported: new Set() };
+  const context: RouteContext = { inputs, bindings, destinations, options, diagnostics, reported: new Set() };
   for (const spec of inputs.grpcRoutes) addHttpRoute(spec, context, found, new Set());
   const taken = new Set(found.keys());
   for (const spec of inputs.httpRoutes) addHttpRoute(spec, context, found, taken);
@@ -263,14 +265,16 @@ function virtualBackend(
   const [first, second] = service?.ports ?? [];
   const target = destination.port ?? (second === undefined ? (first?.port ?? port) : port);
   const known = service?.ports.some((candidate) => candidate.port === target) === true;
-  const key = known && subset === undefined ? specKey(service, options) : undefined;
+  const key = known ? specKey(service, options) : undefined;
   if (key === undefined) {
-    const problem = known
-      ? diagnose(spec.object, 'ROUTE_SUBSET', `subset ${subset ?? ''} of ${host}`, path)
-      : diagnose(spec.object, unknown, `no Service is called ${host} and has port ${target}`, path);
-    reportOnce(context, destination, problem);
+    const problem = `no Service is called ${host} and has port ${target}`;
+    reportOnce(context, destination, diagnose(spec.object, unknown, problem, path));
+  } else if (subset !== undefined && !hasSubset(context.destinations, key, subset)) {
+    const problem = `no DestinationRule of ${host} has a subset ${subset}`;
+    reportOnce(context, destination, diagnose(spec.object, 'ROUTE_UNKNOWN_SUBSET', problem, path));
   }
-  return { service: key, port: target, weight, requestHeaders, responseHeaders };
+  const to = subset === undefined ? key : undefined;
+  return { service: to, port: target, weight, requestHeaders, responseHeaders, subset };
 }
 
 /** A short name is of the namespace of who says it; a leading `*` stands for any beginning. */

@@ -1,10 +1,11 @@
 /**
  * The L7 model of waypoints: routes, destinations and policies as immutable, pre-parsed records, compiled from
- * HTTPRoute, VirtualService, AuthorizationPolicy and RequestAuthentication. Evaluation is pure (`match-route.ts`, `../policy/`).
+ * HTTPRoute, VirtualService, DestinationRule, AuthorizationPolicy and RequestAuthentication. Evaluation is pure (`match-route.ts`, `../policy/`).
  * Semantics: Gateway API GEP-1294 and Istio's virtual service reference.
  */
 import type { Cidr } from '../base/address.ts';
 import type { AppProtocol, ServiceKey, StringMatch } from '../mesh/model.ts';
+import type { Destinations } from './destination.ts';
 import type { Egress } from './egress.ts';
 import type { ObjectRef } from './object-ref.ts';
 import type { RequestAuthentication } from './request-authentication.ts';
@@ -26,6 +27,8 @@ export interface RouteBackend {
   readonly weight: number;
   readonly requestHeaders: HeaderChange | undefined;
   readonly responseHeaders: HeaderChange | undefined;
+  /** Of the service; one that no rule has is answered with 503. */
+  readonly subset?: string | undefined;
 }
 
 export interface RetryPolicy {
@@ -187,6 +190,8 @@ export interface L7Policy {
 export interface L7Model {
   /** Key: `namespace/hostname:port`. A port without an entry is forwarded plainly. */
   readonly ports: ReadonlyMap<string, PortRoutes>;
+  /** How services are connected to, by who asks (`destinationOf`). */
+  readonly destinations: Destinations;
   /** Policies on a service (`targetRefs`). */
   readonly servicePolicies: ReadonlyMap<ServiceKey, readonly L7Policy[]>;
   /** Policies on a whole gateway, key `namespace/name`, or `namespace/name/account` where one stands for several. */
@@ -204,6 +209,7 @@ export interface L7Model {
 
 export const emptyL7Model: L7Model = {
   ports: new Map(),
+  destinations: new Map(),
   servicePolicies: new Map(),
   gatewayPolicies: new Map(),
   workloadPolicies: new Map(),

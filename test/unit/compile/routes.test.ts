@@ -257,7 +257,7 @@ t.test('a VirtualService matches the namespace of the client', async (t) => {
 
 t.test('what a VirtualService asks for in vain is said', async (t) => {
   const code = (rule: string) => codes(virtualService(`[${rule}]`))[0];
-  t.equal(code('{route: [{destination: {host: v1, subset: a}}]}'), 'ROUTE_SUBSET');
+  t.equal(code('{route: [{destination: {host: v1, subset: a}}]}'), 'ROUTE_UNKNOWN_SUBSET');
   t.equal(code('{route: [{destination: {host: nobody}}]}'), 'ROUTE_UNKNOWN_BACKEND');
   t.equal(code('{mirrorAll: {}, route: [{destination: {host: v1}}]}'), 'ROUTE_FIELD_UNSUPPORTED');
   t.equal(code('{match: [{sourceLabels: {a: b}}], route: [{destination: {host: v1}}]}'), 'ROUTE_MATCH_INVALID');
