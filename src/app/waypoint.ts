@@ -71,6 +71,7 @@ async function run(settings: WaypointProgramSettings, seen: Observability): Prom
   let modelChanged = () => {};
   const source = new FolderSource({
     directory: settings.directory,
+    meshConfig: variables.AMBIT_MESH_CONFIG,
     compile: {
       ...defaultCompileOptions,
       preset,

@@ -52,6 +52,12 @@ export const compileCodes = {
     'error',
     'a targetRef names a Service without a waypoint: nothing enforces the policy',
   ),
+  MESH_CONFIG_INVALID: entry(
+    'error',
+    'part of the mesh configuration cannot be read; a provider that is unusable makes the policies that name it deny',
+  ),
+  MESH_CONFIG_IGNORED: entry('info', 'parts of the mesh configuration without effect on waypoints'),
+  MESH_CONFIG_SHADOWED: entry('warning', 'another mesh configuration goes first; this one is not used'),
   PEER_AUTHENTICATION_SHADOWED: entry('warning', 'an older PeerAuthentication of the same scope is used instead'),
   AUTHENTICATION_RULE_INVALID: entry(
     'error',

@@ -12,6 +12,7 @@ import { buildEgress } from './egress.ts';
 import { findEndpoints } from './endpoints.ts';
 import { buildGateways, type GatewayRecord } from './gateways.ts';
 import { type Inputs, readInputs } from './inputs.ts';
+import { buildMeshConfig } from './mesh-config.ts';
 import type { ConfigObject } from './object.ts';
 import { type CompileOptions, specHostname, specKey } from './options.ts';
 import { buildPolicies } from './policies.ts';
@@ -54,6 +55,7 @@ export function compile(objects: readonly ConfigObject[], options: CompileOption
       serviceAuthentications: authentications.services,
       gatewayAuthentications: authentications.gateways,
       protections: buildTrafficProtections({ inputs, gateways, bindings, options, diagnostics }),
+      meshConfig: buildMeshConfig(inputs.meshConfigs, options.rootNamespace, diagnostics),
     },
     gateways: gateways.records,
     diagnostics,

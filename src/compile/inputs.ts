@@ -9,6 +9,7 @@ import { parseEndpointSlice, type SliceSpec } from './endpoint-slice.ts';
 import { type GatewaySpec, parseGateway } from './gateway.ts';
 import { parseGrpcRoute } from './grpc-route.ts';
 import { type HttpRouteSpec, parseHttpRoute } from './http-route.ts';
+import { type MeshConfigSpec, parseMeshConfig } from './mesh-config.ts';
 import { type NamespaceSpec, parseNamespace } from './namespace.ts';
 import { type ConfigObject, diagnose, objectGroup, objectName, olderFirst, type Parsed } from './object.ts';
 import { type PeerAuthenticationSpec, parsePeerAuthentication } from './peer-authentication.ts';
@@ -47,6 +48,7 @@ export interface Inputs {
   readonly peerAuthentications: readonly PeerAuthenticationSpec[];
   readonly requestAuthentications: readonly RequestAuthenticationSpec[];
   readonly trafficProtections: readonly TrafficProtectionSpec[];
+  readonly meshConfigs: readonly MeshConfigSpec[];
 }
 
 const kinds: Readonly<Record<string, ((object: ConfigObject) => Parsed<unknown>) | undefined>> = {
@@ -54,6 +56,9 @@ const kinds: Readonly<Record<string, ((object: ConfigObject) => Parsed<unknown>)
   '/Pod': parsePod,
   '/Service': parseService,
   '/ServiceAccount': parseServiceAccount,
+  '/ConfigMap': parseMeshConfig,
+  'install.istio.io/IstioOperator': parseMeshConfig,
+  'mesh.istio.io/MeshConfig': parseMeshConfig,
   'discovery.k8s.io/EndpointSlice': parseEndpointSlice,
   'gateway.networking.k8s.io/Gateway': parseGateway,
   'gateway.networking.k8s.io/HTTPRoute': parseHttpRoute,
@@ -136,6 +141,9 @@ export function readInputs(objects: readonly ConfigObject[], diagnostics: Diagno
     peerAuthentications: aged('security.istio.io/PeerAuthentication', parsePeerAuthentication),
     requestAuthentications: aged('security.istio.io/RequestAuthentication', parseRequestAuthentication),
     trafficProtections: aged('ambit.dev/TrafficProtection', parseTrafficProtection),
+    meshConfigs: ['/ConfigMap', 'install.istio.io/IstioOperator', 'mesh.istio.io/MeshConfig'].flatMap((kind) =>
+      aged(kind, parseMeshConfig),
+    ),
   };
 }
 

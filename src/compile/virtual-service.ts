@@ -69,6 +69,14 @@ const destinationSchema = z.object({
   port: z.object({ number: portSchema }).nullish(),
 });
 
+/** Istio's HTTPRetry. */
+export const retriesSchema = z.object({
+  attempts: z.number().int().min(0).max(100),
+  perTryTimeout: durationSchema.optional(),
+  retryOn: z.string().optional(),
+  backoff: durationSchema.optional(),
+});
+
 const ruleSchema = z.object({
   name: z.string().optional(),
   match: listOf(z.unknown()),
@@ -107,14 +115,7 @@ const ruleSchema = z.object({
     )
     .nullish(),
   timeout: durationSchema.nullish(),
-  retries: z
-    .object({
-      attempts: z.number().int().min(0).max(100),
-      perTryTimeout: durationSchema.optional(),
-      retryOn: z.string().optional(),
-      backoff: durationSchema.optional(),
-    })
-    .nullish(),
+  retries: retriesSchema.nullish(),
   headers: headersSchema,
   fault: faultSchema.nullish(),
   corsPolicy: corsPolicySchema.nullish(),
@@ -223,7 +224,7 @@ function readRule(
       rewriteUri === undefined ? (rule.rewrite?.uriRegexRewrite ?? undefined) : { kind: 'prefix', value: rewriteUri },
     rewriteHost: rule.rewrite?.authority,
     timeoutMs: rule.timeout || undefined,
-    retry: retryOf(rule.retries ?? undefined),
+    retry: rule.retries == null ? undefined : retryOf(rule.retries),
     stages: stagesOf(rule, path),
   };
 }
@@ -305,8 +306,7 @@ function destinationsOf(route: readonly RouteDestination[], path: Path): readonl
   }));
 }
 
-function retryOf(retries: z.output<typeof ruleSchema>['retries']): RetryPolicy | undefined {
-  if (retries == null) return undefined;
+export function retryOf(retries: z.output<typeof retriesSchema>): RetryPolicy {
   const words = (retries.retryOn ?? 'connect-failure,refused-stream').split(',').map((word) => word.trim());
   const has = (word: string) => words.includes(word);
   return {

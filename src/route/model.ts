@@ -7,12 +7,15 @@ import type { Cidr } from '../base/address.ts';
 import type { AppProtocol, ServiceKey, StringMatch } from '../mesh/model.ts';
 import type { Destinations } from './destination.ts';
 import type { Egress } from './egress.ts';
+import { defaultMeshConfig, type MeshConfig } from './mesh-config.ts';
 import type { ObjectRef } from './object-ref.ts';
 import type { RequestAuthentication } from './request-authentication.ts';
 import type { RouteMatch, TextMatch } from './request-match.ts';
+import type { RetryPolicy } from './retry-policy.ts';
 import type { TrafficProtections } from './traffic-protection.ts';
 
 export type { NamedMatch, PathMatch, RouteMatch, TextMatch } from './request-match.ts';
+export type { RetryPolicy };
 
 export interface HeaderChange {
   readonly set: readonly (readonly [name: string, value: string])[];
@@ -29,20 +32,6 @@ export interface RouteBackend {
   readonly responseHeaders: HeaderChange | undefined;
   /** Of the service; one that no rule has is answered with 503. */
   readonly subset?: string | undefined;
-}
-
-export interface RetryPolicy {
-  /** Retries, not tries. */
-  readonly attempts: number;
-  readonly perTryTimeoutMs: number | undefined;
-  readonly onConnectFailure: boolean;
-  readonly onRefusedStream: boolean;
-  readonly onReset: boolean;
-  readonly on5xx: boolean;
-  readonly onGatewayError: boolean;
-  readonly onRetriable4xx: boolean;
-  readonly statusCodes: ReadonlySet<number>;
-  readonly backoffMs: number;
 }
 
 export interface Redirect {
@@ -205,6 +194,7 @@ export interface L7Model {
   readonly gatewayAuthentications: ReadonlyMap<string, readonly RequestAuthentication[]>;
   /** Undefined: nobody limits anything. */
   readonly protections?: TrafficProtections | undefined;
+  readonly meshConfig: MeshConfig;
 }
 
 export const emptyL7Model: L7Model = {
@@ -216,4 +206,5 @@ export const emptyL7Model: L7Model = {
   egress: new Map(),
   serviceAuthentications: new Map(),
   gatewayAuthentications: new Map(),
+  meshConfig: defaultMeshConfig,
 };

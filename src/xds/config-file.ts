@@ -5,6 +5,7 @@
  */
 import { type Diagnostic, hasErrors } from '../base/diagnostics.ts';
 import { checkObject } from '../compile/inputs.ts';
+import { meshConfigKind } from '../compile/mesh-config.ts';
 import { type ConfigObject, objectGroup, objectName, readObject } from '../compile/object.ts';
 import { parseYaml, type YamlDocument } from '../config/yaml.ts';
 import type { MeshModel } from '../mesh/diff.ts';
@@ -19,8 +20,16 @@ export interface ConfigFile {
   readonly diagnostics: readonly Diagnostic[];
 }
 
-/** `previous`: what is in force from this file until now; undefined on first sight. */
-export function readConfigFile(text: string, file: string, previous: ConfigFile | undefined): ConfigFile {
+/**
+ * `previous`: what is in force from this file until now; undefined on first sight. `asRead`: what a document without a
+ * kind of its own is meant to be.
+ */
+export function readConfigFile(
+  text: string,
+  file: string,
+  previous: ConfigFile | undefined,
+  asRead: (document: YamlDocument) => YamlDocument = unchanged,
+): ConfigFile {
   const json = readJsonDocuments(text, file);
   const { documents, diagnostics: syntax } =
     json === undefined ? parseYaml(text, file, undefined, matchTags) : { documents: json, diagnostics: [] };
@@ -29,7 +38,7 @@ export function readConfigFile(text: string, file: string, previous: ConfigFile 
   const objects: ConfigObject[] = [];
   const models: MeshModel[] = [];
   let unknown = false;
-  for (const document of documents.flatMap(openList)) {
+  for (const document of documents.flatMap(openList).map(asRead)) {
     if (isLocalFile(document.value)) {
       const local = readLocalFile(document);
       diagnostics.push(...local.diagnostics);
@@ -67,6 +76,20 @@ export function keepAll(
   const message = 'the earlier content of the file stays in force';
   const kept = folderDiagnostic('LAST_GOOD_KEPT', message, { file, line: 1, column: 1 });
   return { objects: previous.objects, models: previous.models, diagnostics: [...diagnostics, kept] };
+}
+
+/** A file with nothing but a mesh configuration in it, or an object that has one. */
+export function asMeshConfig(document: YamlDocument): YamlDocument {
+  const { value, at } = document;
+  if (typeof value === 'object' && value !== null && 'kind' in value) return document;
+  return {
+    value: { ...meshConfigKind, metadata: { name: 'mesh' }, spec: value },
+    at: (path) => at(path[0] === 'spec' ? path.slice(1) : []),
+  };
+}
+
+function unchanged(document: YamlDocument): YamlDocument {
+  return document;
 }
 
 function identityOf(object: ConfigObject): string {

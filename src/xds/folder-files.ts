@@ -7,7 +7,7 @@ import path from 'node:path';
 import type { Diagnostic } from '../base/diagnostics.ts';
 import { errorCode, errorText } from '../base/errors.ts';
 import { folderDiagnostic } from './codes.ts';
-import { type ConfigFile, keepAll, readConfigFile } from './config-file.ts';
+import { asMeshConfig, type ConfigFile, keepAll, readConfigFile } from './config-file.ts';
 
 export interface FolderScan {
   /** By path, in order of the path. */
@@ -28,22 +28,26 @@ const maxFiles = 20_000;
 
 export class FolderFiles {
   readonly #directory: string;
+  readonly #meshConfig: string | undefined;
   #known = new Map<string, Known>();
 
-  constructor(directory: string) {
+  /** `meshConfig`: a file beside those of the folder. */
+  constructor(directory: string, meshConfig?: string) {
     this.#directory = directory;
+    this.#meshConfig = meshConfig;
   }
 
   /** Rejects when the folder itself cannot be listed. One scan at a time. */
   async scan(): Promise<FolderScan> {
-    const names = await listFiles(this.#directory);
+    const names = (await listFiles(this.#directory)).filter((name) => name !== this.#meshConfig);
     const diagnostics: Diagnostic[] = [];
     if (names.length > maxFiles) {
       const position = { file: this.#directory, line: 1, column: 1 };
       diagnostics.push(folderDiagnostic('FOLDER_TOO_LARGE', `${names.length} files, ${maxFiles} are read`, position));
     }
     const next = new Map<string, Known>();
-    for (const name of names.slice(0, maxFiles)) {
+    const extra = this.#meshConfig === undefined ? [] : [this.#meshConfig];
+    for (const name of [...extra, ...names.slice(0, maxFiles)]) {
       const known = await this.#read(name, this.#known.get(name));
       if (known !== undefined) next.set(name, known);
     }
@@ -61,9 +65,10 @@ export class FolderFiles {
       if (known?.stamp === stamp) return known;
       const text = await readFile(name, 'utf8');
       if (known !== undefined && known.text === text) return { ...known, stamp };
-      return { stamp, text, file: readConfigFile(text, name, known?.file) };
+      const asRead = name === this.#meshConfig ? asMeshConfig : undefined;
+      return { stamp, text, file: readConfigFile(text, name, known?.file, asRead) };
     } catch (error) {
-      if (errorCode(error) === 'ENOENT') return undefined;
+      if (errorCode(error) === 'ENOENT' && name !== this.#meshConfig) return undefined;
       if (errorCode(error) === undefined) throw error;
       const stamp = `unreadable ${errorCode(error)}`;
       if (known?.stamp === stamp) return known;

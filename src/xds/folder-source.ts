@@ -5,6 +5,7 @@
  * I1: what is broken keeps its last good state and is reported; before a first scan succeeded the store is not complete.
  * I2: policies and L7 rules are in force before the records that rely on them (order of pieces and callbacks).
  */
+import { dirname } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Clock } from '../base/clock.ts';
 import { type Diagnostic, formatDiagnostic } from '../base/diagnostics.ts';
@@ -21,6 +22,8 @@ import { compileFolder } from './folder-model.ts';
 
 export interface FolderSourceOptions {
   readonly directory: string;
+  /** Istio's mesh configuration as a file of its own. */
+  readonly meshConfig?: string | undefined;
   readonly compile: CompileOptions;
   readonly store: MeshStore;
   readonly clock: Clock;
@@ -40,7 +43,7 @@ const recordsPerTurn = 200;
 export class FolderSource {
   readonly #options: FolderSourceOptions;
   readonly #files: FolderFiles;
-  #watch: PathWatch | undefined;
+  #watches: readonly PathWatch[] = [];
   #applied: MeshModel = emptyMeshModel;
   #reported = new Set<string>();
   #running: Promise<void> | undefined;
@@ -49,22 +52,27 @@ export class FolderSource {
 
   constructor(options: FolderSourceOptions) {
     this.#options = options;
-    this.#files = new FolderFiles(options.directory);
+    this.#files = new FolderFiles(options.directory, options.meshConfig);
   }
 
   /** Watches and reads the folder once. Resolves after that first attempt, whether or not it succeeded. */
   async start(): Promise<void> {
-    const { directory, clock, logger, debounceMs = 100, rescanMs = 30_000 } = this.#options;
-    this.#watch = new PathWatch({
-      path: directory,
-      recursive: true,
-      debounceMs,
-      rescanMs,
-      clock,
-      onLook: () => this.#refreshInBackground(),
-      onLost: (error) =>
-        logger.warn('cannot watch the folder, changes are noticed late', { directory, error: errorText(error) }),
-    });
+    const { directory, meshConfig, clock, logger, debounceMs = 100, rescanMs = 30_000 } = this.#options;
+    // The directory of the file: what replaces a file is another one.
+    const beside = meshConfig === undefined ? [] : [dirname(meshConfig)];
+    this.#watches = [directory, ...beside].map(
+      (path) =>
+        new PathWatch({
+          path,
+          recursive: path === directory,
+          debounceMs,
+          rescanMs,
+          clock,
+          onLook: () => this.#refreshInBackground(),
+          onLost: (error) =>
+            logger.warn('cannot watch the folder, changes are noticed late', { path, error: errorText(error) }),
+        }),
+    );
     await this.refresh();
   }
 
@@ -78,7 +86,7 @@ export class FolderSource {
   /** Stops watching. Resolves when nothing is under way any more; the store keeps its last state. */
   async close(): Promise<void> {
     this.#closed = true;
-    this.#watch?.close();
+    for (const watch of this.#watches) watch.close();
     await this.#running;
   }
 
