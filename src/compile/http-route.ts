@@ -339,7 +339,8 @@ function timesOf({ timeouts, retry }: RuleContent): Pick<HttpRuleSpec, 'timeoutM
       perTryTimeoutMs: perTry,
       onConnectFailure: true,
       onRefusedStream: true,
-      onReset: false,
+      // HTTPRouteRetry: implementations should retry disconnects and resets, whatever the codes.
+      onReset: true,
       on5xx: false,
       onGatewayError: false,
       onRetriable4xx: false,

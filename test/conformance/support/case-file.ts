@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs';
 import { parse } from 'yaml';
 import { z } from 'zod';
 
-/** A text, or `/pattern/` for a regular expression. */
+/** A text, or `~` and a regular expression. */
 const expectedText = z.coerce.string();
 const headerMap = z.record(z.string(), expectedText);
 const headerList = z.union([
@@ -36,7 +36,7 @@ const request = z.strictObject({
   grpc: z.strictObject({ service: z.string(), method: z.string(), message: z.string().default('') }).optional(),
   token: token.optional(),
   times: z.int().min(1).max(5000).default(1),
-  concurrent: z.boolean().default(false),
+  concurrent: z.union([z.boolean(), z.int().min(1)]).default(false),
 });
 
 const expectation = z.strictObject({

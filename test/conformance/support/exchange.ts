@@ -2,6 +2,7 @@
 import { connect as connectHttp2 } from 'node:http2';
 import type { Duplex } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
+import { within } from '../../support/eventually.ts';
 import { signToken } from '../../support/jwt-issuer.ts';
 import { exchangeRaw, requestText } from '../../support/raw-http.ts';
 import type { CaseRequest } from './case-file.ts';
@@ -47,7 +48,10 @@ export async function carryOut(world: World, given: CaseRequest): Promise<Observ
   const { stream } = outcome;
   stream.on('error', () => {});
   try {
-    return done(await speak(stream, request, caseId), undefined);
+    return done(
+      await within(`an answer to ${request.method} ${request.path}`, speak(stream, request, caseId), 8000),
+      undefined,
+    );
   } finally {
     stream.destroy();
   }
@@ -61,7 +65,7 @@ function speak(stream: Duplex, request: CaseRequest, caseId: string): Promise<An
 
 async function speakHttp1(stream: Duplex, request: CaseRequest, caseId: string): Promise<Answer> {
   const text =
-    request.raw?.replaceAll(/\r?\n/g, '\r\n') ??
+    rawText(request.raw) ??
     requestText({
       method: request.method,
       path: request.path,
@@ -123,6 +127,13 @@ async function speakTcp(stream: Duplex, text: string): Promise<Answer> {
     stream.once('end', () => resolve(undefined));
   });
   return { ...nothing, body: body ?? '', closed: body === undefined };
+}
+
+/** Lines of YAML end as HTTP's do, and the head is closed, unless the text says itself where a CR stands. */
+function rawText(raw: string | undefined): string | undefined {
+  if (raw === undefined || raw.includes('\r')) return raw;
+  const text = raw.replaceAll('\n', '\r\n');
+  return text.includes('\r\n\r\n') ? text : `${text.trimEnd()}\r\n\r\n`;
 }
 
 function grpcMessage(text: string): Buffer {
