@@ -30,13 +30,15 @@ export function retire(session: ClientHttp2Session): void {
 
 /**
  * Shows the Agent a stream limit of ours below the peer's. A peer that allows none is shown as one that allows one: the
- * stream then waits for its deadline, instead of the Agent opening session after session.
+ * stream then waits for its deadline, instead of the Agent opening session after session. A retired session is shown as
+ * full: whenever a stream of it ended the Agent would give it to those who wait for its successor.
  */
 export function limitStreams(session: ClientHttp2Session, most: number): void {
   const prototype = Object.getPrototypeOf(session) as ClientHttp2Session;
   const read = () => Reflect.get(prototype, 'remoteSettings', session) as ClientHttp2Session['remoteSettings'];
   let real: ClientHttp2Session['remoteSettings'] | undefined;
   let shown: ClientHttp2Session['remoteSettings'];
+  let full: ClientHttp2Session['remoteSettings'];
   Object.defineProperty(session, 'remoteSettings', {
     // Asked several times for each stream; Node keeps one object for as long as the settings stay.
     get: () => {
@@ -44,9 +46,10 @@ export function limitStreams(session: ClientHttp2Session, most: number): void {
       if (settings !== real) {
         const allowed = settings.maxConcurrentStreams ?? most;
         shown = { ...settings, maxConcurrentStreams: Math.max(1, Math.min(most, allowed)) };
+        full = { ...settings, maxConcurrentStreams: 0 };
         real = settings;
       }
-      return shown;
+      return Reflect.get(session, kGracefullyClosing) ? full : shown;
     },
   });
 }

@@ -350,6 +350,39 @@ export async function sessionCompliance(t: Test, make: MakeRelay): Promise<void>
     await eventually('the old session went', () => world.client.stats().sessions === 1);
   });
 
+  await t.test('whoever waits for a new session is not given to one that is leaving', async (t) => {
+    const world = await makeWorld(t, make, { onConnect: echo });
+    const held: (() => void)[] = [];
+    let connections = 0;
+    const gate = await tcpServer(t, (socket) => {
+      const pass = () => {
+        const onward = connect(world.target().peer.port, '127.0.0.1').on('error', () => socket.destroy());
+        socket.pipe(onward).pipe(socket);
+      };
+      if (connections++ === 0) pass();
+      else held.push(pass);
+    });
+    const request = world.request({ peer: addressOf(gate) });
+    const old: Duplex[] = [];
+    for (let i = 0; i < 6; i++) old.push(opened(await world.client.open(request)));
+    world.clientSecrets.put(await world.ca.issue(clientId, { generation: 2 }));
+    const waiting = world.client.open(request);
+    const release = await eventually('a new session is being opened', () => held.shift());
+    // Streams of the old one end meanwhile, one after another, so that it has room.
+    for (const stream of old.splice(1)) {
+      const { streams } = world.client.stats();
+      stream.end('gone');
+      await within('echo', readAll(stream));
+      await eventually('its end is known', () => world.client.stats().streams < streams);
+    }
+    release();
+    const after = opened(await waiting);
+    for (const stream of [after, ...old]) {
+      stream.end('alive');
+      t.equal((await within('echo', readAll(stream))).data.toString(), 'alive');
+    }
+  });
+
   await t.test('a forgotten peer or identity gets no new stream on its old session', async (t) => {
     const world = await makeWorld(t, make, { onConnect: echo });
     const first = opened(await world.client.open(world.request()));
