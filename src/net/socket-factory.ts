@@ -7,6 +7,7 @@
  *     apart.
  * I3: every socket is counted until it is closed (`descriptors.ts`).
  */
+import { randomInt } from 'node:crypto';
 import { connect, Socket, type SocketConstructorOpts } from 'node:net';
 import type { DuplexOptions } from 'node:stream';
 import { canonicalIp, formatSocketAddress, ipFamily, type SocketAddress } from '../base/address.ts';
@@ -118,21 +119,39 @@ export function counted(socket: Socket): Socket {
 
 function specialSocketTo(destination: SocketAddress, profile: SocketProfile): Socket {
   const native = nativeSockets();
-  const fd = native.createSocket({
-    family: ipFamily(destination.ip),
-    netnsFd: profile.namespace?.fd,
-    transparent: profile.transparent,
-    bindAddressNoPort: profile.source !== undefined,
-    mark: profile.mark,
-    ...nativeTcpOptions(profile.tcp),
-  });
-  return adopt(fd, () => {
-    if (profile.source !== undefined) native.bind(fd, profile.source, 0);
-    const socket = new Socket({ ...socketOptions, fd });
-    socket.connect({ host: destination.ip, port: destination.port });
-    return socket;
-  });
+  const { source, transparent } = profile;
+  const make = (port: number) => {
+    const fd = native.createSocket({
+      family: ipFamily(destination.ip),
+      netnsFd: profile.namespace?.fd,
+      transparent,
+      // Of addresses of our own the kernel shares ports between destinations.
+      bindAddressNoPort: source !== undefined && !transparent,
+      reuseAddress: transparent,
+      mark: profile.mark,
+      ...nativeTcpOptions(profile.tcp),
+    });
+    return adopt(fd, () => {
+      if (source !== undefined) native.bind(fd, source, port);
+      const socket = new Socket({ ...socketOptions, fd });
+      socket.connect({ host: destination.ip, port: destination.port });
+      return socket;
+    });
+  };
+  if (!transparent) return make(0);
+  // A port of another's address may be one that its owner is using toward the same destination: connection tracking then takes
+  // the two connections for one, and a SYN of the owner's never reaches us. The kernel gives ports of one parity to those who
+  // connect and of the other to those who bind (inet_csk_find_open_port), so we bind; when none is left we share one.
+  try {
+    return make(0);
+  } catch (error) {
+    if (errorCode(error) !== 'EADDRINUSE') throw error;
+    return make(randomInt(firstPort, 65_536));
+  }
 }
+
+/** Without privileges. */
+const firstPort = 1024;
 
 export function ignore(): void {}
 

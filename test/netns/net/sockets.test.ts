@@ -1,6 +1,7 @@
 /** Sockets that need privileges, in a namespace of the test's own: REDIRECT, foreign sources, marks, other namespaces. */
 import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { getMark, getTransparent, namespaceIdentity } from 'node-tproxy-native';
 import t from 'tap';
@@ -9,7 +10,7 @@ import { systemClock } from '../../../src/base/clock.ts';
 import { type ListenHooks, listen } from '../../../src/net/listener.ts';
 import { descriptorOf, originalDestination } from '../../../src/net/original-destination.ts';
 import { dial, socketAddresses } from '../../../src/net/socket-factory.ts';
-import { plainSocket } from '../../../src/net/socket-spec.ts';
+import { plainSocket, type SocketProfile } from '../../../src/net/socket-spec.ts';
 import { within } from '../../support/eventually.ts';
 import { onLoopback } from '../../support/relay-world.ts';
 import { createNamespace, inOwnNamespace, run } from '../native/own-namespace.ts';
@@ -78,6 +79,53 @@ await inOwnNamespace(import.meta.url, () => {
     const [bytes] = await within('bytes', once(outcome.socket, 'data'));
     t.equal(String(bytes), 'from afar');
     t.same(peers, [foreign]);
+  });
+
+  t.test('a port of a foreign address is none that its owner would be given', async (t) => {
+    const server = await listen(
+      { ...onLoopback, transparent: true },
+      on((socket) => void t.teardown(() => socket.destroy())),
+    );
+    t.teardown(() => server.close());
+    const portOf = async (source: Partial<SocketProfile>) => {
+      const outcome = await dial(server.address, { ...plainSocket, ...source, connectTimeoutMs: 3000 }, systemClock);
+      if (outcome.kind !== 'connected') throw outcome.error;
+      t.teardown(() => outcome.socket.destroy());
+      return outcome.socket.localPort ?? 0;
+    };
+    // Routed by the test before this one.
+    const foreign = { source: '198.51.100.7', transparent: true };
+    const parities = { own: new Set<number>(), foreign: new Set<number>() };
+    for (let i = 0; i < 20; i++) {
+      parities.own.add((await portOf({ mark: 0x404 })) % 2);
+      parities.foreign.add((await portOf(foreign)) % 2);
+    }
+    t.same([parities.own.size, parities.foreign.size], [1, 1]);
+    t.notSame(parities.own, parities.foreign);
+  });
+
+  t.test('a foreign address whose ports are all taken can still be dialled from', async (t) => {
+    const servers = [];
+    for (const ip of ['127.0.0.1', '127.0.0.2']) {
+      const server = await listen(
+        { ...onLoopback, ip },
+        on((socket) => void t.teardown(() => socket.destroy())),
+      );
+      t.teardown(() => server.close());
+      servers.push(server);
+    }
+    const range = readFileSync('/proc/sys/net/ipv4/ip_local_port_range', 'utf8');
+    t.teardown(() => writeFileSync('/proc/sys/net/ipv4/ip_local_port_range', range));
+    writeFileSync('/proc/sys/net/ipv4/ip_local_port_range', '50000 50001');
+    const foreign = { ...plainSocket, source: '198.51.100.7', transparent: true, connectTimeoutMs: 3000 };
+    for (const { address } of servers) {
+      for (let i = 0; i < 2; i++) {
+        const outcome = await dial(address, foreign, systemClock);
+        if (outcome.kind !== 'connected') throw outcome.error;
+        t.teardown(() => outcome.socket.destroy());
+        t.equal(outcome.socket.remoteAddress, address.ip);
+      }
+    }
   });
 
   t.test('dialled and accepted sockets are kept alive, also where the kernel hands the options on', async (t) => {
