@@ -1,8 +1,8 @@
 /**
  * Drops metrics of workloads that have left: sets in which nothing has moved for a while and one of whose workloads the
- * mesh no longer has. Counters of a workload that comes back begin at 0, as Prometheus expects.
+ * mesh no longer has, or some of whose labels came from traffic. Counters of a workload that comes back begin at 0, as Prometheus expects.
  *
- * I1: a set in which a connection lives, or whose workloads are all there, is kept for ever.
+ * I1: a set in which a connection lives, or whose workloads are all there, is kept for ever, unless traffic chose labels of it.
  * I2: the mesh is looked through only when a set is idle, and in slices.
  */
 import type { Clock } from '../base/clock.ts';
@@ -72,6 +72,7 @@ async function withoutWorkload(idle: readonly Series[], { mesh, clock }: SeriesE
   }
   if (wanted.size > 0) await inSlices(lookThrough(), { clock });
   return idle.filter(({ labels }) => {
+    if (labels.shape?.fromTraffic === true) return true;
     const known = [labels.source, labels.destination].filter(isKnown);
     return !(known.length > 0 && known.every((side) => found.has(keyOf(side))));
   });

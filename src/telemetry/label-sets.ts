@@ -1,6 +1,6 @@
 /**
- * Labels of `istio_tcp_*` and `istio_requests_total` in the order ztunnel emits them (ztunnel.md §8.1). The four of
- * locality are there only when either workload is known.
+ * Labels of Istio's standard metrics in the order they are emitted: ztunnel's (ztunnel.md §8.1), with four of locality when
+ * either workload is known, and a waypoint's, which are Envoy's (waypoint.md §5.1).
  */
 import type { Labels } from '../base/metrics.ts';
 import type { RequestLabels, TrafficLabels, WorkloadLabels } from './traffic-labels.ts';
@@ -27,7 +27,13 @@ export function requestLabels(labels: TrafficLabels, request: RequestLabels): La
   };
 }
 
+/** Of messages, which are counted before there is a response. */
+export function messageLabels(labels: TrafficLabels): Labels {
+  return commonLabels(labels);
+}
+
 function commonLabels(labels: TrafficLabels): Labels {
+  if (labels.reporter === 'waypoint') return waypointLabels(labels);
   return {
     reporter: labels.reporter,
     ...side('source', labels.source),
@@ -35,6 +41,24 @@ function commonLabels(labels: TrafficLabels): Labels {
     destination_service_namespace: labels.destinationServiceNamespace,
     destination_service_name: labels.destinationServiceName,
     ...side('destination', labels.destination),
+  };
+}
+
+function waypointLabels({ source, destination, ...labels }: TrafficLabels): Labels {
+  return {
+    reporter: labels.reporter,
+    ...side('source', source),
+    destination_workload: destination.workload,
+    destination_workload_namespace: destination.namespace,
+    destination_principal: destination.principal,
+    destination_app: destination.app,
+    destination_version: destination.version,
+    destination_service: labels.destinationService,
+    destination_canonical_service: destination.canonicalService,
+    destination_canonical_revision: destination.canonicalRevision,
+    destination_service_name: labels.destinationServiceName,
+    destination_service_namespace: labels.destinationServiceNamespace,
+    destination_cluster: destination.cluster,
   };
 }
 
@@ -51,7 +75,8 @@ function side(prefix: 'source' | 'destination', workload: WorkloadLabels): Label
   };
 }
 
-function localityLabels({ source, destination }: TrafficLabels): Labels {
+function localityLabels({ reporter, source, destination }: TrafficLabels): Labels {
+  if (reporter === 'waypoint') return {};
   if (!isKnown(source) && !isKnown(destination)) return {};
   return {
     source_region: source.region,

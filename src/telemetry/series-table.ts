@@ -102,15 +102,14 @@ export class SeriesTable<S extends Series> implements SeriesHolder {
 
   #overflowOf(labels: TrafficLabels): S {
     this.#onOverflow();
-    const { reporter, connectionSecurityPolicy } = labels;
-    return this.#overflow.getOrInsertComputed(`${reporter} ${connectionSecurityPolicy}`, () =>
-      this.#make(overflowLabels(labels)),
-    );
+    const { reporter, connectionSecurityPolicy, shape } = labels;
+    const key = `${reporter} ${connectionSecurityPolicy} ${shape?.overflow?.key ?? ''}`;
+    return this.#overflow.getOrInsertComputed(key, () => this.#make(overflowLabels(labels)));
   }
 }
 
 /** What has few values stays, so that sums by reporter and security are still right. */
-function overflowLabels({ reporter, connectionSecurityPolicy }: TrafficLabels): TrafficLabels {
+function overflowLabels({ reporter, connectionSecurityPolicy, shape }: TrafficLabels): TrafficLabels {
   const text = 'overflow';
   const workload = {
     workload: text,
@@ -132,5 +131,6 @@ function overflowLabels({ reporter, connectionSecurityPolicy }: TrafficLabels): 
     destinationServiceName: text,
     destinationServiceNamespace: text,
     connectionSecurityPolicy,
+    shape: shape?.overflow,
   };
 }

@@ -2,6 +2,7 @@
  * The label set of `istio_tcp_*` and `istio_requests_total`: names and order as Istio's dashboards know them
  * (Istio standard metrics; ztunnel's are the same set). A missing value is `unknown`.
  */
+import type { MetricShape } from './metric-shape.ts';
 
 export interface WorkloadLabels {
   readonly workload: string;
@@ -25,6 +26,8 @@ export interface TrafficLabels {
   readonly destinationServiceName: string;
   readonly destinationServiceNamespace: string;
   readonly connectionSecurityPolicy: 'mutual_tls' | 'unknown';
+  /** What was changed about the metrics of this traffic; undefined: nothing. */
+  readonly shape?: MetricShape | undefined;
 }
 
 /** Added to `TrafficLabels` when a request or connection ends. */

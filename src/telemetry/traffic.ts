@@ -2,7 +2,6 @@
  * What proxies call to report traffic. A proxy asks for the cells of a label set once per connection (or per route and
  * response class) and then only adds numbers. `traffic-metrics.ts` implements it; label sets are interned and bounded.
  */
-import type { ResponseFlag } from '../base/errors.ts';
 import type { RequestLabels, TrafficLabels } from './traffic-labels.ts';
 
 /** Cells of one connection's label set; `received`: bytes client → server, `sent`: server → client, as Istio names them. */
@@ -10,13 +9,14 @@ export interface ConnectionMetrics {
   opened(): void;
   /** Adds to the live byte counters. */
   transferred(received: number, sent: number): void;
-  closed(flag: ResponseFlag): void;
+  /** `flag`: ztunnel's, or Envoy's at a waypoint; `-` for none. */
+  closed(flag: string): void;
 }
 
 export interface TrafficMetrics {
   /** Labels that are the same object are looked up once: keep them where connections repeat. */
   connection(labels: TrafficLabels): ConnectionMetrics;
-  /** One finished request at a waypoint; labels as for `connection`. Sizes in bytes, without headers. */
+  /** One finished request at a waypoint; labels as for `connection`. Sizes in bytes, heads included. */
   request(
     labels: TrafficLabels,
     request: RequestLabels,
@@ -24,6 +24,8 @@ export interface TrafficMetrics {
     requestBytes: number,
     responseBytes: number,
   ): void;
+  /** gRPC messages from the client and to it since the last call. */
+  messages(labels: TrafficLabels, received: number, sent: number): void;
 }
 
 /** One line per connection or request. Undefined fields are left out; order of keys is the order printed. */

@@ -2,7 +2,7 @@
  * Metric labels of requests and connections. Made once for each pair of client and pod, and kept as long as their
  * records, so that a request between the same two costs a look-up.
  */
-import type { SpiffeId } from '../base/spiffe.ts';
+import { parseSpiffeId, type SpiffeId } from '../base/spiffe.ts';
 import type { Service, Workload } from '../mesh/model.ts';
 import { type TrafficLabels, unknownWorkload, type WorkloadLabels } from '../telemetry/traffic-labels.ts';
 import type { UpstreamEndpoint } from '../upstream/endpoint.ts';
@@ -33,7 +33,7 @@ export function trafficLabels(
   for (const each of ofPair) if (each.service === service && each.client === client) return each.labels;
   const labels: TrafficLabels = {
     reporter: 'waypoint',
-    source: workloadLabels(clientWorkload, client),
+    source: sourceLabels(clientWorkload, client),
     destination: workloadLabels(workload, workload?.identity),
     destinationService: service?.hostname ?? 'unknown',
     destinationServiceName: service?.name ?? 'unknown',
@@ -50,6 +50,17 @@ function newWeakMap(): WeakMap<object, Known[]> {
 
 function newList(): Known[] {
   return [];
+}
+
+/** A client that is not in the mesh still has a namespace by its identity, and Envoy's filter says `latest` of it. */
+function sourceLabels(workload: Workload | undefined, principal: SpiffeId): WorkloadLabels {
+  const namespace = parseSpiffeId(principal)?.namespace;
+  const known = workloadLabels(workload, principal);
+  return {
+    ...known,
+    namespace: namespace ?? known.namespace,
+    canonicalRevision: workload === undefined ? 'latest' : known.canonicalRevision,
+  };
 }
 
 function workloadLabels(workload: Workload | undefined, principal: SpiffeId | undefined): WorkloadLabels {

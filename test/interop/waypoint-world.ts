@@ -93,6 +93,7 @@ export async function makeWaypointWorld(t: Test, options: WaypointWorldOptions):
     secrets,
     traffic: {
       request: () => {},
+      messages: () => {},
       connection: () => ({ opened: () => {}, transferred: () => {}, closed: () => {} }),
     },
     accessLog: {

@@ -166,6 +166,7 @@ async function startZtunnel(
     traffic: {
       connection: () => ({ opened: () => {}, transferred: () => {}, closed: () => {} }),
       request: () => {},
+      messages: () => {},
     },
     accessLog: { verbose: false, write: (event, fields) => void lines.push(new Map([['event', event], ...fields])) },
     resolve: async () => undefined,

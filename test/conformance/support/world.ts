@@ -105,6 +105,7 @@ export async function startWorld(folder: string, file: CaseFile): Promise<World>
     secrets,
     traffic: {
       request: () => {},
+      messages: () => {},
       connection: () => ({ opened: () => {}, transferred: () => {}, closed: () => {} }),
     },
     accessLog: {

@@ -51,6 +51,7 @@ export interface Harness {
   readonly outcomes: Readonly<Record<string, number>>;
   /** CONNECTs that reached the pods' ztunnel. */
   readonly arrived: ConnectRequest[];
+  readonly messages: { received: number; sent: number };
   readonly tcp: { opened: number; closed: string[]; received: number; sent: number };
   /** Opens a tunnel as the client would. */
   connect(authority: string, identity?: SpiffeId): Promise<OpenOutcome>;
@@ -102,6 +103,7 @@ export async function createHarness(t: Test, options: HarnessOptions): Promise<H
   const requests: RequestReport[] = [];
   const lines: Map<string, string | number | undefined>[] = [];
   const mirrored = new Map<string, { readonly value: number }>();
+  const messages = { received: 0, sent: 0 };
   const tcp = { opened: 0, closed: [] as string[], received: 0, sent: 0 };
   const waypoint = createWaypoint({
     preset,
@@ -120,6 +122,10 @@ export async function createHarness(t: Test, options: HarnessOptions): Promise<H
     secrets,
     traffic: {
       request: (labels, request) => void requests.push({ labels, request }),
+      messages: (_labels, received, sent) => {
+        messages.received += received;
+        messages.sent += sent;
+      },
       connection: () => ({
         opened: () => void tcp.opened++,
         transferred: (received, sent) => {
@@ -167,6 +173,7 @@ export async function createHarness(t: Test, options: HarnessOptions): Promise<H
     requests,
     lines,
     arrived,
+    messages,
     tcp,
     connect,
     async tunnel(named = `${vip}:9080`, identity: SpiffeId = sleepId) {

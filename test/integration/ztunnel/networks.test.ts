@@ -164,6 +164,7 @@ async function startSide(t: Test, ca: TestCa, network: string, ip: string, ident
         closed: () => {},
       }),
       request: () => {},
+      messages: () => {},
     },
     accessLog: {
       verbose: false,

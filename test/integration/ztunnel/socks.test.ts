@@ -120,7 +120,7 @@ async function startWorld(t: Test, changed: Partial<ZtunnelSettings> = {}, clock
     },
     relay,
     secrets,
-    traffic: { connection: () => ({ opened() {}, transferred() {}, closed() {} }), request() {} },
+    traffic: { connection: () => ({ opened() {}, transferred() {}, closed() {} }), request() {}, messages() {} },
     accessLog: { verbose: false, write: (_event, fields) => lines.push(Object.fromEntries(fields)) },
     resolve: async () => undefined,
     placeOf: (workload) => (workload.uid === near.uid ? place : undefined),

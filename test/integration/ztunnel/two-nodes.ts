@@ -269,6 +269,7 @@ export async function makeTwoNodes(
           closed: (flag) => metrics.push({ node, labels, event: 'closed', detail: flag }),
         }),
         request: () => {},
+        messages: () => {},
       },
       accessLog: {
         verbose: false,

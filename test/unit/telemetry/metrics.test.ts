@@ -2,6 +2,7 @@ import { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import t from 'tap';
 import { EventLoopDelay } from '../../../src/telemetry/event-loop-delay.ts';
+import type { MetricShape } from '../../../src/telemetry/metric-shape.ts';
 import { CellRegistry } from '../../../src/telemetry/metrics.ts';
 import { type TrafficLabels, unknownWorkload } from '../../../src/telemetry/traffic-labels.ts';
 import { createTrafficMetrics } from '../../../src/telemetry/traffic-metrics.ts';
@@ -81,6 +82,97 @@ t.test('a request counts once, with its code, flags and sizes', async (t) => {
     /istio_request_duration_milliseconds_bucket\{le="5".*\} 1\n|istio_request_duration_milliseconds_bucket\{.*le="5".*\} 1\n/,
   );
   t.match(body, /istio_response_bytes_sum\{.*\} 19\n/);
+});
+
+t.test('a waypoint’s series have Istio’s 25 labels in their order, and Envoy’s buckets', async (t) => {
+  const registry = new CellRegistry();
+  const metrics = createTrafficMetrics(registry);
+  const atWaypoint = { ...labels, reporter: 'waypoint' } as const;
+  metrics.request(
+    atWaypoint,
+    { requestProtocol: 'grpc', responseCode: 200, responseFlags: '-', grpcStatus: '5' },
+    3,
+    4,
+    5,
+  );
+  metrics.messages(atWaypoint, 2, 7);
+  metrics.connection(atWaypoint).closed('UF');
+  const { body } = await rendered(registry, false);
+  const names = (metric: string) =>
+    [...(new RegExp(`^${metric}\\{(.*)\\}`, 'm').exec(body)?.[1] ?? '').matchAll(/(\w+)="/g)]
+      .map(([, name]) => name)
+      .join(' ');
+  const common =
+    'reporter source_workload source_canonical_service source_canonical_revision source_workload_namespace source_principal ' +
+    'source_app source_version source_cluster destination_workload destination_workload_namespace destination_principal ' +
+    'destination_app destination_version destination_service destination_canonical_service destination_canonical_revision ' +
+    'destination_service_name destination_service_namespace destination_cluster';
+  t.equal(
+    names('istio_requests_total'),
+    `${common} request_protocol response_code grpc_response_status response_flags connection_security_policy`,
+  );
+  t.equal(
+    names('istio_tcp_connections_closed_total'),
+    `${common} request_protocol response_flags connection_security_policy`,
+  );
+  t.equal(names('istio_request_messages_total'), common);
+  t.match(body, /^istio_request_messages_total\{.*\} 2$/m);
+  t.match(body, /^istio_response_messages_total\{.*\} 7$/m);
+  t.notMatch(body, 'istio_tcp_connections_failed_total');
+  for (const metric of ['istio_request_duration_milliseconds', 'istio_request_bytes', 'istio_response_bytes']) {
+    const bounds = [...body.matchAll(new RegExp(`^${metric}_bucket\\{.*le="([^"]+)"`, 'gm'))].map(([, bound]) => bound);
+    t.equal(
+      bounds.join(' '),
+      '0.5 1 5 10 25 50 100 250 500 1000 2500 5000 10000 30000 60000 300000 600000 1800000 3600000 +Inf',
+      metric,
+    );
+  }
+});
+
+const shape: MetricShape = {
+  key: 'a',
+  fromTraffic: true,
+  changes: new Map([
+    ['istio_request_bytes', { disabled: true, remove: [], set: [] }],
+    ['istio_requests_total', { disabled: false, remove: ['source_principal'], set: [['request_host', 'a"b']] }],
+  ]),
+  overflow: undefined,
+};
+
+t.test('a shape takes metrics and labels away and adds others', async (t) => {
+  const registry = new CellRegistry();
+  const metrics = createTrafficMetrics(registry);
+  const request = { requestProtocol: 'http', responseCode: 200, responseFlags: '-', grpcStatus: undefined } as const;
+  metrics.request({ ...labels, reporter: 'waypoint', shape }, request, 3, 4, 5);
+  const { body } = await rendered(registry, false);
+  t.notMatch(body, 'istio_request_bytes');
+  t.match(body, /^istio_requests_total\{.*request_host="a\\"b".*\} 1$/m);
+  t.notMatch(body, /^istio_requests_total\{.*source_principal/m);
+  t.match(body, /^istio_response_bytes_sum\{.*source_principal.*\} 5$/m);
+});
+
+t.test('sets that a shape no longer tells apart share a cell until the last of them goes', async (t) => {
+  const registry = new CellRegistry();
+  const metrics = createTrafficMetrics(registry);
+  const request = { requestProtocol: 'http', responseCode: 200, responseFlags: '-', grpcStatus: undefined } as const;
+  const of = (workload: string): TrafficLabels => ({
+    ...labels,
+    shape: {
+      ...shape,
+      changes: new Map([['istio_requests_total', { disabled: false, remove: ['source_workload'], set: [] }]]),
+    },
+    source: { ...unknownWorkload, workload },
+  });
+  for (const name of ['a', 'b']) metrics.request(of(name), request, 1, 1, 1);
+  const count = async () => (await rendered(registry, false)).body.match(/^istio_requests_total\{.*\} (\d+)$/m)?.[1];
+  t.equal(await count(), '2');
+  const [, requests] = metrics.holders;
+  const [first, second] = [...(requests?.idle(0, 0) ?? []), ...(requests?.idle(1, 0) ?? [])];
+  if (first === undefined || second === undefined) throw new Error('nothing is idle');
+  requests?.drop([first]);
+  t.equal(await count(), '2', 'the other still counts in it');
+  requests?.drop([second]);
+  t.equal(await count(), undefined);
 });
 
 t.test('requests of one label set are counted by their class, however many classes there are', async (t) => {

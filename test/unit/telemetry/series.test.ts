@@ -157,3 +157,20 @@ t.test('room that was made is used by the next', async (t) => {
   connect(traffic, late).closed('-');
   t.ok((await lines('istio_tcp_connections_opened_total')).some((line) => /source_workload="web".* 1$/.test(line)));
 });
+
+t.test(
+  'a set whose labels came from traffic goes when nothing moves in it, though its workloads are there',
+  async (t) => {
+    const { traffic, clock, lines } = setup();
+    const changes = new Map([
+      ['istio_requests_total', { disabled: false, remove: [], set: [['request_host', 'a'] as const] }],
+    ]);
+    const shaped = { ...labelsOf('web', 'db'), shape: { key: 'a', changes, fromTraffic: true, overflow: undefined } };
+    const request = { requestProtocol: 'http', responseCode: 200, responseFlags: '-', grpcStatus: undefined } as const;
+    traffic.request(shaped, request, 1, 1, 1);
+    traffic.request(labelsOf('web', 'db'), request, 1, 1, 1);
+    t.equal((await lines('istio_requests_total')).length, 2);
+    await clock.advanceAsync(20 * minuteMs);
+    t.equal((await lines('istio_requests_total')).length, 1);
+  },
+);

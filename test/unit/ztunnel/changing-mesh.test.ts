@@ -62,7 +62,7 @@ function setup(beforeDial: (mesh: MeshStore) => void) {
     random: { next: () => 0 },
     logger: silentLogger,
     metrics: unscrapedMetrics,
-    traffic: { connection: () => ({ opened() {}, transferred() {}, closed() {} }), request() {} },
+    traffic: { connection: () => ({ opened() {}, transferred() {}, closed() {} }), request() {}, messages() {} },
     accessLog: { verbose: false, write() {} },
     resolve: async () => undefined,
     placeOf: () => undefined,

@@ -20,6 +20,7 @@ export function makeTestHop(direction: 'inbound' | 'outbound', lines: string[] =
       traffic: {
         connection: () => ({ opened() {}, transferred() {}, closed: (flag) => lines.push(flag) }),
         request() {},
+        messages() {},
       },
       accessLog: { verbose: false, write: (event) => lines.push(event) },
     },

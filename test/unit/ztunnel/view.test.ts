@@ -52,7 +52,7 @@ async function views(change: MeshChange, preset: Preset) {
     random: { next: () => 0 },
     logger: silentLogger,
     metrics: unscrapedMetrics,
-    traffic: { connection: () => ({ opened() {}, transferred() {}, closed() {} }), request() {} },
+    traffic: { connection: () => ({ opened() {}, transferred() {}, closed() {} }), request() {}, messages() {} },
     accessLog: { verbose: false, write() {} },
     resolve: async () => undefined,
     placeOf: (workload) => (isLocal(workload) ? place : undefined),
