@@ -46,6 +46,7 @@ const shape = {
   AMBIT_SNIFF_TIMEOUT: duration(1000),
   AMBIT_MAX_TUNNELS_PER_CLIENT: integer(10_000, 1, 1_000_000),
   AMBIT_JWKS_ORIGINS: text(''),
+  AMBIT_EXTENSIONS: optionalText(),
   AMBIT_MESH_CONFIG: optionalText(),
   CONNECTION_TERMINATION_DEADLINE: duration(5000),
 };

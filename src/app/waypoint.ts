@@ -1,4 +1,5 @@
 /** Composition root of `waypoint`: settings, mesh and model from a folder, secrets, relay, stages, admin, and its end. */
+import path from 'node:path';
 import process from 'node:process';
 import type { ReadinessSource } from '../admin/interfaces.ts';
 import { type AdminAddresses, type RunningAdmin, startAdmin } from '../admin/server.ts';
@@ -105,6 +106,7 @@ async function run(settings: WaypointProgramSettings, seen: Observability): Prom
       maxTunnelsPerIdentity: variables.AMBIT_MAX_TUNNELS_PER_CLIENT,
       hbonePort: variables.AMBIT_ENDPOINT_PORT,
       jwksOrigins: settings.jwksOrigins,
+      extensionsDirectory: variables.AMBIT_EXTENSIONS ?? path.join(settings.directory, 'extensions'),
     },
     identity,
     trustDomainAliases: variables.AMBIT_TRUST_DOMAIN_ALIASES.split(',').filter((domain) => domain !== ''),
@@ -130,6 +132,7 @@ async function run(settings: WaypointProgramSettings, seen: Observability): Prom
       ...(record === undefined ? [`Gateway ${gateway}`] : []),
       ...(secrets.current(identity) === undefined ? ['certificate'] : []),
       ...secrets.alarms(),
+      ...waypoint.services.extensions.pending().map((name) => `extension ${name}`),
       ...(address === undefined ? ['listeners'] : []),
       ...(draining ? ['draining'] : []),
     ],

@@ -67,6 +67,11 @@ export const compileCodes = {
     'error',
     'a RequestAuthentication without targetRefs: no token is verified, no request has a principal by it',
   ),
+  EXTENSION_INVALID: entry(
+    'error',
+    'part of an Extension cannot be followed; what reaches its targets meets its failure mode',
+  ),
+  EXTENSION_WITHOUT_TARGET: entry('error', 'an Extension without targetRefs: nothing is asked of it'),
   PROTECTION_WITHOUT_TARGET: entry('error', 'a TrafficProtection without targetRefs: nothing is limited by it'),
   PROTECTION_UNKNOWN_SERVICE: entry(
     'error',

@@ -10,6 +10,7 @@ import { type Bindings, bindWaypoints } from './bindings.ts';
 import { buildDestinations, type DestinationHost } from './destinations.ts';
 import { buildEgress } from './egress.ts';
 import { findEndpoints } from './endpoints.ts';
+import { buildExtensions } from './extensions.ts';
 import { buildGateways, type GatewayRecord } from './gateways.ts';
 import { type Inputs, readInputs } from './inputs.ts';
 import { buildMeshConfig } from './mesh-config.ts';
@@ -54,6 +55,7 @@ export function compile(objects: readonly ConfigObject[], options: CompileOption
       egress: buildEgress(inputs, options),
       serviceAuthentications: authentications.services,
       gatewayAuthentications: authentications.gateways,
+      extensions: buildExtensions({ inputs, gateways, bindings, options, diagnostics }),
       protections: buildTrafficProtections({ inputs, gateways, bindings, options, diagnostics }),
       meshConfig: buildMeshConfig(inputs.meshConfigs, options.rootNamespace, diagnostics),
     },

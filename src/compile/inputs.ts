@@ -6,6 +6,7 @@ import type { Diagnostic } from '../base/diagnostics.ts';
 import { type AuthorizationPolicySpec, parseAuthorizationPolicy } from './authorization-policy.ts';
 import { type DestinationRuleSpec, parseDestinationRule } from './destination-rule.ts';
 import { parseEndpointSlice, type SliceSpec } from './endpoint-slice.ts';
+import { type ExtensionSpec, parseExtension } from './extension.ts';
 import { type GatewaySpec, parseGateway } from './gateway.ts';
 import { parseGrpcRoute } from './grpc-route.ts';
 import { type HttpRouteSpec, parseHttpRoute } from './http-route.ts';
@@ -47,6 +48,7 @@ export interface Inputs {
   readonly policies: readonly AuthorizationPolicySpec[];
   readonly peerAuthentications: readonly PeerAuthenticationSpec[];
   readonly requestAuthentications: readonly RequestAuthenticationSpec[];
+  readonly extensions: readonly ExtensionSpec[];
   readonly trafficProtections: readonly TrafficProtectionSpec[];
   readonly meshConfigs: readonly MeshConfigSpec[];
 }
@@ -71,6 +73,7 @@ const kinds: Readonly<Record<string, ((object: ConfigObject) => Parsed<unknown>)
   'security.istio.io/AuthorizationPolicy': parseAuthorizationPolicy,
   'security.istio.io/PeerAuthentication': parsePeerAuthentication,
   'security.istio.io/RequestAuthentication': parseRequestAuthentication,
+  'ambit.dev/Extension': parseExtension,
   'ambit.dev/TrafficProtection': parseTrafficProtection,
 };
 
@@ -140,6 +143,7 @@ export function readInputs(objects: readonly ConfigObject[], diagnostics: Diagno
     policies: aged('security.istio.io/AuthorizationPolicy', parseAuthorizationPolicy),
     peerAuthentications: aged('security.istio.io/PeerAuthentication', parsePeerAuthentication),
     requestAuthentications: aged('security.istio.io/RequestAuthentication', parseRequestAuthentication),
+    extensions: aged('ambit.dev/Extension', parseExtension),
     trafficProtections: aged('ambit.dev/TrafficProtection', parseTrafficProtection),
     meshConfigs: ['/ConfigMap', 'install.istio.io/IstioOperator', 'mesh.istio.io/MeshConfig'].flatMap((kind) =>
       aged(kind, parseMeshConfig),

@@ -17,7 +17,7 @@ import type {
 import { httpMatchSchema, readHttpMatch } from './http-match.ts';
 import { type ConfigObject, diagnose, type Parsed, parseContent, perObject } from './object.ts';
 import { type PolicyTarget, readTargets } from './policy-targets.ts';
-import { durationSchema, listOf, portSchema } from './values.ts';
+import { bytesSchema, durationSchema, listOf, portSchema } from './values.ts';
 
 /** The service of a global limit is looked up when all objects are known. */
 export type GlobalLimitSpec = Omit<GlobalRateLimit, 'service'> & {
@@ -71,24 +71,6 @@ const matches = listOf(httpMatchSchema).transform((list, context) =>
 );
 const count = (most: number) => z.number().int().min(1).max(most);
 const positive = durationSchema.refine((ms) => ms >= 1 && ms <= 31 * 86_400_000, 'must be from 1ms to 31 days');
-
-const units: Readonly<Record<string, number>> = {
-  '': 1,
-  Ki: 1024,
-  Mi: 1024 ** 2,
-  Gi: 1024 ** 3,
-  k: 1e3,
-  M: 1e6,
-  G: 1e9,
-};
-/** As Kubernetes writes quantities, of whole bytes. */
-const bytes = z.union([z.number(), z.string()]).transform((text, context) => {
-  const [, amount, unit = ''] = /^(\d{1,15})(Ki|Mi|Gi|k|M|G)?$/.exec(String(text)) ?? [];
-  const total = amount === undefined ? Number.NaN : Number(amount) * (units[unit] ?? 1);
-  if (Number.isSafeInteger(total)) return total;
-  context.addIssue({ code: 'custom', message: `not a number of bytes: ${text}` });
-  return z.NEVER;
-});
 
 const localSchema = z
   .strictObject({
@@ -175,8 +157,8 @@ const schema = z.looseObject({
     targetRefs: z.unknown().optional(),
     requestSize: z
       .strictObject({
-        maxBodyBytes: bytes.nullish(),
-        maxHeaderBytes: bytes.nullish(),
+        maxBodyBytes: bytesSchema.nullish(),
+        maxHeaderBytes: bytesSchema.nullish(),
         maxHeaders: count(200).nullish(),
       })
       .nullish(),

@@ -38,6 +38,25 @@ export const durationSchema = z.string().transform((text, context) => {
   return z.NEVER;
 });
 
+const byteUnits: Readonly<Record<string, number>> = {
+  '': 1,
+  Ki: 1024,
+  Mi: 1024 ** 2,
+  Gi: 1024 ** 3,
+  k: 1e3,
+  M: 1e6,
+  G: 1e9,
+};
+
+/** Whole bytes, as Kubernetes writes quantities. */
+export const bytesSchema = z.union([z.number(), z.string()]).transform((text, context) => {
+  const [, amount, unit = ''] = /^(\d{1,15})(Ki|Mi|Gi|k|M|G)?$/.exec(String(text)) ?? [];
+  const total = amount === undefined ? Number.NaN : Number(amount) * (byteUnits[unit] ?? 1);
+  if (Number.isSafeInteger(total)) return total;
+  context.addIssue({ code: 'custom', message: `not a number of bytes: ${text}` });
+  return z.NEVER;
+});
+
 /** A whole-text match by a linear-time engine; undefined when the expression is not valid RE2. */
 export function regexMatch(source: string): Extract<TextMatch, { kind: 'regex' }> | undefined {
   try {

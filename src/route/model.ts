@@ -7,6 +7,7 @@ import type { Cidr } from '../base/address.ts';
 import type { AppProtocol, ServiceKey, StringMatch } from '../mesh/model.ts';
 import type { Destinations } from './destination.ts';
 import type { Egress } from './egress.ts';
+import type { AttachedExtensions } from './extension.ts';
 import { defaultMeshConfig, type MeshConfig } from './mesh-config.ts';
 import type { ObjectRef } from './object-ref.ts';
 import type { RequestAuthentication } from './request-authentication.ts';
@@ -192,6 +193,8 @@ export interface L7Model {
   /** Rules for tokens, keyed as the policies are. */
   readonly serviceAuthentications: ReadonlyMap<ServiceKey, readonly RequestAuthentication[]>;
   readonly gatewayAuthentications: ReadonlyMap<string, readonly RequestAuthentication[]>;
+  /** Undefined: nobody extends anything. */
+  readonly extensions?: AttachedExtensions | undefined;
   /** Undefined: nobody limits anything. */
   readonly protections?: TrafficProtections | undefined;
   readonly meshConfig: MeshConfig;

@@ -37,6 +37,7 @@ export function waypointViews(options: WaypointViewOptions): readonly View[] {
     text('clusters.txt', (views) => views.clusters.map(({ name, type }) => `cluster ${name}\n  type ${type}`)),
     json('endpoints', (query) => build(query).clusters.map(({ name, endpoints }) => ({ cluster: name, endpoints }))),
     text('endpoints.txt', (views) => views.clusters.flatMap(endpointLines)),
+    json('extensions', () => services.extensions.describe()),
     json('certs', () => certificates(secrets)),
     text('certs.txt', () =>
       certificates(secrets).map(({ identity, state, until }) => `${identity} ${state} ${until ?? ''}`),

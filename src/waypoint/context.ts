@@ -5,6 +5,7 @@ import type { Logger } from '../base/logger.ts';
 import type { Random } from '../base/random.ts';
 import type { SpiffeId } from '../base/spiffe.ts';
 import type { Preset } from '../config/preset.ts';
+import type { Extensions } from '../extensions/extensions.ts';
 import type { Workload } from '../mesh/model.ts';
 import type { MeshView } from '../mesh/view.ts';
 import type { L7Model } from '../route/model.ts';
@@ -48,6 +49,7 @@ export interface WaypointServices {
   readonly mirrors: Mirrors;
   readonly tcpConnections: TcpConnections;
   readonly authenticator: Authenticator;
+  readonly extensions: Extensions;
   readonly traffic: TrafficMetrics;
   readonly accessLog: AccessLog;
   readonly clock: Clock;

@@ -7,6 +7,7 @@
  */
 import type { Readable } from 'node:stream';
 import { Cancellation } from '../base/cancellation.ts';
+import type { ExtensionReply } from '../extensions/hooked-exchange.ts';
 import type { Exchange } from '../http/exchange.ts';
 import { type HeaderList, headerValue } from '../http/header-list.ts';
 import type { L7Request } from '../policy/l7-conditions.ts';
@@ -24,8 +25,8 @@ export class RequestRecord {
   readonly services: WaypointServices;
   readonly tunnel: Tunnel;
   readonly authorizer: TunnelAuthorizer;
-  /** As the client sent it; `exchange.request` never changes. */
-  readonly exchange: Exchange;
+  /** As the client sent it; `exchange.request` never changes. A stage that answers differently puts another in its place. */
+  exchange: Exchange;
   readonly model: L7Model;
   readonly startedMs: number;
   readonly requestId: string;
@@ -45,6 +46,8 @@ export class RequestRecord {
   /** Once chosen. */
   route: Route | undefined;
   backend: RouteBackend | undefined;
+  /** What an extension made of the response, for the log. */
+  extensionReply: ExtensionReply | undefined;
   /** Matching AUDIT and dry-run policies, for the log. */
   audited: readonly string[] = none;
   /** Envoy's response flags that stages add. */

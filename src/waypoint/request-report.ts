@@ -11,6 +11,7 @@ export function reportRecord(record: RequestRecord, result: ForwardResult): void
   const { service, port } = serviceOf(record, record.backend);
   const finished: Finished = {
     ...result,
+    ...asReplied(record),
     flags: allFlags(record, result.flags),
     protocol: isGrpc(request.headers) ? 'grpc' : 'http',
     request: {
@@ -29,6 +30,13 @@ export function reportRecord(record: RequestRecord, result: ForwardResult): void
     audited: record.audited,
   };
   reportRequest(record.services, record.tunnel, finished);
+}
+
+/** Where an extension answered, it is its answer that the client got. */
+function asReplied({ extensionReply }: RequestRecord): Partial<ForwardResult> {
+  if (extensionReply === undefined) return {};
+  const { status, details, grpcStatus } = extensionReply;
+  return grpcStatus === undefined ? { status, details } : { status, details, grpcStatus };
 }
 
 /** Of a request that no endpoint got. */

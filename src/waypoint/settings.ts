@@ -12,6 +12,8 @@ export interface WaypointSettings {
   readonly hbonePort: number;
   /** Origins of key servers that may be called without TLS or at addresses that are not public. */
   readonly jwksOrigins: readonly string[];
+  /** Where modules of extensions are; undefined: nowhere. */
+  readonly extensionsDirectory: string | undefined;
 }
 
 export const defaultWaypointSettings: WaypointSettings = {
@@ -21,4 +23,5 @@ export const defaultWaypointSettings: WaypointSettings = {
   maxTunnelsPerIdentity: 10_000,
   hbonePort: 15008,
   jwksOrigins: [],
+  extensionsDirectory: undefined,
 };

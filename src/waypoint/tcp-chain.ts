@@ -11,6 +11,7 @@ import { chooseBackend } from '../route/backend.ts';
 import type { Connected } from '../upstream/connector.ts';
 import type { UpstreamEndpoint } from '../upstream/endpoint.ts';
 import { TunnelAuthorizer } from './authorize.ts';
+import { askAboutConnection, phasesAfterPolicies, phasesBeforePolicies } from './connection-extensions.ts';
 import type { Tunnel, WaypointServices } from './context.ts';
 import { chooseEndpoint, type EndpointChoice, endpointAt } from './endpoints.ts';
 import { trafficLabels } from './labels.ts';
@@ -98,6 +99,7 @@ async function reach(
   const backend = tcpBackend(services, tunnel);
   const service = backend.service;
   const port = backend.port;
+  const early = await askAboutConnection(services, tunnel, 'tcp', phasesBeforePolicies);
   const first = authorizer.service(model, undefined);
   const audited = [...first.audited];
   let endpoint: UpstreamEndpoint | undefined;
@@ -111,7 +113,10 @@ async function reach(
     details,
     error,
   });
+  if (early !== undefined) return refused('RBAC', early, deniedError(early));
   if (first.verdict.kind === 'deny') return refused('RBAC', first.verdict.reason, deniedError(first.verdict.reason));
+  const late = await askAboutConnection(services, tunnel, 'tcp', phasesAfterPolicies);
+  if (late !== undefined) return refused('RBAC', late, deniedError(late));
   const tried = new Set<string>();
   for (;;) {
     let choice: EndpointChoice;

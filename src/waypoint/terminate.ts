@@ -6,6 +6,7 @@ import type { Duplex } from 'node:stream';
 import type { ConnectRequest, ConnectVerdict } from '../hbone/seam.ts';
 import type { ServedConnection } from '../http/exchange.ts';
 import { type Destination, decideAuthority } from './authority.ts';
+import { allPhases, askAboutConnection } from './connection-extensions.ts';
 import type { Tunnel, WaypointServices } from './context.ts';
 import { serveHttpChain } from './http-chain.ts';
 import { declaredKind } from './protocol.ts';
@@ -103,11 +104,28 @@ export class Tunnels {
       return;
     }
     if (found === 'other' && declared === 'unknown') return await serveTcpChain(this.#services, tunnel, stream);
+    const closed = await askAboutConnection(this.#services, tunnel, 'http', allPhases);
+    if (closed !== undefined || stream.destroyed) {
+      if (closed !== undefined) this.#logClosed(tunnel, closed);
+      stream.destroy();
+      return;
+    }
     // On a port declared HTTP the parser answers what is none.
     const connection = serveHttpChain(this.#services, tunnel, stream, found === 'http2' ? '2' : '1.1');
     this.#http.add(connection);
     stream.once('close', () => this.#http.delete(connection));
     if (this.#draining) connection.drain();
+  }
+
+  #logClosed(tunnel: Tunnel, reason: string): void {
+    this.#services.accessLog.write('denied', [
+      ['stage', this.#services.names.terminate],
+      ['authority', tunnel.authority],
+      ['response_flags', 'RBAC'],
+      ['response_code_details', reason],
+      ['source_principal', tunnel.clientIdentity],
+      ['downstream_remote_address', `${tunnel.client.ip}:${tunnel.client.port}`],
+    ]);
   }
 }
 

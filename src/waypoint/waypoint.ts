@@ -9,6 +9,7 @@ import type { MetricsRegistry } from '../base/metrics.ts';
 import type { Random } from '../base/random.ts';
 import { parseSpiffeId, type SpiffeId } from '../base/spiffe.ts';
 import type { Preset } from '../config/preset.ts';
+import { Extensions } from '../extensions/extensions.ts';
 import type { Relay, RunningListener } from '../hbone/seam.ts';
 import type { SecretStore } from '../identity/secret.ts';
 import type { MeshView } from '../mesh/view.ts';
@@ -51,7 +52,7 @@ export interface Waypoint {
   readonly services: WaypointServices;
   /** Accepts tunnels. Rejects when the socket cannot be made (AmbitError). */
   listen(ip: string, port: number): Promise<RunningListener>;
-  /** Policies may have changed: open TCP connections are decided again. */
+  /** Policies and extensions may have changed: open TCP connections are decided again. */
   modelChanged(): void;
   /** Stops accepting, tells clients to go elsewhere, resolves when the last tunnel has closed. */
   drain(): Promise<void>;
@@ -73,6 +74,7 @@ export function createWaypoint(options: WaypointOptions): Waypoint {
     names: stageNames(preset),
     connector,
     pools,
+    extensions: new Extensions({ ...options, directory: options.settings.extensionsDirectory }),
     mirrors: new Mirrors({ ...options, pools }),
     tcpConnections,
     authenticator: new Authenticator({
@@ -81,6 +83,12 @@ export function createWaypoint(options: WaypointOptions): Waypoint {
       logger,
     }),
   };
+  const applyExtensions = () => {
+    const gateway = options.own();
+    const attached = gateway === undefined ? undefined : options.model().extensions?.byGateway.get(gateway.key);
+    services.extensions.apply(attached ?? []);
+  };
+  applyExtensions();
   const tunnels = new Tunnels(services);
   const trusted = new Set([parseSpiffeId(identity)?.trustDomain, ...options.trustDomainAliases]);
   const listeners: RunningListener[] = [];
@@ -114,7 +122,10 @@ export function createWaypoint(options: WaypointOptions): Waypoint {
       listeners.push(listener);
       return listener;
     },
-    modelChanged: () => tcpConnections.recheck(),
+    modelChanged() {
+      applyExtensions();
+      tcpConnections.recheck();
+    },
     async drain() {
       tunnels.drain();
       await Promise.all(listeners.map((listener) => listener.close()));
@@ -129,6 +140,7 @@ export function createWaypoint(options: WaypointOptions): Waypoint {
       stopSecrets();
       for (const listener of listeners) listener.destroy();
       await pools.close();
+      services.extensions.close();
     },
   };
 }

@@ -6,14 +6,15 @@ import type { L7Model, Route } from '../../route/model.ts';
 import type { Tunnel, WaypointServices } from '../context.ts';
 import type { OwnGateway } from '../gateway.ts';
 import { corsStage } from './cors.ts';
+import { authnExtensions, authzExtensions, lateExtensions } from './extensions.ts';
 import { faultStage } from './fault.ts';
 import { policyStage } from './policies.ts';
 import type { AfterRoute, BeforeRoute, Stage, StageContext } from './stage.ts';
 import { tokenStage } from './tokens.ts';
 
-const beforeRoute: readonly BeforeRoute[] = [tokenStage, policyStage];
+const beforeRoute: readonly BeforeRoute[] = [authnExtensions, tokenStage, authzExtensions, policyStage];
 
-const afterRoute: readonly AfterRoute[] = [faultStage, corsStage];
+const afterRoute: readonly AfterRoute[] = [faultStage, corsStage, lateExtensions];
 
 /** Those of one tunnel. */
 export class TunnelStages {

@@ -69,6 +69,7 @@ export interface HarnessOptions {
   readonly servers?: readonly (Server | 'down')[];
   readonly tunnelProtocol?: Workload['tunnelProtocol'];
   readonly jwksOrigins?: readonly string[];
+  readonly extensionsDirectory?: string;
 }
 
 let ca: Promise<TestCa> | undefined;
@@ -112,6 +113,7 @@ export async function createHarness(t: Test, options: HarnessOptions): Promise<H
       hbonePort,
       sniffTimeoutMs: options.sniffTimeoutMs ?? 200,
       jwksOrigins: options.jwksOrigins ?? [],
+      extensionsDirectory: options.extensionsDirectory,
     },
     identity: productId,
     trustDomainAliases: [],

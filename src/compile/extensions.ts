@@ -1,0 +1,71 @@
+/** Extensions put on the services, gateways and routes they target, and what each gateway's waypoint has to run of them. */
+import { type AttachedExtensions, compareExtensions, type ExtensionRecord } from '../route/extension.ts';
+import type { ExtensionSpec } from './extension.ts';
+import { diagnose } from './object.ts';
+import { placeByTarget, type TargetContext } from './policy-placement.ts';
+import type { ServiceSpec } from './service.ts';
+
+/** Undefined without any: then nothing of this costs a request anything. */
+export function buildExtensions(context: TargetContext): AttachedExtensions | undefined {
+  const specs = context.inputs.extensions;
+  if (specs.length === 0) return undefined;
+  const routes = new Map<string, ExtensionRecord[]>();
+  const placed = placeByTarget(
+    specs,
+    ({ record }) => record,
+    context,
+    (spec, { kind, name }) => {
+      const list = routesOfKind(kind, context);
+      if (list === undefined) return 'other';
+      if (!list.some(isNamed(spec.namespace, name))) return `there is no ${kind} ${spec.namespace}/${name}`;
+      put(routes, `${kind}/${spec.namespace}/${name}`, spec.record);
+      return 'placed';
+    },
+  );
+  const byGateway = new Map<string, ExtensionRecord[]>();
+  for (const spec of specs) {
+    if (spec.targets.length === 0) {
+      const message = 'it is attached to nothing without targetRefs';
+      context.diagnostics.push(diagnose(spec.object, 'EXTENSION_WITHOUT_TARGET', message, ['spec']));
+    }
+    for (const gateway of gatewaysOf(spec, context)) put(byGateway, gateway, spec.record);
+  }
+  for (const [gateway, records] of placed.gateways) for (const record of records) put(byGateway, gateway, record);
+  const ordered = (lists: ReadonlyMap<string, readonly ExtensionRecord[]>) =>
+    new Map(Array.from(lists, ([key, records]) => [key, records.toSorted(compareExtensions)] as const));
+  return { services: ordered(placed.services), gateways: ordered(placed.gateways), routes, byGateway };
+}
+
+/** Keys of the gateways that serve its services and routes. */
+function gatewaysOf(spec: ExtensionSpec, context: TargetContext): ReadonlySet<string> {
+  const { inputs, bindings } = context;
+  const found = new Set<string>();
+  const add = (service: ServiceSpec | undefined) => {
+    const key = service === undefined ? undefined : bindings.services.get(service)?.gateway?.key;
+    if (key !== undefined) found.add(key);
+  };
+  for (const { kind, name } of spec.targets) {
+    if (kind === 'Service') add(inputs.services.get(`${spec.namespace}/${name}`));
+    if (kind === 'ServiceEntry') for (const host of inputs.entryHosts.get(`${spec.namespace}/${name}`) ?? []) add(host);
+    for (const route of routesOfKind(kind, context)?.filter(isNamed(spec.namespace, name)) ?? []) {
+      for (const parent of route.parents) add(inputs.services.get(`${parent.namespace}/${parent.name}`));
+    }
+  }
+  return found;
+}
+
+function routesOfKind(kind: string, { inputs }: TargetContext) {
+  return kind === 'HTTPRoute' ? inputs.httpRoutes : kind === 'GRPCRoute' ? inputs.grpcRoutes : undefined;
+}
+
+function isNamed(namespace: string, name: string) {
+  return ({ object: { metadata } }: Pick<ExtensionSpec, 'object'>) =>
+    metadata.namespace === namespace && metadata.name === name;
+}
+
+/** In their order, each once. */
+function put(map: Map<string, ExtensionRecord[]>, key: string, record: ExtensionRecord): void {
+  const list = map.getOrInsertComputed(key, () => []);
+  if (!list.includes(record)) list.push(record);
+  list.sort(compareExtensions);
+}

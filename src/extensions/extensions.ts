@@ -1,0 +1,147 @@
+/**
+ * All extensions of a proxy: those that the model attaches run, those that it no longer does end, and those whose files change
+ * are loaded anew.
+ */
+import { fileURLToPath } from 'node:url';
+import type { Clock } from '../base/clock.ts';
+import { errorText } from '../base/errors.ts';
+import type { Logger } from '../base/logger.ts';
+import type { MetricsRegistry } from '../base/metrics.ts';
+import type { Random } from '../base/random.ts';
+import { PathWatch } from '../config/path-watch.ts';
+import { type ExtensionList, type ExtensionRecord, extensionName } from '../route/extension.ts';
+import { type FolderState, hasChanged, locateModule, readFolderState } from './folder.ts';
+import type { HeldBudget } from './held-body.ts';
+import { ExtensionMetrics } from './metrics.ts';
+import { type Lease, RunningExtension, type Thread } from './running.ts';
+import { ExtensionThread, type ThreadOptions } from './thread.ts';
+
+export interface ExtensionsOptions {
+  /** Undefined: no module is found. */
+  readonly directory: string | undefined;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  readonly metrics: MetricsRegistry;
+  /** For tests. */
+  readonly startThread?: (options: ThreadOptions) => Thread;
+}
+
+/** A thread costs some 10 MiB, and a processor is shared by all of them. */
+export const maxExtensions = 32;
+
+/** Bodies that are gathered for hooks that want them whole, of all requests together. */
+const maxHeldBytes = 64 * 1024 * 1024;
+
+export class Extensions {
+  readonly metrics: ExtensionMetrics;
+  readonly held: HeldBudget = { bytes: 0, maxBytes: maxHeldBytes };
+  readonly #options: ExtensionsOptions;
+  readonly #logger: Logger;
+  readonly #running = new Map<string, RunningExtension>();
+  #state: FolderState = new Map();
+  #watch: PathWatch | undefined;
+
+  constructor(options: ExtensionsOptions) {
+    this.#options = options;
+    this.#logger = options.logger.topic('extensions');
+    this.metrics = new ExtensionMetrics(options.metrics);
+  }
+
+  /** What is attached from now on. */
+  apply(records: ExtensionList): void {
+    const wanted = new Map(records.slice(0, maxExtensions).map((record) => [extensionName(record), record]));
+    if (records.length > maxExtensions) {
+      const names = records.slice(maxExtensions).map(extensionName).join(', ');
+      this.#logger.error('too many extensions: some meet their failure mode', { most: maxExtensions, names });
+    }
+    for (const [name, running] of this.#running) {
+      if (wanted.has(name)) continue;
+      this.#running.delete(name);
+      running.remove();
+      this.metrics.forget(name);
+    }
+    if (wanted.size > 0) this.#watchFolder();
+    for (const [name, record] of wanted) {
+      const running = this.#running.get(name);
+      if (running !== undefined) running.update(record);
+      else this.#running.set(name, this.#run(record));
+    }
+  }
+
+  /** `done` comes once, with undefined when the extension cannot be asked. */
+  lease(record: ExtensionRecord, done: (lease: Lease | undefined) => void): void {
+    const running = this.#running.get(extensionName(record));
+    if (running === undefined) done(undefined);
+    else running.lease(done);
+  }
+
+  /** Names of those whose first load has not ended. */
+  pending(): readonly string[] {
+    return [...this.#running.values()].filter(({ decided }) => !decided).map(({ name }) => name);
+  }
+
+  describe() {
+    return Array.from(this.#running.values(), (running) => running.describe());
+  }
+
+  /** Ends all threads; what is under way is answered with the failure mode. */
+  close(): void {
+    this.#watch?.close();
+    for (const running of this.#running.values()) running.close(true);
+    this.#running.clear();
+  }
+
+  /** Looks at the folder now. */
+  look(): void {
+    const { directory } = this.#options;
+    if (directory === undefined) return;
+    const before = this.#state;
+    const now = readFolderState(directory);
+    this.#state = now;
+    for (const running of this.#running.values()) {
+      if (running.record.broken !== undefined) continue;
+      const files = running.files.map(pathOf);
+      if (hasChanged(files, before, now)) running.reload();
+    }
+  }
+
+  #run(record: ExtensionRecord): RunningExtension {
+    const { clock, random, directory, startThread = newThread } = this.#options;
+    return new RunningExtension(record, {
+      clock,
+      random,
+      logger: this.#logger,
+      metrics: this.metrics,
+      startThread,
+      locate: (module) => locateModule(directory, module),
+    });
+  }
+
+  #watchFolder(): void {
+    const { directory, clock } = this.#options;
+    if (this.#watch !== undefined || directory === undefined) return;
+    this.#state = readFolderState(directory);
+    this.#watch = new PathWatch({
+      path: directory,
+      recursive: true,
+      debounceMs: 100,
+      rescanMs: 30_000,
+      clock,
+      onLook: () => this.look(),
+      onLost: (error) =>
+        this.#logger.warn('cannot watch the folder of extensions, changes are noticed late', {
+          directory,
+          error: errorText(error),
+        }),
+    });
+  }
+}
+
+function newThread(options: ThreadOptions): Thread {
+  return new ExtensionThread(options);
+}
+
+function pathOf(url: string): string {
+  return fileURLToPath(url);
+}
