@@ -14,6 +14,7 @@ import {
   text,
 } from '../config/environment.ts';
 import { type Preset, presetByName } from '../config/preset.ts';
+import { defaultOverloadSettings } from '../waypoint/protection/overload.ts';
 import { readViewRequest, type ViewRequest } from './admin-view.ts';
 import { logLevelProblem } from './observability.ts';
 import { proxyShape } from './proxy-settings.ts';
@@ -45,6 +46,11 @@ const shape = {
   AMBIT_ENDPOINT_PORT: port(15008),
   AMBIT_SNIFF_TIMEOUT: duration(1000),
   AMBIT_MAX_TUNNELS_PER_CLIENT: integer(10_000, 1, 1_000_000),
+  AMBIT_MAX_TUNNELS: integer(50_000, 1, 10_000_000),
+  AMBIT_MAX_REQUESTS: integer(50_000, 1, 10_000_000),
+  AMBIT_SHED_EVENT_LOOP_DELAY: duration(2000),
+  AMBIT_SHED_MEMORY: integer(90, 0, 99),
+  AMBIT_PRIORITY_PATHS: text(defaultOverloadSettings.priorityPaths.join(',')),
   AMBIT_JWKS_ORIGINS: text(''),
   AMBIT_EXTENSIONS: optionalText(),
   AMBIT_MESH_CONFIG: optionalText(),

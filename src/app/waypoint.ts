@@ -104,6 +104,13 @@ async function run(settings: WaypointProgramSettings, seen: Observability): Prom
       network: variables.NETWORK,
       sniffTimeoutMs: variables.AMBIT_SNIFF_TIMEOUT,
       maxTunnelsPerIdentity: variables.AMBIT_MAX_TUNNELS_PER_CLIENT,
+      overload: {
+        maxRequests: variables.AMBIT_MAX_REQUESTS,
+        maxTunnels: variables.AMBIT_MAX_TUNNELS,
+        eventLoopDelayMs: variables.AMBIT_SHED_EVENT_LOOP_DELAY,
+        memoryShare: variables.AMBIT_SHED_MEMORY / 100,
+        priorityPaths: variables.AMBIT_PRIORITY_PATHS.split(',').filter((path) => path !== ''),
+      },
       hbonePort: variables.AMBIT_ENDPOINT_PORT,
       jwksOrigins: settings.jwksOrigins,
       extensionsDirectory: variables.AMBIT_EXTENSIONS ?? path.join(settings.directory, 'extensions'),

@@ -13,6 +13,7 @@ import type { Random } from '../base/random.ts';
 import type { Exchange } from '../http/exchange.ts';
 import { type HeaderList, headerValue, withoutHeaders } from '../http/header-list.ts';
 import { stripHopByHop } from '../http/hop-by-hop.ts';
+import { BodyTooLong } from '../http/limit-body.ts';
 import { isGrpc, localReply } from '../http/local-reply.ts';
 import { DuplexEnd } from '../net/duplex-end.ts';
 import { join } from '../net/join.ts';
@@ -241,6 +242,10 @@ class Forwarding implements TryHandler {
       this.#tried.add(uid);
     }
     if (this.#over) return;
+    if (this.#body?.brokenBy instanceof BodyTooLong) {
+      this.#reply(413, 'Payload Too Large', '-', 'request_body_size_limit');
+      return;
+    }
     if (this.#mayRetry(result)) {
       const delayMs = retryDelayMs(this.#plan.retry, this.#retriesDone(), this.#deps.random);
       this.#waiting = this.#deps.clock.after(delayMs, () => this.#attempt());

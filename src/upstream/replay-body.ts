@@ -32,6 +32,11 @@ export class ReplayBody {
     return this.#resendable || this.#received === 0;
   }
 
+  /** Why it broke off, if it did. */
+  get brokenBy(): Error | undefined {
+    return this.#error;
+  }
+
   get receivedBytes(): number {
     return this.#received;
   }

@@ -17,6 +17,8 @@ import type { OwnGateway } from './gateway.ts';
 import type { Authenticator } from './jwt/authenticate.ts';
 import type { Mirrors } from './mirrors.ts';
 import type { StageNames } from './names.ts';
+import type { Overload } from './protection/overload.ts';
+import type { Protections } from './protection/protections.ts';
 import type { WaypointSettings } from './settings.ts';
 import type { TcpConnections } from './tcp-connections.ts';
 
@@ -50,6 +52,8 @@ export interface WaypointServices {
   readonly tcpConnections: TcpConnections;
   readonly authenticator: Authenticator;
   readonly extensions: Extensions;
+  readonly admission: Overload;
+  readonly protections: Protections;
   readonly traffic: TrafficMetrics;
   readonly accessLog: AccessLog;
   readonly clock: Clock;

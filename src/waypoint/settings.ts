@@ -1,4 +1,5 @@
 /** What an operator may choose about a waypoint, as plain data: `app/` reads it from the environment. */
+import { defaultOverloadSettings, type OverloadSettings } from './protection/overload.ts';
 
 export interface WaypointSettings {
   readonly network: string;
@@ -14,6 +15,7 @@ export interface WaypointSettings {
   readonly jwksOrigins: readonly string[];
   /** Where modules of extensions are; undefined: nowhere. */
   readonly extensionsDirectory: string | undefined;
+  readonly overload: OverloadSettings;
 }
 
 export const defaultWaypointSettings: WaypointSettings = {
@@ -24,4 +26,5 @@ export const defaultWaypointSettings: WaypointSettings = {
   hbonePort: 15008,
   jwksOrigins: [],
   extensionsDirectory: undefined,
+  overload: defaultOverloadSettings,
 };

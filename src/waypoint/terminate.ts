@@ -51,6 +51,8 @@ export class Tunnels {
     if (decision.kind === 'refused') return refuse(decision.status, decision.reason);
     const used = this.#perIdentity.get(request.peerIdentity) ?? 0;
     if (used >= settings.maxTunnelsPerIdentity) return refuse(503, 'too many tunnels of this identity');
+    const admitted = this.#services.admission.tunnel(request.peerIdentity);
+    if (admitted.kind === 'refuse') return refuse(503, `overload{${admitted.reason}}`);
     const tunnel: Tunnel = {
       destination: decision,
       authority: request.authority,
@@ -78,11 +80,14 @@ export class Tunnels {
 
   #receive(tunnel: Tunnel, stream: Duplex): void {
     const identity = tunnel.clientIdentity;
+    const { admission } = this.#services;
     this.#open++;
+    admission.tunnelBegan(identity);
     this.#perIdentity.set(identity, (this.#perIdentity.get(identity) ?? 0) + 1);
     stream.on('error', ignore);
     stream.once('close', () => {
       this.#open--;
+      admission.tunnelEnded(identity);
       const left = (this.#perIdentity.get(identity) ?? 1) - 1;
       if (left > 0) this.#perIdentity.set(identity, left);
       else this.#perIdentity.delete(identity);

@@ -23,6 +23,10 @@ import { Authenticator } from './jwt/authenticate.ts';
 import { createFetchText } from './jwt/fetch-text.ts';
 import { Mirrors } from './mirrors.ts';
 import { stageNames } from './names.ts';
+import { memoryShare } from './protection/memory-share.ts';
+import { Overload } from './protection/overload.ts';
+import { PressureGauge } from './protection/pressure-gauge.ts';
+import { Protections } from './protection/protections.ts';
 import type { WaypointSettings } from './settings.ts';
 import { TcpConnections } from './tcp-connections.ts';
 import { Tunnels } from './terminate.ts';
@@ -68,6 +72,10 @@ export function createWaypoint(options: WaypointOptions): Waypoint {
   const pools = createUpstreamPools(connector, clock);
   const logger = options.logger.topic('waypoint');
   const tcpConnections = new TcpConnections();
+  const { overload } = options.settings;
+  const watched = overload.eventLoopDelayMs > 0 || overload.memoryShare > 0;
+  const pressure = watched ? new PressureGauge(clock, memoryShare) : undefined;
+  const calm = { eventLoopDelayMs: 0, memoryShare: 0 };
   const services: WaypointServices = {
     ...options,
     logger,
@@ -77,6 +85,8 @@ export function createWaypoint(options: WaypointOptions): Waypoint {
     extensions: new Extensions({ ...options, directory: options.settings.extensionsDirectory }),
     mirrors: new Mirrors({ ...options, pools }),
     tcpConnections,
+    admission: new Overload(overload, () => pressure?.now ?? calm, options),
+    protections: new Protections(options),
     authenticator: new Authenticator({
       fetchText: createFetchText(new Set(options.settings.jwksOrigins)),
       clock,
@@ -104,6 +114,7 @@ export function createWaypoint(options: WaypointOptions): Waypoint {
     if (changed === identity && state.kind === 'available') relay.forgetIdentity(identity);
   });
   const open = metrics.gauge('ambit_tunnels_live', 'CONNECT tunnels that are open now.');
+  const inFlight = metrics.gauge('ambit_requests_in_flight', 'HTTP requests under way.');
   const poolCount = metrics.gauge('ambit_upstream_pools', 'Pools of HTTP connections to endpoints.');
   return {
     services,
@@ -134,10 +145,12 @@ export function createWaypoint(options: WaypointOptions): Waypoint {
     flush() {
       open.value = tunnels.open;
       poolCount.value = pools.size;
+      inFlight.value = services.admission.requests;
     },
     async close() {
       stopMesh();
       stopSecrets();
+      pressure?.close();
       for (const listener of listeners) listener.destroy();
       await pools.close();
       services.extensions.close();

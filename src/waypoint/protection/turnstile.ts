@@ -44,6 +44,10 @@ export class Turnstile {
     return this.#gates.size;
   }
 
+  waiting(key: string): number {
+    return this.#gates.get(key)?.waiting ?? 0;
+  }
+
   /** At once, or through `give` later; then the answer is how to give up waiting, after which `give` is not called. */
   enter(key: string, client: string, give: (entry: Entry) => void): Entry | { kind: 'waits'; giveUp: () => void } {
     const { maxRequests, maxQueued, queueTimeoutMs } = this.#limit;

@@ -5,16 +5,25 @@
 import type { L7Model, Route } from '../../route/model.ts';
 import type { Tunnel, WaypointServices } from '../context.ts';
 import type { OwnGateway } from '../gateway.ts';
+import { admissionStage } from './admission.ts';
 import { corsStage } from './cors.ts';
 import { authnExtensions, authzExtensions, lateExtensions } from './extensions.ts';
 import { faultStage } from './fault.ts';
 import { policyStage } from './policies.ts';
+import { protectionStage, sizeStage } from './protection.ts';
 import type { AfterRoute, BeforeRoute, Stage, StageContext } from './stage.ts';
 import { tokenStage } from './tokens.ts';
 
-const beforeRoute: readonly BeforeRoute[] = [authnExtensions, tokenStage, authzExtensions, policyStage];
+const beforeRoute: readonly BeforeRoute[] = [
+  admissionStage,
+  sizeStage,
+  authnExtensions,
+  tokenStage,
+  authzExtensions,
+  policyStage,
+];
 
-const afterRoute: readonly AfterRoute[] = [faultStage, corsStage, lateExtensions];
+const afterRoute: readonly AfterRoute[] = [protectionStage, faultStage, corsStage, lateExtensions];
 
 /** Those of one tunnel. */
 export class TunnelStages {

@@ -19,6 +19,7 @@ import { MeshStore } from '../../../src/mesh/store.ts';
 import { plainSocket } from '../../../src/net/socket-spec.ts';
 import { emptyL7Model, type L7Model } from '../../../src/route/model.ts';
 import type { RequestLabels, TrafficLabels } from '../../../src/telemetry/traffic-labels.ts';
+import { defaultOverloadSettings, type OverloadSettings } from '../../../src/waypoint/protection/overload.ts';
 import { defaultWaypointSettings } from '../../../src/waypoint/settings.ts';
 import { createWaypoint, type Waypoint } from '../../../src/waypoint/waypoint.ts';
 import { makeChange, makePort, makeService, makeWorkload } from '../../support/mesh-records.ts';
@@ -49,6 +50,8 @@ export interface Harness {
   readonly lines: Map<string, string | number | undefined>[];
   /** Mirrored requests that are over, by outcome; only those that happened. */
   readonly outcomes: Readonly<Record<string, number>>;
+  /** What was counted under a metric's name, by the values of its labels. */
+  counters(name: string): Readonly<Record<string, number>>;
   /** CONNECTs that reached the pods' ztunnel. */
   readonly arrived: ConnectRequest[];
   readonly messages: { received: number; sent: number };
@@ -70,6 +73,7 @@ export interface HarnessOptions {
   readonly tunnelProtocol?: Workload['tunnelProtocol'];
   readonly jwksOrigins?: readonly string[];
   readonly extensionsDirectory?: string;
+  readonly overload?: Partial<OverloadSettings>;
 }
 
 let ca: Promise<TestCa> | undefined;
@@ -105,6 +109,7 @@ export async function createHarness(t: Test, options: HarnessOptions): Promise<H
   const lines: Map<string, string | number | undefined>[] = [];
   const mirrored = new Map<string, { readonly value: number }>();
   const messages = { received: 0, sent: 0 };
+  const counted: { readonly name: string; readonly labels: string; readonly cell: { readonly value: number } }[] = [];
   const tcp = { opened: 0, closed: [] as string[], received: 0, sent: 0 };
   const waypoint = createWaypoint({
     preset,
@@ -114,6 +119,7 @@ export async function createHarness(t: Test, options: HarnessOptions): Promise<H
       sniffTimeoutMs: options.sniffTimeoutMs ?? 200,
       jwksOrigins: options.jwksOrigins ?? [],
       extensionsDirectory: options.extensionsDirectory,
+      overload: { ...defaultOverloadSettings, ...options.overload },
     },
     identity: productId,
     trustDomainAliases: [],
@@ -145,6 +151,7 @@ export async function createHarness(t: Test, options: HarnessOptions): Promise<H
       ...unscrapedMetrics,
       counter: (name, _help, labels) => {
         const cell = { value: 0 };
+        counted.push({ name, labels: Object.values(labels ?? {}).join(' '), cell });
         if (name === 'ambit_mirrored_requests_total') mirrored.set(labels?.outcome ?? '', cell);
         return cell;
       },
@@ -177,6 +184,8 @@ export async function createHarness(t: Test, options: HarnessOptions): Promise<H
     arrived,
     messages,
     tcp,
+    counters: (name: string) =>
+      Object.fromEntries(counted.flatMap((one) => (one.name === name ? [[one.labels, one.cell.value]] : []))),
     connect,
     async tunnel(named = `${vip}:9080`, identity: SpiffeId = sleepId) {
       const outcome = await connect(named, identity);
