@@ -77,6 +77,12 @@ export const compileCodes = {
     'error',
     'a rate limit service does not exist; the limit acts as if it did not answer (`failOpen`)',
   ),
+  TELEMETRY_IGNORED: entry('info', 'a part of a Telemetry concerns no waypoint, or is not followed'),
+  TELEMETRY_SHADOWED: entry('warning', 'an older Telemetry of the same scope is used instead'),
+  TELEMETRY_PROVIDER: entry(
+    'error',
+    'a provider of logs or traces cannot be used, or not in full: nothing is handed to it, or in the default format',
+  ),
   ROUTE_PARENT_IGNORED: entry('info', 'a parentRef is not a Service and is not used in the mesh'),
   ROUTE_UNKNOWN_PARENT: entry('warning', 'a parentRef or host names a Service or port that does not exist'),
   ROUTE_NAMESPACE: entry('warning', 'the route is neither in the namespace of the Service nor of its waypoint'),

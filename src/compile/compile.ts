@@ -20,6 +20,7 @@ import { buildPolicies } from './policies.ts';
 import { buildRequestAuthentications } from './policy-placement.ts';
 import { buildRoutes } from './routes.ts';
 import { buildServices } from './services.ts';
+import { buildTelemetries } from './telemetries.ts';
 import { buildTrafficProtections } from './traffic-protections.ts';
 import { buildWorkloads } from './workloads.ts';
 
@@ -39,6 +40,7 @@ export function compile(objects: readonly ConfigObject[], options: CompileOption
   const bindings = bindWaypoints(inputs, endpoints, gateways, options, diagnostics);
   const policies = buildPolicies(inputs, endpoints, gateways, bindings, options, diagnostics);
   const authentications = buildRequestAuthentications({ inputs, gateways, bindings, options, diagnostics });
+  const meshConfig = buildMeshConfig(inputs.meshConfigs, options.rootNamespace, diagnostics);
   const { servicePolicies, gatewayPolicies, workloadPolicies } = policies;
   const hosts = destinationHosts(inputs, bindings, options);
   const destinations = buildDestinations(inputs.destinationRules, hosts, options, diagnostics);
@@ -57,7 +59,8 @@ export function compile(objects: readonly ConfigObject[], options: CompileOption
       gatewayAuthentications: authentications.gateways,
       extensions: buildExtensions({ inputs, gateways, bindings, options, diagnostics }),
       protections: buildTrafficProtections({ inputs, gateways, bindings, options, diagnostics }),
-      meshConfig: buildMeshConfig(inputs.meshConfigs, options.rootNamespace, diagnostics),
+      meshConfig,
+      telemetry: buildTelemetries({ inputs, gateways, bindings, options, diagnostics }, meshConfig),
     },
     gateways: gateways.records,
     diagnostics,

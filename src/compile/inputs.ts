@@ -20,6 +20,7 @@ import { parseService, type ServiceSpec } from './service.ts';
 import { parseServiceEntry } from './service-entry.ts';
 import { entryServices } from './service-entry-hosts.ts';
 import { parseTcpRoute, type TcpRouteSpec } from './tcp-route.ts';
+import { parseTelemetry, type TelemetrySpec } from './telemetry.ts';
 import { parseTrafficProtection, type TrafficProtectionSpec } from './traffic-protection.ts';
 import { accountSchema } from './values.ts';
 import { parseVirtualService, type VirtualServiceSpec } from './virtual-service.ts';
@@ -51,6 +52,7 @@ export interface Inputs {
   readonly extensions: readonly ExtensionSpec[];
   readonly trafficProtections: readonly TrafficProtectionSpec[];
   readonly meshConfigs: readonly MeshConfigSpec[];
+  readonly telemetries: readonly TelemetrySpec[];
 }
 
 const kinds: Readonly<Record<string, ((object: ConfigObject) => Parsed<unknown>) | undefined>> = {
@@ -75,6 +77,7 @@ const kinds: Readonly<Record<string, ((object: ConfigObject) => Parsed<unknown>)
   'security.istio.io/RequestAuthentication': parseRequestAuthentication,
   'ambit.dev/Extension': parseExtension,
   'ambit.dev/TrafficProtection': parseTrafficProtection,
+  'telemetry.istio.io/Telemetry': parseTelemetry,
 };
 
 /**
@@ -148,6 +151,7 @@ export function readInputs(objects: readonly ConfigObject[], diagnostics: Diagno
     meshConfigs: ['/ConfigMap', 'install.istio.io/IstioOperator', 'mesh.istio.io/MeshConfig'].flatMap((kind) =>
       aged(kind, parseMeshConfig),
     ),
+    telemetries: aged('telemetry.istio.io/Telemetry', parseTelemetry),
   };
 }
 

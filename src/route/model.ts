@@ -13,6 +13,7 @@ import type { ObjectRef } from './object-ref.ts';
 import type { RequestAuthentication } from './request-authentication.ts';
 import type { RouteMatch, TextMatch } from './request-match.ts';
 import type { RetryPolicy } from './retry-policy.ts';
+import type { TelemetryModel } from './telemetry/rules.ts';
 import type { TrafficProtections } from './traffic-protection.ts';
 
 export type { NamedMatch, PathMatch, RouteMatch, TextMatch } from './request-match.ts';
@@ -198,6 +199,8 @@ export interface L7Model {
   /** Undefined: nobody limits anything. */
   readonly protections?: TrafficProtections | undefined;
   readonly meshConfig: MeshConfig;
+  /** Undefined: nobody said anything about logs, metrics and traces. */
+  readonly telemetry?: TelemetryModel | undefined;
 }
 
 export const emptyL7Model: L7Model = {

@@ -1,12 +1,14 @@
 /** Facts of one request and of one TCP connection, for tests of what is told about them. */
+
 import type { RequestFacts, TrafficFacts } from '../../src/route/telemetry/facts.ts';
+import { headerFacts } from '../../src/waypoint/telemetry/header-facts.ts';
 import { makeService, makeWorkload } from './mesh-records.ts';
 
 const common = {
   startWallMs: Date.UTC(2026, 0, 5, 10, 20, 30, 123),
   timings: { requestEndMs: 2.4, responseStartMs: 32.5, endMs: 42.9 },
-  responseHeaders: [],
-  responseTrailers: [],
+  responseHeaders: headerFacts([]),
+  responseTrailers: headerFacts([]),
   requestBytes: 5,
   responseBytes: 11,
   requestWireBytes: 205,
@@ -33,13 +35,13 @@ export const requestFacts: TrafficFacts & { readonly request: RequestFacts } = {
     originalPath: '/old?q=1',
     authority: 'reviews:9080',
     version: '1.1',
-    headers: ['user-agent', 'curl/8', 'x-forwarded-for', '10.0.0.9'],
+    headers: headerFacts(['user-agent', 'curl/8', 'x-forwarded-for', '10.0.0.9']),
     requestId: 'id-1',
     grpc: false,
   },
   status: 200,
-  responseHeaders: ['x-b', 'b'],
-  responseTrailers: ['grpc-status', '5'],
+  responseHeaders: headerFacts(['x-b', 'b']),
+  responseTrailers: headerFacts(['grpc-status', '5']),
   grpcStatus: '5',
   flags: '-',
   details: 'via_upstream',

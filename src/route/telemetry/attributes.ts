@@ -3,11 +3,10 @@
  * (https://istio.io/latest/docs/reference/config/telemetry/). What is not there has no value: an error in the expression.
  */
 import { formatSocketAddress } from '../../base/address.ts';
-import { type HeaderList, headerBytes, headerValue, joinedHeader } from '../../http/header-list.ts';
 import type { Workload } from '../../mesh/model.ts';
 import type { Attributes } from '../cel/expression.ts';
 import { CelDuration, CelMap, CelTimestamp, type CelValue } from '../cel/values.ts';
-import type { RequestFacts, TrafficFacts } from './facts.ts';
+import type { HeaderFacts, RequestFacts, TrafficFacts } from './facts.ts';
 import { flagBits } from './response-flags.ts';
 
 type Attribute = (facts: TrafficFacts) => CelValue | undefined;
@@ -17,7 +16,7 @@ const ofRequest =
   (facts) =>
     facts.request === undefined ? undefined : read(facts.request, facts);
 
-const ofHeader = (name: string) => ofRequest(({ headers }) => headerValue(headers, name));
+const ofHeader = (name: string) => ofRequest(({ headers }) => headers.get(name));
 
 export const trafficAttributes: Attributes<TrafficFacts> = {
   'request.path': ofRequest(({ path }) => path),
@@ -34,7 +33,7 @@ export const trafficAttributes: Attributes<TrafficFacts> = {
   'request.time': ({ startWallMs }) => new CelTimestamp(startWallMs),
   'request.duration': ({ timings }) => new CelDuration(timings.endMs),
   'request.size': ({ requestBytes }) => requestBytes,
-  'request.total_size': ({ requestBytes, request }) => requestBytes + headerBytes(request?.headers ?? []),
+  'request.total_size': ({ requestBytes, request }) => requestBytes + (request?.headers.bytes ?? 0),
 
   'response.code': ({ request, status }) => (request === undefined ? undefined : status),
   'response.code_details': ({ details }) => details,
@@ -44,7 +43,7 @@ export const trafficAttributes: Attributes<TrafficFacts> = {
   'response.trailers': ({ responseTrailers }) => headerMap(responseTrailers),
   'response.size': ({ responseBytes }) => responseBytes,
   'response.total_size': ({ responseBytes, responseHeaders, responseTrailers }) =>
-    responseBytes + headerBytes(responseHeaders) + headerBytes(responseTrailers),
+    responseBytes + responseHeaders.bytes + responseTrailers.bytes,
   'response.backend_latency': ({ timings }) =>
     timings.responseStartMs === undefined ? undefined : new CelDuration(timings.responseStartMs),
 
@@ -119,11 +118,11 @@ export function requestHeader(request: RequestFacts, name: string): string | und
     case 'x-request-id':
       return request.requestId;
   }
-  return joinedHeader(request.headers, name);
+  return request.headers.get(name);
 }
 
-function headerMap(headers: HeaderList): CelMap {
-  return new CelMap((name) => joinedHeader(headers, name.toLowerCase()));
+function headerMap(headers: HeaderFacts): CelMap {
+  return new CelMap((name) => headers.get(name.toLowerCase()));
 }
 
 function wholeNumber(text: string | undefined): number | undefined {

@@ -4,8 +4,15 @@
  * (https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/advanced/attributes).
  */
 import type { SocketAddress } from '../../base/address.ts';
-import type { HeaderList } from '../../http/header-list.ts';
 import type { Service, Workload } from '../../mesh/model.ts';
+
+/** A list of headers, as it is asked. */
+export interface HeaderFacts {
+  /** Values of a header with commas between; the name in lower case. Undefined: there is none. */
+  get(name: string): string | undefined;
+  /** Of all names and values. */
+  readonly bytes: number;
+}
 
 export interface RequestFacts {
   readonly method: string;
@@ -16,7 +23,7 @@ export interface RequestFacts {
   readonly authority: string;
   readonly version: '1.0' | '1.1' | '2';
   /** As they were forwarded. */
-  readonly headers: HeaderList;
+  readonly headers: HeaderFacts;
   readonly requestId: string;
   readonly grpc: boolean;
 }
@@ -48,8 +55,8 @@ export interface TrafficFacts {
   readonly request: RequestFacts | undefined;
   /** 0: none was sent. */
   readonly status: number;
-  readonly responseHeaders: HeaderList;
-  readonly responseTrailers: HeaderList;
+  readonly responseHeaders: HeaderFacts;
+  readonly responseTrailers: HeaderFacts;
   readonly grpcStatus: string | undefined;
   /** Envoy's short flags with commas; `-` for none. */
   readonly flags: string;

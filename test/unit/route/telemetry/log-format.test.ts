@@ -5,6 +5,7 @@ import { defaultJsonLabels, defaultTextFormat } from '../../../../src/route/tele
 import type { TrafficFacts } from '../../../../src/route/telemetry/facts.ts';
 import { jsonFormat, labelReaders } from '../../../../src/route/telemetry/json-format.ts';
 import { textFormat } from '../../../../src/route/telemetry/log-format.ts';
+import { headerFacts } from '../../../../src/waypoint/telemetry/header-facts.ts';
 import { requestFacts, tcpFacts } from '../../../support/traffic-facts.ts';
 
 function line(format: string, facts: TrafficFacts): string {
@@ -125,7 +126,10 @@ t.test('no text of a peer ends a line, leaves its quotation marks or steers a te
   );
   fc.assert(
     fc.property(hostile, (agent) => {
-      const facts = { ...requestFacts, request: { ...requestFacts.request, headers: ['user-agent', agent] } };
+      const facts = {
+        ...requestFacts,
+        request: { ...requestFacts.request, headers: headerFacts(['user-agent', agent]) },
+      };
       const written = text.line(facts);
       const safe = /^"(?:[^"\\\p{Cc}\u2028\u2029]|\\["\\]|\\u[0-9a-f]{4})*"\n$/u.test(written);
       const object = json.line(facts);
@@ -135,7 +139,7 @@ t.test('no text of a peer ends a line, leaves its quotation marks or steers a te
   );
   const long = line('%REQ(USER-AGENT)%', {
     ...requestFacts,
-    request: { ...requestFacts.request, headers: ['user-agent', 'x'.repeat(100_000)] },
+    request: { ...requestFacts.request, headers: headerFacts(['user-agent', 'x'.repeat(100_000)]) },
   });
   t.equal(long.length, 4096);
 });
