@@ -84,7 +84,7 @@ await inOwnNamespace(import.meta.url, () => {
   t.test('a port of a foreign address is none that its owner would be given', async (t) => {
     const server = await listen(
       { ...onLoopback, transparent: true },
-      on((socket) => void t.teardown(() => socket.destroy())),
+      on((socket) => t.teardown(() => socket.destroy())),
     );
     t.teardown(() => server.close());
     const portOf = async (source: Partial<SocketProfile>) => {
@@ -109,7 +109,7 @@ await inOwnNamespace(import.meta.url, () => {
     for (const ip of ['127.0.0.1', '127.0.0.2']) {
       const server = await listen(
         { ...onLoopback, ip },
-        on((socket) => void t.teardown(() => socket.destroy())),
+        on((socket) => t.teardown(() => socket.destroy())),
       );
       t.teardown(() => server.close());
       servers.push(server);
