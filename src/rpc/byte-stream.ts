@@ -6,6 +6,7 @@
  * I2: of messages at most one is held here.
  */
 import { type Client, type Metadata, status } from '@grpc/grpc-js';
+import { putMessagesTogetherInPlace } from './messages-in-place.ts';
 import { type RpcCode, type RpcFailure, rpcFailure } from './outcome.ts';
 
 export type StreamEvent =
@@ -27,6 +28,7 @@ type Call = ReturnType<ReturnType<Client['getChannel']>['createCall']>;
 
 /** `onEnd` is called once, whatever the end was. Whoever opens a stream reads it to its end or cancels it. */
 export function openByteStream(client: Client, path: string, metadata: Metadata, onEnd: () => void): RpcByteStream {
+  putMessagesTogetherInPlace();
   return new GrpcByteStream(
     client.getChannel().createCall(path, Number.POSITIVE_INFINITY, null, null, null),
     metadata,
