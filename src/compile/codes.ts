@@ -85,10 +85,21 @@ export const compileCodes = {
   ),
   ROUTE_PARENT_IGNORED: entry('info', 'a parentRef is not a Service and is not used in the mesh'),
   ROUTE_UNKNOWN_PARENT: entry('warning', 'a parentRef or host names a Service or port that does not exist'),
-  ROUTE_NAMESPACE: entry('warning', 'the route is neither in the namespace of the Service nor of its waypoint'),
+  ROUTE_NAMESPACE: entry(
+    'warning',
+    'the VirtualService is neither in the namespace of the Service nor of its waypoint, or not exported to it',
+  ),
   ROUTE_WITHOUT_WAYPOINT: entry('warning', 'the route belongs to a Service without a waypoint: nothing applies it'),
-  ROUTE_PROTOCOL: entry('warning', 'a TCPRoute for a port that speaks HTTP; it has no effect'),
-  ROUTE_UNKNOWN_BACKEND: entry('error', 'a backend does not exist; its share is answered with 500'),
+  ROUTE_PROTOCOL: entry('warning', 'the route is for a port that speaks another protocol; it has no effect there'),
+  ROUTE_REFERENCE_DENIED: entry(
+    'error',
+    'a consumer route names a Service of a third namespace without a ReferenceGrant; its share is answered with 500',
+  ),
+  ROUTE_DELEGATE: entry('error', 'a delegate of a VirtualService is missing or cannot be used; its rules do not apply'),
+  ROUTE_UNKNOWN_BACKEND: entry(
+    'error',
+    'a backend does not exist; its share is answered with 500, of a VirtualService with 503',
+  ),
   ROUTE_UNKNOWN_MIRROR: entry('error', 'a mirror does not exist; nothing is mirrored to it'),
   ROUTE_UNKNOWN_SUBSET: entry(
     'error',

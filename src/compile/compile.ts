@@ -18,7 +18,7 @@ import type { ConfigObject } from './object.ts';
 import { type CompileOptions, specHostname, specKey } from './options.ts';
 import { buildPolicies } from './policies.ts';
 import { buildRequestAuthentications } from './policy-placement.ts';
-import { buildRoutes } from './routes.ts';
+import { emptyRouteTable, type RouteTable, routeSteps } from './routes.ts';
 import { buildServices } from './services.ts';
 import { buildTelemetries } from './telemetries.ts';
 import { buildTrafficProtections } from './traffic-protections.ts';
@@ -26,6 +26,8 @@ import { buildWorkloads } from './workloads.ts';
 
 export interface Compilation extends MeshModel {
   readonly l7: L7Model;
+  /** What the routes in `l7` were made of. */
+  readonly routes: RouteTable;
   /** Waypoints by `namespace/name` (or `namespace/name/account`, see `GatewayRecord.key`). */
   readonly gateways: ReadonlyMap<string, GatewayRecord>;
   readonly diagnostics: readonly Diagnostic[];
@@ -44,12 +46,14 @@ export function compile(objects: readonly ConfigObject[], options: CompileOption
   const { servicePolicies, gatewayPolicies, workloadPolicies } = policies;
   const hosts = destinationHosts(inputs, bindings, options);
   const destinations = buildDestinations(inputs.destinationRules, hosts, options, diagnostics);
+  const world = { inputs, destinations };
+  const routes = completed(routeSteps(world, bindings, options, diagnostics, emptyRouteTable));
   return {
     workloads: buildWorkloads(inputs, endpoints, gateways, bindings, policies.ofPod, options),
     services: buildServices(inputs, gateways, bindings, options),
     policies: policies.records,
     l7: {
-      ports: buildRoutes(inputs, bindings, destinations, options, diagnostics),
+      ports: routes.ports,
       destinations,
       servicePolicies,
       gatewayPolicies,
@@ -62,6 +66,7 @@ export function compile(objects: readonly ConfigObject[], options: CompileOption
       meshConfig,
       telemetry: buildTelemetries({ inputs, gateways, bindings, options, diagnostics }, meshConfig),
     },
+    routes,
     gateways: gateways.records,
     diagnostics,
   };
@@ -74,4 +79,11 @@ function destinationHosts(inputs: Inputs, bindings: Bindings, options: CompileOp
     hostname: specHostname(spec, options),
     waypointNamespace: bindings.services.get(spec)?.gateway?.namespace,
   }));
+}
+
+function completed<T>(steps: Generator<undefined, T>): T {
+  for (;;) {
+    const step = steps.next();
+    if (step.done === true) return step.value;
+  }
 }

@@ -36,6 +36,7 @@ export interface BackendSpec {
 }
 
 export interface HttpRuleSpec {
+  readonly name: string | undefined;
   /** Each with its rank among all routes; several of them are alternatives. */
   readonly matches: readonly { readonly index: number; readonly match: RouteMatch; readonly rank: MatchRank }[];
   readonly action:
@@ -207,7 +208,7 @@ function readRule(
   const matches = readMatches(object, content.matches, [...path, 'matches'], diagnostics, dialect);
   const invalid = (message: string, at: Path): HttpRuleSpec => {
     diagnostics.push(diagnose(object, 'ROUTE_RULE_INVALID', message, at));
-    return { ...plainRule, matches, action: { kind: 'invalid' } };
+    return { ...plainRule, name: undefined, matches, action: { kind: 'invalid' } };
   };
   const parsed = ruleSchema.safeParse(content);
   if (!parsed.success) {
@@ -233,6 +234,7 @@ function readRule(
   const foreign = backendRefs.findIndex(({ filters }) => filters.some(({ type }) => !type.endsWith('HeaderModifier')));
   if (foreign >= 0) return invalid('a backend may only change headers', [...path, 'backendRefs', foreign]);
   return {
+    name: parsed.data.name,
     matches,
     action:
       redirect === undefined

@@ -15,12 +15,14 @@ import { type NamespaceSpec, parseNamespace } from './namespace.ts';
 import { type ConfigObject, diagnose, objectGroup, objectName, olderFirst, type Parsed } from './object.ts';
 import { type PeerAuthenticationSpec, parsePeerAuthentication } from './peer-authentication.ts';
 import { type PodSpec, parsePod } from './pod.ts';
+import { parseReferenceGrant, type ReferenceGrantSpec } from './reference-grant.ts';
 import { parseRequestAuthentication, type RequestAuthenticationSpec } from './request-authentication.ts';
 import { parseService, type ServiceSpec } from './service.ts';
 import { parseServiceEntry } from './service-entry.ts';
 import { entryServices } from './service-entry-hosts.ts';
 import { parseTcpRoute, type TcpRouteSpec } from './tcp-route.ts';
 import { parseTelemetry, type TelemetrySpec } from './telemetry.ts';
+import { parseTlsRoute, type TlsRouteSpec } from './tls-route.ts';
 import { parseTrafficProtection, type TrafficProtectionSpec } from './traffic-protection.ts';
 import { accountSchema } from './values.ts';
 import { parseVirtualService, type VirtualServiceSpec } from './virtual-service.ts';
@@ -44,8 +46,12 @@ export interface Inputs {
   readonly httpRoutes: readonly HttpRouteSpec[];
   readonly grpcRoutes: readonly HttpRouteSpec[];
   readonly tcpRoutes: readonly TcpRouteSpec[];
+  readonly tlsRoutes: readonly TlsRouteSpec[];
   readonly virtualServices: readonly VirtualServiceSpec[];
   readonly destinationRules: readonly DestinationRuleSpec[];
+  /** By `namespace/name`. */
+  readonly virtualByName: ReadonlyMap<string, VirtualServiceSpec>;
+  readonly referenceGrants: readonly ReferenceGrantSpec[];
   readonly policies: readonly AuthorizationPolicySpec[];
   readonly peerAuthentications: readonly PeerAuthenticationSpec[];
   readonly requestAuthentications: readonly RequestAuthenticationSpec[];
@@ -69,6 +75,8 @@ const kinds: Readonly<Record<string, ((object: ConfigObject) => Parsed<unknown>)
   'gateway.networking.k8s.io/GRPCRoute': parseGrpcRoute,
   'gateway.networking.k8s.io/TCPRoute': parseTcpRoute,
   'networking.istio.io/ServiceEntry': parseServiceEntry,
+  'gateway.networking.k8s.io/TLSRoute': parseTlsRoute,
+  'gateway.networking.k8s.io/ReferenceGrant': parseReferenceGrant,
   'networking.istio.io/VirtualService': parseVirtualService,
   'networking.istio.io/WorkloadEntry': parseWorkloadEntry,
   'networking.istio.io/DestinationRule': parseDestinationRule,
@@ -125,6 +133,7 @@ export function readInputs(objects: readonly ConfigObject[], diagnostics: Diagno
     parse: (object: ConfigObject) => Parsed<T>,
   ) => parseAll(kind, parse).sort((a, b) => olderFirst(a.object, b.object));
   const entries = entryServices(aged('networking.istio.io/ServiceEntry', parseServiceEntry));
+  const virtualServices = aged('networking.istio.io/VirtualService', parseVirtualService);
   return {
     namespaces: new Map(parseAll('/Namespace', parseNamespace).map((namespace) => [namespace.name, namespace])),
     pods: parseAll('/Pod', parsePod),
@@ -141,8 +150,11 @@ export function readInputs(objects: readonly ConfigObject[], diagnostics: Diagno
     httpRoutes: aged('gateway.networking.k8s.io/HTTPRoute', parseHttpRoute),
     grpcRoutes: aged('gateway.networking.k8s.io/GRPCRoute', parseGrpcRoute),
     tcpRoutes: aged('gateway.networking.k8s.io/TCPRoute', parseTcpRoute),
-    virtualServices: aged('networking.istio.io/VirtualService', parseVirtualService),
     destinationRules: aged('networking.istio.io/DestinationRule', parseDestinationRule),
+    tlsRoutes: aged('gateway.networking.k8s.io/TLSRoute', parseTlsRoute),
+    virtualServices,
+    virtualByName: new Map(virtualServices.map((spec) => [qualifiedName(spec.object), spec])),
+    referenceGrants: parseAll('gateway.networking.k8s.io/ReferenceGrant', parseReferenceGrant),
     policies: aged('security.istio.io/AuthorizationPolicy', parseAuthorizationPolicy),
     peerAuthentications: aged('security.istio.io/PeerAuthentication', parsePeerAuthentication),
     requestAuthentications: aged('security.istio.io/RequestAuthentication', parseRequestAuthentication),
@@ -161,6 +173,10 @@ function parseServiceAccount(object: ConfigObject): Parsed<string> {
   if (accountSchema.safeParse(name).success) return { value: `${namespace}/${name}`, diagnostics: [] };
   const message = `not a name of a service account: ${name}`;
   return { value: undefined, diagnostics: [diagnose(object, 'OBJECT_INVALID', message, ['metadata', 'name'])] };
+}
+
+function qualifiedName({ metadata: { namespace, name } }: ConfigObject): string {
+  return `${namespace}/${name}`;
 }
 
 /** Versions of a group are the same kind: the preview's v1alpha2 Gateway and today's v1. */

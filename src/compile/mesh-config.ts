@@ -14,7 +14,7 @@ import { readProvider } from './extension-provider.ts';
 import { type ConfigObject, diagnose, objectGroup, type Parsed, type Path, perObject } from './object.ts';
 import { message, unknownFields } from './proto-json.ts';
 import { listOf } from './values.ts';
-import { retriesSchema, retryOf } from './virtual-service.ts';
+import { retriesSchema, retryOf } from './virtual-rule.ts';
 
 export interface MeshConfigSpec {
   readonly object: ConfigObject;

@@ -1,80 +1,41 @@
-/** What all kinds of routes share when they are put together: their parents, their backends, and reports about both. */
+/**
+ * What all kinds of routes share when those of one Service are put together: backends looked up, and reports. Every look-up
+ * is noted, so that it can be told later whether the result would still be the same (`routes.ts`).
+ */
 import type { Diagnostic } from '../base/diagnostics.ts';
-import type { Destinations } from '../route/destination.ts';
+import { type Destinations, hasSubset } from '../route/destination.ts';
 import type { RouteBackend } from '../route/model.ts';
-import type { Bindings } from './bindings.ts';
-import type { BackendSpec, ParentSpec } from './http-route.ts';
+import type { BackendSpec } from './http-route.ts';
 import type { Inputs } from './inputs.ts';
-import { type ConfigObject, diagnose, type Path } from './object.ts';
-import { type CompileOptions, specHostname, specKey } from './options.ts';
+import { type ConfigObject, diagnose } from './object.ts';
+import { type CompileOptions, specKey } from './options.ts';
+import { isGranted } from './reference-grant.ts';
+import type { ConditionReason, ConditionType, RouteFinding } from './route-status.ts';
 import type { ServiceSpec } from './service.ts';
-import type { ServicePortSpec } from './service-port.ts';
-import type { DestinationSpec } from './virtual-service.ts';
+import { serviceOfHostname, servicesOfHost } from './service-hosts.ts';
+import type { DestinationSpec } from './virtual-rule.ts';
 
-/** What putting routes together needs, and where it says what is wrong. */
-export interface RouteContext {
+/** What routes refer to. */
+export interface RouteWorld {
   readonly inputs: Inputs;
-  readonly bindings: Bindings;
   readonly destinations: Destinations;
+}
+
+/** What the routes of one Service were made of besides themselves: the question, as a function, and its answer. */
+export interface LookUp {
+  readonly ask: (world: RouteWorld) => unknown;
+  readonly answer: unknown;
+}
+
+/** Where the routes of one Service are put together. */
+export interface RouteContext {
+  readonly world: RouteWorld;
   readonly options: CompileOptions;
-  readonly diagnostics: Diagnostic[];
-  readonly reported: Set<BackendSpec | DestinationSpec>;
-}
-
-export interface ParentPort {
   readonly service: ServiceSpec;
-  readonly port: ServicePortSpec;
-  /** Of the reference. */
-  readonly path: Path;
-}
-
-/** The ports of the Services that a route may be attached to. */
-export function portsOfParents(
-  spec: { readonly object: ConfigObject; readonly parents: readonly ParentSpec[] },
-  context: RouteContext,
-): readonly ParentPort[] {
-  const { inputs, diagnostics } = context;
-  return spec.parents.flatMap((parent): ParentPort[] => {
-    const name = `${parent.namespace}/${parent.name}`;
-    const kind = parent.kind ?? 'Service';
-    const services = kind === 'Service' ? oneOrNone(inputs.services.get(name)) : (inputs.entryHosts.get(name) ?? []);
-    if (services.length === 0) {
-      const message = `there is no ${kind} ${name}`;
-      diagnostics.push(diagnose(spec.object, 'ROUTE_UNKNOWN_PARENT', message, parent.path));
-    }
-    return services.flatMap((service) => {
-      if (!mayAttach(spec, service, context, parent.path)) return [];
-      const ports = service.ports.filter(({ port }) => parent.port === undefined || port === parent.port);
-      if (ports.length === 0) {
-        const message = `${kind} ${name} has no port ${parent.port ?? 'at all'}`;
-        diagnostics.push(diagnose(spec.object, 'ROUTE_UNKNOWN_PARENT', message, parent.path));
-      }
-      return ports.map((port) => ({ service, port, path: parent.path }));
-    });
-  });
-}
-
-function oneOrNone(service: ServiceSpec | undefined): readonly ServiceSpec[] {
-  return service === undefined ? [] : [service];
-}
-
-/** Producer routes only: those of the Service's namespace or of its waypoint's (Istio ambient). */
-export function mayAttach(
-  { object }: { readonly object: ConfigObject },
-  service: ServiceSpec,
-  { bindings, diagnostics }: RouteContext,
-  path: readonly (string | number)[],
-): boolean {
-  const binding = bindings.services.get(service);
-  const { namespace } = object.metadata;
-  if (binding === undefined) {
-    const message = `Service ${service.namespace}/${service.name} has no waypoint`;
-    diagnostics.push(diagnose(object, 'ROUTE_WITHOUT_WAYPOINT', message, path));
-  }
-  if (namespace === service.namespace || namespace === binding?.gateway?.namespace) return true;
-  const message = `a route for Service ${service.namespace}/${service.name} may not come from namespace ${namespace}`;
-  diagnostics.push(diagnose(object, 'ROUTE_NAMESPACE', message, path));
-  return false;
+  readonly diagnostics: Diagnostic[];
+  readonly findings: RouteFinding[];
+  readonly lookUps: Map<string, LookUp>;
+  readonly reported: Set<BackendSpec | DestinationSpec>;
 }
 
 export function portKey(service: ServiceSpec, port: number, options: CompileOptions): string {
@@ -85,49 +46,110 @@ export function portKey(service: ServiceSpec, port: number, options: CompileOpti
 export type UnknownCode = 'ROUTE_UNKNOWN_BACKEND' | 'ROUTE_UNKNOWN_MIRROR';
 export const unknownMirror: UnknownCode = 'ROUTE_UNKNOWN_MIRROR';
 
-/** The Service a backend names; without one its share is answered with an error. */
+/** Asks once and remembers. The answer is compared by identity when it is asked again. */
+export function lookUp<T>(context: RouteContext, question: string, ask: (world: RouteWorld) => T): T {
+  const known = context.lookUps.get(question);
+  if (known !== undefined) return known.answer as T;
+  const answer = ask(context.world);
+  context.lookUps.set(question, { ask, answer });
+  return answer;
+}
+
+function serviceByName(context: RouteContext, namespace: string, name: string): ServiceSpec | undefined {
+  return lookUp(context, `${namespace}/${name}`, ({ inputs }) => inputs.services.get(`${namespace}/${name}`));
+}
+
+/** Of a backend of kind Hostname. */
+function serviceByHostname(context: RouteContext, namespace: string, host: string): ServiceSpec | undefined {
+  const { options } = context;
+  return lookUp(context, `hostname ${namespace} ${host}`, ({ inputs }) =>
+    serviceOfHostname(host, namespace, inputs, options),
+  );
+}
+
+/** The first that a VirtualService's destination means. */
+export function serviceByHost(context: RouteContext, namespace: string, host: string): ServiceSpec | undefined {
+  const { options } = context;
+  if (host.includes('*')) return undefined;
+  return lookUp(
+    context,
+    `host ${namespace} ${host}`,
+    ({ inputs }) => servicesOfHost(host, namespace, inputs, options)[0],
+  );
+}
+
+export function subsetExists(context: RouteContext, service: ServiceSpec, subset: string): boolean {
+  const key = specKey(service, context.options);
+  return lookUp(context, `subset ${key} ${subset}`, ({ destinations }) => hasSubset(destinations, key, subset));
+}
+
+/** A rule about a route and one port of the Service, for its status. */
+export function find(
+  context: RouteContext,
+  object: ConfigObject,
+  port: number | undefined,
+  type: ConditionType,
+  reason: ConditionReason,
+  message: string,
+): void {
+  const { namespace, name } = context.service;
+  context.findings.push({ object, parent: `${namespace}/${name}`, port, type, reason, message });
+}
+
+/**
+ * The Service a backend names; without one its share is answered with an error. A consumer route reaches, beside its
+ * parent and its own namespace, only what a ReferenceGrant opens to it: the waypoint that goes there is nobody its author
+ * could be otherwise (GEP-1426, "expose the ability to access a broader scope").
+ */
 export function resolveBackend(
   spec: { readonly object: ConfigObject },
   backend: BackendSpec,
   port: number,
   context: RouteContext,
+  consumer: string | undefined,
   unknown: UnknownCode = 'ROUTE_UNKNOWN_BACKEND',
 ): RouteBackend {
-  const { inputs, options } = context;
-  const { namespace, name, weight, requestHeaders, responseHeaders } = backend;
+  const { namespace, name, hostname, weight, requestHeaders, responseHeaders } = backend;
   const service =
-    backend.hostname === undefined
-      ? inputs.services.get(`${namespace}/${name}`)
-      : serviceOfHostname(backend.hostname, spec.object.metadata.namespace, context);
+    hostname === undefined
+      ? serviceByName(context, namespace, name)
+      : serviceByHostname(context, spec.object.metadata.namespace, hostname);
   const target = backend.port ?? port;
   const known = service?.ports.some((candidate) => candidate.port === target) === true;
-  if (!known) {
-    const what = backend.hostname ?? `Service ${namespace}/${name}`;
-    const message =
-      name === '' && backend.hostname === undefined
-        ? 'the backend is no Service'
-        : `there is no ${what} with port ${target}`;
-    reportOnce(context, backend, diagnose(spec.object, unknown, message, backend.path));
+  const allowed = !known || mayConsume(spec, service, context, consumer);
+  if (!known || !allowed) {
+    const isService = name !== '' || hostname !== undefined;
+    const what = hostname ?? `Service ${namespace}/${name}`;
+    const message = known
+      ? `a route of namespace ${consumer ?? ''} needs a ReferenceGrant for ${what}`
+      : isService
+        ? `there is no ${what} with port ${target}`
+        : 'the backend is no Service';
+    const reason = known ? 'RefNotPermitted' : isService ? 'BackendNotFound' : 'InvalidKind';
+    find(context, spec.object, port, 'ResolvedRefs', reason, message);
+    reportOnce(
+      context,
+      backend,
+      diagnose(spec.object, known ? 'ROUTE_REFERENCE_DENIED' : unknown, message, backend.path),
+    );
   }
-  const key = known ? specKey(service, options) : undefined;
+  const key = known && allowed ? specKey(service, context.options) : undefined;
   return { service: key, port: target, weight, requestHeaders, responseHeaders };
 }
 
-/** By host name: the entry of the own namespace, then the first that everybody sees, or a Service of the cluster. */
-function serviceOfHostname(
-  hostname: string,
-  namespace: string,
-  { inputs, options }: RouteContext,
-): ServiceSpec | undefined {
-  const entries = inputs.servicesByEntryHost.get(hostname) ?? [];
-  const visible = entries.filter(({ entry, namespace: home }) => {
-    return home === namespace || entry?.spec.visibility === 'public';
-  });
-  const own = visible.find((service) => service.namespace === namespace) ?? visible[0];
-  if (own !== undefined) return own;
-  const [name = '', owner = namespace] = hostname.split('.');
-  const service = inputs.services.get(`${owner}/${name}`);
-  return service !== undefined && specHostname(service, options) === hostname ? service : undefined;
+function mayConsume(
+  { object }: { readonly object: ConfigObject },
+  service: ServiceSpec | undefined,
+  context: RouteContext,
+  consumer: string | undefined,
+): boolean {
+  if (consumer === undefined || service === undefined) return true;
+  if (service.namespace === consumer || service === context.service) return true;
+  const { kind } = object;
+  const { namespace, name } = service;
+  return lookUp(context, `grant ${kind} ${consumer} ${namespace}/${name}`, ({ inputs }) =>
+    isGranted(inputs.referenceGrants, { kind, namespace: consumer }, { namespace, name }),
+  );
 }
 
 /** A backend stands in a route of every port of the parent, but is reported once. */

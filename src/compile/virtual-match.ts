@@ -1,7 +1,7 @@
 /** A match block of a VirtualService's `http` route (Istio: HTTPMatchRequest). */
 import { z } from 'zod';
 import type { NamedMatch, PathMatch, RouteMatch, TextMatch } from '../route/model.ts';
-import { portSchema, regexMatch } from './values.ts';
+import { labelsSchema, portSchema, regexMatch } from './values.ts';
 
 export type VirtualMatchSpec =
   | { readonly kind: 'match'; readonly match: RouteMatch; readonly port: number | undefined }
@@ -16,7 +16,7 @@ export const stringMatchSchema = z
   );
 const matchMap = z.record(z.string().min(1), stringMatchSchema.nullable()).nullish();
 
-/** `sourceLabels` and the like are refused: without them the route would match more than was asked. */
+/** What is not known is refused: without it the route would match more than was asked. */
 export const virtualMatchSchema = z.strictObject({
   name: z.string().optional(),
   uri: stringMatchSchema.nullish(),
@@ -28,6 +28,9 @@ export const virtualMatchSchema = z.strictObject({
   withoutHeaders: matchMap,
   queryParams: matchMap,
   sourceNamespace: z.string().min(1).nullish(),
+  sourceLabels: labelsSchema.nullish(),
+  /** Of Envoy's statistics, which are none of ours. */
+  statPrefix: z.string().nullish(),
   port: portSchema.nullish(),
   gateways: z
     .array(z.string())
@@ -55,6 +58,7 @@ export function readVirtualMatch(content: z.output<typeof virtualMatchSchema>): 
     headers: [...named(content.headers, true, false), ...named(content.withoutHeaders, true, true)],
     queryParams: named(content.queryParams, false, false),
     ...(content.sourceNamespace == null ? undefined : { sourceNamespace: content.sourceNamespace }),
+    ...(content.sourceLabels == null ? undefined : { sourceLabels: Object.entries(content.sourceLabels) }),
   };
   const [problem] = problems;
   return problem === undefined

@@ -44,6 +44,7 @@ export function buildWorkloads(
       clusterId,
       canonicalName: pod.canonicalName,
       canonicalRevision: pod.canonicalRevision,
+      labels: pod.labels,
       workloadType: pod.workloadType,
       workloadName: pod.workloadName,
       locality: undefined,

@@ -42,6 +42,8 @@ export interface Workload {
   readonly clusterId: string;
   readonly canonicalName: string;
   readonly canonicalRevision: string;
+  /** Of the object behind it; undefined: not known, as from the workload API, which has none. */
+  readonly labels?: Readonly<Record<string, string>> | undefined;
   readonly workloadType: 'deployment' | 'cronjob' | 'pod' | 'job';
   readonly workloadName: string;
   readonly locality: Locality | undefined;

@@ -5,7 +5,7 @@
  */
 import { type HeaderList, joinedHeader } from '../http/header-list.ts';
 import { matchesText } from './match-text.ts';
-import type { NamedMatch, PathMatch, Route, RouteMatch } from './model.ts';
+import type { NamedMatch, PathMatch, PortRoutes, Route, RouteGroup, RouteMatch } from './model.ts';
 import { TextIndex, type TextKeys } from './text-index.ts';
 
 export interface RouteRequest {
@@ -19,6 +19,8 @@ export interface RouteRequest {
   readonly headers: HeaderList;
   /** Undefined: the client's is not known, and no route that asks for one matches. */
   readonly clientNamespace?: string | undefined;
+  /** Of the client's workload record; undefined: not known, likewise. */
+  readonly clientLabels?: Readonly<Record<string, string>> | undefined;
 }
 
 const indexes = new WeakMap<readonly Route[], TextIndex<Route>>();
@@ -39,6 +41,20 @@ export function matchRoute(routes: readonly Route[], request: RouteRequest): Rou
 /** Whether one match holds, whatever its rank among others. */
 export function matchesRequest(match: RouteMatch, request: RouteRequest): boolean {
   return routeMatches(match, request, () => firstQueryParams(request.query));
+}
+
+/** The routes that are for clients of the namespace: its own where it has some, else those for everybody. */
+export function routesFor(ports: PortRoutes, clientNamespace: string | undefined): RouteGroup {
+  if (ports.consumers === undefined || clientNamespace === undefined) return ports;
+  return ports.consumers.get(clientNamespace) ?? ports;
+}
+
+/** All of them, and a client whose labels are not known has none. */
+export function hasLabels(
+  asked: readonly (readonly [name: string, value: string])[],
+  labels: Readonly<Record<string, string>> | undefined,
+): boolean {
+  return asked.every(([name, value]) => labels !== undefined && Object.hasOwn(labels, name) && labels[name] === value);
 }
 
 function indexOf(routes: readonly Route[]): TextIndex<Route> {
@@ -64,6 +80,7 @@ function routeMatches(
   queryParams: () => ReadonlyMap<string, string>,
 ): boolean {
   if (match.sourceNamespace !== undefined && match.sourceNamespace !== request.clientNamespace) return false;
+  if (match.sourceLabels !== undefined && !hasLabels(match.sourceLabels, request.clientLabels)) return false;
   if (match.method !== undefined && !matchesText(match.method, request.method)) return false;
   if (match.path !== undefined && !pathMatches(match.path, request.path)) return false;
   if (match.authority !== undefined && !matchesText(match.authority, request.authority)) return false;

@@ -26,8 +26,10 @@ export interface HeaderChange {
 }
 
 export interface RouteBackend {
-  /** Undefined: the reference is invalid; its share is answered with 500. */
+  /** Undefined: the reference is invalid; its share is answered with `refusal`. */
   readonly service: ServiceKey | undefined;
+  /** Status for an invalid reference: 500 unless said, as Gateway API asks; 503 for a VirtualService, as Istio answers. */
+  readonly refusal?: number | undefined;
   readonly port: number;
   readonly weight: number;
   readonly requestHeaders: HeaderChange | undefined;
@@ -40,6 +42,8 @@ export interface Redirect {
   readonly scheme: string | undefined;
   readonly host: string | undefined;
   readonly port: number | undefined;
+  /** Where no port is given. Undefined: Gateway API's rule; the others are Istio's `derivePort`. */
+  readonly derivePort?: 'request' | 'protocol-default' | undefined;
   readonly path: PathRewrite | undefined;
   readonly status: number;
 }
@@ -96,6 +100,8 @@ export interface Route {
   /** `namespace/object/rule/match`, unique within a port; shown in dumps and logs. */
   readonly name: string;
   readonly source: ObjectRef | undefined;
+  /** As the user calls the rule it comes from. */
+  readonly ruleName?: string | undefined;
   /** Undefined matches everything. One match per route: rules with several are several routes. */
   readonly match: RouteMatch | undefined;
   readonly action: RouteAction;
@@ -110,15 +116,36 @@ export interface Route {
   readonly stages?: RouteStages | undefined;
 }
 
+/** Where connections go that are not parsed as HTTP. */
+export interface StreamRoute {
+  /** `namespace/object/rule/match`. */
+  readonly name: string;
+  readonly source: ObjectRef | undefined;
+  /** Server names of a TLS client, lower case, exact or with a leading `*.`; undefined: any connection. */
+  readonly serverNames: readonly string[] | undefined;
+  readonly sourceNamespace: string | undefined;
+  readonly sourceLabels: readonly (readonly [name: string, value: string])[];
+  /** Of the address the client asked for; undefined: any. */
+  readonly destinations: readonly Cidr[] | undefined;
+  /** By weight. An invalid one is a connection that is reset. */
+  readonly backends: readonly RouteBackend[];
+}
+
+/** What routes of one origin say about one port. */
+export interface RouteGroup {
+  /** In order of precedence: the first that matches wins. Empty: plain forwarding to the service. */
+  readonly routes: readonly Route[];
+  /** Likewise for connections; where there are some and none matches, the connection is reset. Empty: the service itself. */
+  readonly streams: readonly StreamRoute[];
+}
+
 /** How requests to one port of one service are routed. */
-export interface PortRoutes {
+export interface PortRoutes extends RouteGroup {
   readonly service: ServiceKey;
   readonly port: number;
   readonly appProtocol: AppProtocol;
-  /** In order of precedence: the first that matches wins. Empty: plain forwarding to the service. */
-  readonly routes: readonly Route[];
-  /** Weighted TCP destinations; empty: the service itself. */
-  readonly tcpBackends: readonly RouteBackend[];
+  /** Consumer routes (GEP-1426): what clients of a namespace get in place of the above. */
+  readonly consumers?: ReadonlyMap<string, RouteGroup> | undefined;
 }
 
 /** One condition on a request or connection; `values` any of, `notValues` none of. */

@@ -31,4 +31,6 @@ export interface RouteMatch {
   readonly queryParams: readonly NamedMatch[];
   /** Of the client, as its certificate proves it. */
   readonly sourceNamespace?: string | undefined;
+  /** Of the client's workload record, all of them. */
+  readonly sourceLabels?: readonly (readonly [name: string, value: string])[] | undefined;
 }

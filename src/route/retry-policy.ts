@@ -12,4 +12,6 @@ export interface RetryPolicy {
   readonly onRetriable4xx: boolean;
   readonly statusCodes: ReadonlySet<number>;
   readonly backoffMs: number;
+  /** Another try may go to an endpoint that failed before (`retryIgnorePreviousHosts: false`). */
+  readonly mayRepeatHosts?: boolean | undefined;
 }

@@ -34,10 +34,29 @@ export function redirectLocation(
   const scheme = redirect.scheme ?? request.scheme;
   const [, bare = request.authority, givenPort] = /^(.*?)(?::([0-9]+))?$/.exec(request.authority) ?? [];
   const host = redirect.host ?? bare;
-  const port = redirect.port ?? (redirect.scheme === undefined ? portOf(givenPort, listenerPort) : wellKnown(scheme));
+  const port = redirect.port ?? derivedPort(redirect, request.scheme, givenPort, listenerPort);
   const path = redirect.path === undefined ? request.path : rewritePath(request.path, redirect.path, match);
   const suffix = port === undefined || port === wellKnown(scheme) ? '' : `:${port}`;
   return `${scheme}://${host}${suffix}${path}${request.query}`;
+}
+
+function derivedPort(
+  redirect: Redirect,
+  requestScheme: string,
+  given: string | undefined,
+  listenerPort: number,
+): number | undefined {
+  switch (redirect.derivePort) {
+    case undefined:
+      return redirect.scheme === undefined ? portOf(given, listenerPort) : wellKnown(redirect.scheme);
+    case 'request':
+      return portOf(given, listenerPort);
+    // As Envoy: another host has its scheme's port, the same host keeps the port it was called by, unless that was its scheme's.
+    case 'protocol-default': {
+      const kept = redirect.host === undefined && given !== undefined ? Number(given) : undefined;
+      return redirect.scheme !== undefined && kept === wellKnown(requestScheme) ? undefined : kept;
+    }
+  }
 }
 
 function portOf(given: string | undefined, listenerPort: number): number {

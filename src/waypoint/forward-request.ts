@@ -39,7 +39,7 @@ export function forwardRequest(record: RequestRecord, done: (result: ForwardResu
       retry: route?.retry ?? defaultRetryPolicy,
       timeoutMs: route?.timeoutMs,
       nextEndpoint: (tried) => {
-        const answer = nextEndpoint(record, backend, tried);
+        const answer = nextEndpoint(record, backend, route?.retry?.mayRepeatHosts === true ? nobody : tried);
         if (answer.kind === 'endpoint') {
           mirroring?.begin();
           mirroring = undefined;

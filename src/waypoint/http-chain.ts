@@ -5,7 +5,6 @@
  * I1: a request is reported exactly once, however it ends.
  */
 import type { Duplex } from 'node:stream';
-import { parseSpiffeId } from '../base/spiffe.ts';
 import type { Exchange, ServedConnection } from '../http/exchange.ts';
 import { serveH2c } from '../http/h2c-server.ts';
 import type { HeaderList } from '../http/header-list.ts';
@@ -13,10 +12,11 @@ import { serveHttp1 } from '../http/http1-server.ts';
 import { localReply } from '../http/local-reply.ts';
 import { chooseBackend } from '../route/backend.ts';
 import { applyHeaderChange } from '../route/header-change.ts';
-import { matchRoute, type RouteRequest } from '../route/match-route.ts';
+import { matchRoute, type RouteRequest, routesFor } from '../route/match-route.ts';
 import type { Route } from '../route/model.ts';
 import { redirectLocation } from '../route/rewrite.ts';
 import { TunnelAuthorizer } from './authorize.ts';
+import { clientFacts } from './client-facts.ts';
 import type { Tunnel, WaypointServices } from './context.ts';
 import { forwardRequest } from './forward-request.ts';
 import { RequestRecord } from './request-record.ts';
@@ -110,12 +110,13 @@ class RequestFlow {
       destination.kind === 'service'
         ? model.ports.get(`${destination.service.key}:${destination.port.servicePort}`)
         : undefined;
-    if (ports === undefined || ports.routes.length === 0) {
+    const routes = ports === undefined ? none : routesFor(ports, clientFacts(tunnel).namespace).routes;
+    if (routes.length === 0) {
       this.#run(this.#stages.after(model, undefined), 0, () => this.#forward());
       return;
     }
     const request = routeRequest(this.#record);
-    const route = matchRoute(ports.routes, request);
+    const route = matchRoute(routes, request);
     this.#record.route = route;
     if (route === undefined) this.#answer(404, '', 'NR', 'route_not_found');
     else this.#run(this.#stages.after(model, route), 0, () => this.#act(route, request));
@@ -137,7 +138,8 @@ class RequestFlow {
       case 'forward': {
         const choice = chooseBackend(action.backends, this.#record.services.random);
         if (choice.kind === 'none') this.#answer(500, '', '-', 'no_backend', [], unavailable);
-        else if (choice.backend.service === undefined) this.#answer(500, '', 'NC', 'invalid_backend', [], unavailable);
+        else if (choice.backend.service === undefined)
+          this.#answer(choice.backend.refusal ?? 500, '', 'NC', 'invalid_backend', [], unavailable);
         else {
           this.#record.backend = choice.backend;
           this.#forward();
@@ -172,7 +174,9 @@ class RequestFlow {
 /** What GRPCRoute says to a share without a backend. */
 const unavailable = 14;
 
+const none: readonly Route[] = [];
+
 function routeRequest({ method, authority, path, query, headers, tunnel }: RequestRecord): RouteRequest {
-  const clientNamespace = parseSpiffeId(tunnel.clientIdentity)?.namespace;
-  return { method, authority, path, query, scheme: 'http', headers, clientNamespace };
+  const { namespace: clientNamespace, labels: clientLabels } = clientFacts(tunnel);
+  return { method, authority, path, query, scheme: 'http', headers, clientNamespace, clientLabels };
 }

@@ -4,12 +4,13 @@
  */
 import type { Duplex } from 'node:stream';
 import type { Clock } from '../base/clock.ts';
+import { type ClientHello, readClientHello } from '../net/client-hello.ts';
+import { peek } from '../net/peek.ts';
 
 export type Sniffed = 'http1' | 'http2' | 'other';
 
 const http2Preface = 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n';
 const longestRequestLine = 16_384;
-const firstLineTimeoutMs = 60_000;
 
 /** Undefined: more bytes are needed. */
 export function sniffBytes(bytes: Buffer): Sniffed | undefined {
@@ -27,29 +28,15 @@ export function sniffBytes(bytes: Buffer): Sniffed | undefined {
  * the stream ended or broke first.
  */
 export function sniff(stream: Duplex, clock: Clock, timeoutMs: number | undefined): Promise<Sniffed | undefined> {
-  return new Promise((resolve) => {
-    let seen: Buffer = Buffer.alloc(0);
-    const settle = (result: Sniffed | undefined) => {
-      timer?.cancel();
-      stream.off('readable', onReadable);
-      stream.off('end', onEnd);
-      stream.off('close', onClose);
-      if (seen.length > 0 && !stream.destroyed) stream.unshift(seen);
-      resolve(result);
-    };
-    const onReadable = () => {
-      const chunk = stream.read() as Buffer | null;
-      if (chunk === null) return;
-      seen = seen.length === 0 ? chunk : Buffer.concat([seen, chunk]);
-      const result = sniffBytes(seen);
-      if (result !== undefined) settle(result);
-      else timer ??= deadline(firstLineTimeoutMs);
-    };
-    // What ended before it could be told apart is passed on as it is.
-    const onEnd = () => settle(stream.destroyed ? undefined : 'other');
-    const onClose = () => settle(undefined);
-    const deadline = (afterMs: number) => clock.after(afterMs, () => settle('other'));
-    let timer = timeoutMs === undefined ? undefined : deadline(timeoutMs);
-    stream.on('readable', onReadable).on('end', onEnd).on('close', onClose);
+  return peek<Sniffed>(stream, { clock, silenceMs: timeoutMs, read: sniffBytes, otherwise: 'other' });
+}
+
+/** The server name of a TLS client; one that is silent, or speaks no TLS, has none. Undefined: the stream broke. */
+export function sniffServerName(stream: Duplex, clock: Clock, timeoutMs: number): Promise<ClientHello | undefined> {
+  return peek<ClientHello>(stream, {
+    clock,
+    silenceMs: timeoutMs,
+    read: readClientHello,
+    otherwise: { kind: 'other' },
   });
 }

@@ -8,9 +8,13 @@ import { AmbitError } from '../base/errors.ts';
 import { DuplexEnd } from '../net/duplex-end.ts';
 import { join } from '../net/join.ts';
 import { chooseBackend } from '../route/backend.ts';
+import { routesFor } from '../route/match-route.ts';
+import { matchStream } from '../route/match-stream.ts';
+import type { StreamRoute } from '../route/model.ts';
 import type { Connected } from '../upstream/connector.ts';
 import type { UpstreamEndpoint } from '../upstream/endpoint.ts';
 import { TunnelAuthorizer } from './authorize.ts';
+import { clientFacts } from './client-facts.ts';
 import { askAboutConnection, phasesAfterPolicies, phasesBeforePolicies } from './connection-extensions.ts';
 import type { Tunnel, WaypointServices } from './context.ts';
 import { chooseEndpoint, type EndpointChoice, endpointAt } from './endpoints.ts';
@@ -19,13 +23,18 @@ import { writeLines } from './report.ts';
 
 const maxTries = 3;
 
-/** Takes ownership of the stream. Resolves when the connection is over. Never rejects. */
-export async function serveTcpChain(services: WaypointServices, tunnel: Tunnel, stream: Duplex): Promise<void> {
+/** Takes ownership of the stream. `serverName`: as the TLS client gave it. Resolves when the connection is over. Never rejects. */
+export async function serveTcpChain(
+  services: WaypointServices,
+  tunnel: Tunnel,
+  stream: Duplex,
+  serverName?: string,
+): Promise<void> {
   const gone = new Cancellation();
   stream.once('close', () => gone.cancel());
   const startedMs = services.clock.nowMs();
   const authorizer = new TunnelAuthorizer(services, tunnel);
-  const reached = await reach(services, tunnel, authorizer, gone);
+  const reached = await reach(services, tunnel, authorizer, gone, serverName);
   const { service, port } = reached;
   const metrics = services.traffic.connection(trafficLabels(tunnel, service, reached.endpoint));
   metrics.opened();
@@ -93,10 +102,11 @@ async function reach(
   tunnel: Tunnel,
   authorizer: TunnelAuthorizer,
   gone: Cancellation,
+  serverName: string | undefined,
 ): Promise<Reached> {
   const model = services.model();
   const { destination } = tunnel;
-  const backend = tcpBackend(services, tunnel);
+  const backend = tcpBackend(services, tunnel, serverName);
   const service = backend.service;
   const port = backend.port;
   const early = await askAboutConnection(services, tunnel, 'tcp', phasesBeforePolicies);
@@ -157,16 +167,31 @@ function denialNow(
   return ofPod.kind === 'deny' ? ofPod.reason : undefined;
 }
 
-/** Weighted TCP destinations of the port, or the service itself. An invalid share leads nowhere. */
-function tcpBackend(services: WaypointServices, tunnel: Tunnel): Pick<Common, 'service' | 'port'> {
+/** Where the routes of the port lead, or the service itself without any. No route, or an invalid share, leads nowhere. */
+function tcpBackend(
+  services: WaypointServices,
+  tunnel: Tunnel,
+  serverName: string | undefined,
+): Pick<Common, 'service' | 'port'> {
   const { destination } = tunnel;
   if (destination.kind === 'workload') return { service: undefined, port: destination.address.port };
   const own = { service: destination.service, port: destination.port.servicePort };
-  const backends = services.model().ports.get(`${own.service.key}:${own.port}`)?.tcpBackends ?? [];
-  if (backends.length === 0) return own;
-  const choice = chooseBackend(backends, services.random);
+  const routes = streamRoutes(services, tunnel);
+  if (routes.length === 0) return own;
+  const { namespace: clientNamespace, labels: clientLabels } = clientFacts(tunnel);
+  const destinationIp = destination.address.ip;
+  const route = matchStream(routes, { serverName, clientNamespace, clientLabels, destinationIp });
+  const choice = chooseBackend(route?.backends ?? [], services.random);
   if (choice.kind === 'none' || choice.backend.service === undefined) return { service: undefined, port: own.port };
   return { service: services.mesh.service(choice.backend.service), port: choice.backend.port };
+}
+
+/** Routes for connections of the tunnel's client. */
+export function streamRoutes(services: WaypointServices, tunnel: Tunnel): readonly StreamRoute[] {
+  const { destination } = tunnel;
+  if (destination.kind === 'workload') return [];
+  const ports = services.model().ports.get(`${destination.service.key}:${destination.port.servicePort}`);
+  return ports === undefined ? [] : routesFor(ports, clientFacts(tunnel).namespace).streams;
 }
 
 function deniedError(reason: string): AmbitError {

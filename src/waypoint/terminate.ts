@@ -5,13 +5,14 @@
 import type { Duplex } from 'node:stream';
 import type { ConnectRequest, ConnectVerdict } from '../hbone/seam.ts';
 import type { ServedConnection } from '../http/exchange.ts';
+import { asksServerName } from '../route/match-stream.ts';
 import { type Destination, decideAuthority } from './authority.ts';
 import { allPhases, askAboutConnection } from './connection-extensions.ts';
 import type { Tunnel, WaypointServices } from './context.ts';
 import { serveHttpChain } from './http-chain.ts';
 import { declaredKind } from './protocol.ts';
-import { sniff } from './sniff.ts';
-import { serveTcpChain } from './tcp-chain.ts';
+import { sniff, sniffServerName } from './sniff.ts';
+import { serveTcpChain, streamRoutes } from './tcp-chain.ts';
 
 /** Tunnels that are open, per client identity for its budget, and as a whole for draining. */
 export class Tunnels {
@@ -102,13 +103,13 @@ export class Tunnels {
   async #enter(tunnel: Tunnel, stream: Duplex): Promise<void> {
     const { clock, settings } = this.#services;
     const declared = declaredProtocol(tunnel.destination);
-    if (declared === 'tcp') return await serveTcpChain(this.#services, tunnel, stream);
+    if (declared === 'tcp') return await this.#enterTcp(tunnel, stream);
     const found = await sniff(stream, clock, declared === 'http' ? undefined : settings.sniffTimeoutMs);
     if (found === undefined) {
       stream.destroy();
       return;
     }
-    if (found === 'other' && declared === 'unknown') return await serveTcpChain(this.#services, tunnel, stream);
+    if (found === 'other' && declared === 'unknown') return await this.#enterTcp(tunnel, stream);
     const closed = await askAboutConnection(this.#services, tunnel, 'http', allPhases);
     if (closed !== undefined || stream.destroyed) {
       if (closed !== undefined) this.#logClosed(tunnel, closed);
@@ -131,6 +132,21 @@ export class Tunnels {
       ['source_principal', tunnel.clientIdentity],
       ['downstream_remote_address', `${tunnel.client.ip}:${tunnel.client.port}`],
     ]);
+  }
+
+  /** Where routes ask for a server name the client's hello is waited for; who is silent, or speaks no TLS, has none. */
+  async #enterTcp(tunnel: Tunnel, stream: Duplex): Promise<void> {
+    const { clock, settings } = this.#services;
+    let serverName: string | undefined;
+    if (asksServerName(streamRoutes(this.#services, tunnel))) {
+      const hello = await sniffServerName(stream, clock, settings.sniffTimeoutMs);
+      if (hello === undefined) {
+        stream.destroy();
+        return;
+      }
+      if (hello.kind === 'hello') serverName = hello.serverName;
+    }
+    await serveTcpChain(this.#services, tunnel, stream, serverName);
   }
 }
 

@@ -81,7 +81,7 @@ function backend(service: string | undefined, weight = 1, port = 9080): RouteBac
 }
 
 function setRoutes(harness: Harness, ...routes: Route[]): void {
-  const ports = { service: serviceKey, port: 9080, appProtocol: 'http11', routes, tcpBackends: [] } as const;
+  const ports = { service: serviceKey, port: 9080, appProtocol: 'http11', routes, streams: [] } as const;
   harness.model = { ...emptyL7Model, ports: new Map([[`${serviceKey}:9080`, ports]]) };
 }
 

@@ -61,7 +61,7 @@ function setStages(harness: Harness, stages: Partial<RouteStages>, fields: Parti
     stages: { fault: undefined, cors: undefined, mirrors: [], ...stages },
     ...fields,
   };
-  const ports = { service: serviceKey, port: 9080, appProtocol: 'http11', routes: [route], tcpBackends: [] } as const;
+  const ports = { service: serviceKey, port: 9080, appProtocol: 'http11', routes: [route], streams: [] } as const;
   harness.model = { ...emptyL7Model, ports: new Map([[`${serviceKey}:9080`, ports]]) };
 }
 

@@ -133,8 +133,18 @@ t.test('a dead pod is passed over; with no pod left the connection is reset', as
           port: 9080,
           appProtocol: 'tcp',
           routes: [],
-          tcpBackends: [
-            { service: undefined, port: 1, weight: 1, requestHeaders: undefined, responseHeaders: undefined },
+          streams: [
+            {
+              name: 'default/nowhere/0/0',
+              source: undefined,
+              serverNames: undefined,
+              sourceNamespace: undefined,
+              sourceLabels: [],
+              destinations: undefined,
+              backends: [
+                { service: undefined, port: 1, weight: 1, requestHeaders: undefined, responseHeaders: undefined },
+              ],
+            },
           ],
         },
       ],

@@ -96,13 +96,15 @@ t.test('a TCPRoute shares connections by weight; no backend refuses, and HTTP po
     return compilation.l7.ports.get(`${key('web')}:80`);
   };
   const port = onTcp(route('TCPRoute', rules));
-  t.match(port?.tcpBackends, [
+  t.match(port?.streams[0]?.backends, [
     { service: key('v1'), port: 80, weight: 3 },
     { service: undefined, weight: 1 },
   ]);
   t.same(port?.routes, [], 'nothing for HTTP');
-  t.match(onTcp(route('TCPRoute', '[]'))?.tcpBackends, [{ service: undefined }]);
-  t.match(onTcp(route('TCPRoute', rules, 'a'), route('TCPRoute', '[]', 'b'))?.tcpBackends, [{ weight: 3 }, {}]);
+  t.match(onTcp(route('TCPRoute', '[]'))?.streams[0]?.backends, [{ service: undefined }]);
+  t.match(onTcp(route('TCPRoute', rules, 'a'), route('TCPRoute', '[]', 'b'))?.streams, [
+    { name: 'default/a/0/0', backends: [{ weight: 3 }, {}] },
+  ]);
 });
 
 t.test('a TCPRoute for a port that speaks HTTP is reported', async (t) => {
@@ -123,7 +125,7 @@ spec:
   hosts: [web]
   tcp:
     - {match: [{port: 81}], route: [{destination: {host: v1}}]}
-    - {match: [{sourceLabels: {a: b}}], route: [{destination: {host: v1}}]}
+    - {match: [{sourceThings: {a: b}}], route: [{destination: {host: v1}}]}
     - {match: [{port: 80}], route: [{destination: {host: v2}, weight: 20}, {destination: {host: v1}, weight: 80}]}
 `;
   const tcpServices = documents(
@@ -133,7 +135,7 @@ spec:
   );
   const compiled = (...texts: readonly string[]) => compileText(documents(tcpServices, virtual, ...texts));
   const port = compiled().l7.ports.get(`${key('web')}:80`);
-  t.match(port?.tcpBackends, [
+  t.match(port?.streams[0]?.backends, [
     { service: key('v2'), port: 80, weight: 20 },
     { service: key('v1'), weight: 80 },
   ]);
@@ -143,8 +145,8 @@ spec:
     'a match that cannot be decided',
   );
   const both = compiled(route('TCPRoute', `[{${to('v1')}}]`)).l7.ports.get(`${key('web')}:80`);
-  t.match(both?.tcpBackends, [{ service: key('v1'), weight: 1 }]);
-  t.equal(both?.tcpBackends.length, 1);
+  t.match(both?.streams, [{ backends: [{ service: key('v1'), weight: 1 }] }]);
+  t.equal(both?.streams.length, 1);
   const onHttp = compileText(documents(services, virtual)).l7.ports;
   t.notOk(onHttp.has(`${key('web')}:80`), 'nor anything about a port that speaks HTTP');
 });

@@ -173,7 +173,16 @@ t.test('a match that cannot be decided never matches', async (t) => {
 t.test('a route says when nothing will apply it', async (t) => {
   const elsewhere = (text: string) => text.replace('name: web, namespace: default}]', 'name: v1, namespace: default}]');
   t.same(codes(elsewhere(httpRoute(`[{${to('v2')}}]`))), ['ROUTE_WITHOUT_WAYPOINT']);
-  t.same(codes(httpRoute(`[{${to('v1')}}]`, 'r', 'other')), ['ROUTE_NAMESPACE']);
+  t.same(
+    codes(
+      virtualService(
+        '[{route: [{destination: {host: v1.default.svc.cluster.local}}]}]',
+        '[web.default.svc.cluster.local]',
+        'other',
+      ),
+    ),
+    ['ROUTE_NAMESPACE'],
+  );
   t.same(codes(httpRoute('[]').replace('name: web', 'name: nobody')), ['ROUTE_UNKNOWN_PARENT']);
   t.same(codes(httpRoute('[]').replace('group: "", kind: Service', 'kind: Gateway')), ['ROUTE_PARENT_IGNORED']);
   t.same(codes(httpRoute(`[{sessionPersistence: {}, ${to('v1')}}]`)), ['ROUTE_FIELD_UNSUPPORTED']);
@@ -260,7 +269,7 @@ t.test('what a VirtualService asks for in vain is said', async (t) => {
   t.equal(code('{route: [{destination: {host: v1, subset: a}}]}'), 'ROUTE_UNKNOWN_SUBSET');
   t.equal(code('{route: [{destination: {host: nobody}}]}'), 'ROUTE_UNKNOWN_BACKEND');
   t.equal(code('{mirrorAll: {}, route: [{destination: {host: v1}}]}'), 'ROUTE_FIELD_UNSUPPORTED');
-  t.equal(code('{match: [{sourceLabels: {a: b}}], route: [{destination: {host: v1}}]}'), 'ROUTE_MATCH_INVALID');
+  t.equal(code('{match: [{sourceThings: {a: b}}], route: [{destination: {host: v1}}]}'), 'ROUTE_MATCH_INVALID');
   t.equal(code('{}'), 'ROUTE_RULE_INVALID');
   t.match(routesOf(virtualService('[{route: [{destination: {host: v1, subset: a}}]}]'))[0]?.action, {
     backends: [{ service: undefined }],

@@ -1,0 +1,49 @@
+/** Routes of one port from HTTPRoutes or GRPCRoutes: those of all objects together, in order of precedence (GEP-1294). */
+import type { Route } from '../route/model.ts';
+import { compareRank, type MatchRank } from './http-match.ts';
+import type { HttpRouteSpec, HttpRuleSpec } from './http-route.ts';
+import type { Attachment } from './route-attachments.ts';
+import { type RouteContext, resolveBackend, unknownMirror } from './route-context.ts';
+import { broken, makeRoute } from './route-record.ts';
+import { buildStages } from './stages.ts';
+
+/** `attached`: oldest first, which decides among equal ranks, as does then the place in the object. */
+export function rankedRoutes(
+  attached: readonly Attachment<HttpRouteSpec>[],
+  port: number,
+  context: RouteContext,
+): readonly Route[] {
+  const routes: { readonly route: Route; readonly rank: MatchRank }[] = [];
+  for (const { spec, consumer } of attached) {
+    for (const [i, rule] of spec.rules.entries()) {
+      const action = actionOf(spec, rule, port, context, consumer);
+      const stages = buildStages(rule.stages, (mirror) =>
+        resolveBackend(spec, mirror, port, context, consumer, unknownMirror),
+      );
+      for (const { index, match, rank } of rule.matches) {
+        routes.push({ rank, route: { ...makeRoute(spec.object, rule, `${i}/${index}`, match, action), stages } });
+      }
+    }
+  }
+  // Sorting is stable.
+  return routes.sort((a, b) => compareRank(a.rank, b.rank)).map(({ route }) => route);
+}
+
+function actionOf(
+  spec: HttpRouteSpec,
+  rule: HttpRuleSpec,
+  port: number,
+  context: RouteContext,
+  consumer: string | undefined,
+): Route['action'] {
+  switch (rule.action.kind) {
+    case 'invalid':
+      return broken;
+    case 'redirect':
+      return rule.action;
+    case 'forward': {
+      const backends = rule.action.backends.map((backend) => resolveBackend(spec, backend, port, context, consumer));
+      return backends.length === 0 ? broken : { kind: 'forward', backends };
+    }
+  }
+}
