@@ -13,7 +13,6 @@ import type { DnsProxy } from '../dns/proxy.ts';
 import type { Relay } from '../hbone/seam.ts';
 import type { PeerRevocation } from '../identity/revocation.ts';
 import type { SecretStore } from '../identity/secret.ts';
-import type { AddressDemand } from '../mesh/demand.ts';
 import type { PolicyKey, Workload } from '../mesh/model.ts';
 import type { MeshView } from '../mesh/view.ts';
 import type { ListenSpec, NetworkNamespace } from '../net/socket-spec.ts';
@@ -25,6 +24,7 @@ import type { DecisionWaiter } from './decision-waiter.ts';
 import type { InboundContext } from './inbound-decision.ts';
 import type { FilterChainMatcher } from './matcher.ts';
 import type { Names } from './names.ts';
+import type { DemandWaits } from './on-demand-wait.ts';
 import type { OutboundContext } from './outbound-decision.ts';
 import type { PeerMemory } from './peer-memory.ts';
 import type { BelievedNames } from './peer-names.ts';
@@ -63,8 +63,8 @@ export interface ZtunnelServices {
   /** Undefined: nothing is traced. */
   readonly tracing?: Tracing | undefined;
   readonly matcher: FilterChainMatcher;
-  /** Asks for what of the mesh is not known; absent: all of it is. */
-  readonly demand?: AddressDemand | undefined;
+  /** For what of the mesh is not known; undefined: all of it is. */
+  readonly demandWaits?: DemandWaits | undefined;
   /** Where a workload is served by this process, for delivery without a network in between. */
   readonly placeOf: (workload: Workload) => Place | undefined;
   readonly deliversLocally: (workload: Workload) => boolean;

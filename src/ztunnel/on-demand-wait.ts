@@ -12,29 +12,35 @@ const mostTurns = 4;
 /** Of one workload at the same time: who scans addresses must not keep the others of its node from asking. */
 const mostPerSource = 128;
 
-const waitingOf = new WeakMap<Workload, number>();
-
-interface Asking {
+export interface Asking {
   readonly mesh: MeshView;
   readonly demand: AddressDemand;
   readonly clock: Clock;
 }
 
-/** Undefined: decide now, with what is known. Else why nothing can be decided, for a refusal. Never rejects. */
-export async function awaitDemanded(
-  asking: Asking,
-  source: Workload,
-  destinationIp: string,
-  forMs: number,
-): Promise<string | undefined> {
-  if (demandedNames(asking.mesh, source, destinationIp).length === 0) return undefined;
-  const waiting = waitingOf.get(source) ?? 0;
-  if (waiting >= mostPerSource) return `${waiting} connections of this workload wait for the control plane already`;
-  waitingOf.set(source, waiting + 1);
-  try {
-    return await ask(asking, source, destinationIp, forMs);
-  } finally {
-    waitingOf.set(source, (waitingOf.get(source) ?? 1) - 1);
+/** One for all connections of a process. */
+export class DemandWaits {
+  readonly #asking: Asking;
+  /** By uid: a workload whose record was replaced is still the same one. */
+  readonly #waiting = new Map<string, number>();
+
+  constructor(asking: Asking) {
+    this.#asking = asking;
+  }
+
+  /** Undefined: decide now, with what is known. Else why nothing can be decided, for a refusal. Never rejects. */
+  async until(forMs: number, source: Workload, destinationIp: string): Promise<string | undefined> {
+    if (demandedNames(this.#asking.mesh, source, destinationIp).length === 0) return undefined;
+    const waiting = this.#waiting.get(source.uid) ?? 0;
+    if (waiting >= mostPerSource) return `${waiting} connections of this workload wait for the control plane already`;
+    this.#waiting.set(source.uid, waiting + 1);
+    try {
+      return await ask(this.#asking, source, destinationIp, forMs);
+    } finally {
+      const left = (this.#waiting.get(source.uid) ?? 1) - 1;
+      if (left === 0) this.#waiting.delete(source.uid);
+      else this.#waiting.set(source.uid, left);
+    }
   }
 }
 

@@ -8,13 +8,12 @@
 import { ipFamily, type SocketAddress } from '../base/address.ts';
 import { type AmbitError, errorText } from '../base/errors.ts';
 import type { Attempt, CapturedConnection, Join, Otherwise, RunningListener } from '../hbone/seam.ts';
-import type { AddressDemand } from '../mesh/demand.ts';
 import type { Workload } from '../mesh/model.ts';
 import { listenSpec, outboundContext, type Place, shareOf, soleWorkload, type ZtunnelServices } from './context.ts';
 import { Hop, logDenied } from './hop.ts';
 import type { HopParty } from './hop-facts.ts';
 import { deliverLocally } from './local-delivery.ts';
-import { awaitDemanded } from './on-demand-wait.ts';
+import type { DemandWaits } from './on-demand-wait.ts';
 import { decideOutbound, type OutboundDecision } from './outbound-decision.ts';
 import { headerOf } from './tunnel-headers.ts';
 
@@ -91,15 +90,15 @@ class Outbound {
       this.#refuse(full, undefined);
       return;
     }
-    const { demand } = this.#services;
-    if (demand === undefined || source === undefined) this.#carryOut(this.#decision());
-    else this.#whenAnswered(demand, source);
+    const { demandWaits } = this.#services;
+    if (demandWaits === undefined || source === undefined) this.#carryOut(this.#decision());
+    else this.#whenAnswered(demandWaits, source);
   }
 
   /** On demand: what is not known yet may be anything, so nothing is decided before it was asked for. */
-  #whenAnswered(demand: AddressDemand, source: Workload): void {
-    const { mesh, clock, settings } = this.#services;
-    awaitDemanded({ mesh, demand, clock }, source, this.#destination.ip, settings.unknownSourceWaitMs)
+  #whenAnswered(waits: DemandWaits, source: Workload): void {
+    waits
+      .until(this.#services.settings.unknownSourceWaitMs, source, this.#destination.ip)
       .then((refusal) => {
         if (this.#connection.gone) return;
         if (refusal === undefined) this.#carryOut(this.#decision());

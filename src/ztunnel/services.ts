@@ -14,6 +14,7 @@ import type { DnsProxy } from '../dns/proxy.ts';
 import type { Relay } from '../hbone/seam.ts';
 import type { PeerRevocation } from '../identity/revocation.ts';
 import type { SecretStore } from '../identity/secret.ts';
+import type { AddressDemand } from '../mesh/demand.ts';
 import type { PolicyKey, Workload } from '../mesh/model.ts';
 import type { MeshView } from '../mesh/view.ts';
 import { type DescriptorLimits, descriptorLimits } from '../net/descriptors.ts';
@@ -26,6 +27,7 @@ import type { Place, ZtunnelServices } from './context.ts';
 import { DecisionWaiter } from './decision-waiter.ts';
 import { FilterChainMatcher } from './matcher.ts';
 import { namesOf } from './names.ts';
+import { DemandWaits } from './on-demand-wait.ts';
 import { PeerMemory } from './peer-memory.ts';
 import { BelievedNames } from './peer-names.ts';
 import { PodBudgets } from './pod-budgets.ts';
@@ -47,7 +49,8 @@ export interface ZtunnelOptions {
   readonly logger: Logger;
   readonly tracing?: Tracing | undefined;
   readonly resolve: ZtunnelServices['resolve'];
-  readonly demand?: ZtunnelServices['demand'];
+  /** Asks for what of the mesh is not known; absent: all of it is. */
+  readonly demand?: AddressDemand | undefined;
   readonly placeOf: (workload: Workload) => Place | undefined;
   readonly dns?: DnsProxy | undefined;
   /** Of the process, as it is now unless told. */
@@ -63,7 +66,7 @@ export interface Ztunnel {
 }
 
 export function createZtunnel(options: ZtunnelOptions): Ztunnel {
-  const { preset, settings, mesh, relay, secrets, clock, metrics, logger, placeOf } = options;
+  const { preset, settings, mesh, relay, secrets, clock, metrics, logger, placeOf, demand } = options;
   const grace = new UnknownPolicyGrace(mesh, clock, settings.unknownPolicyGraceMs);
   const peers = new PeerMemory(relay);
   const policyReport = new PolicyReport(metrics, logger, settings.policyInfoLogging);
@@ -107,6 +110,7 @@ export function createZtunnel(options: ZtunnelOptions): Ztunnel {
     registry,
     budgets,
     waiter,
+    demandWaits: demand === undefined ? undefined : new DemandWaits({ mesh, demand, clock }),
     grace,
     peers,
     deliversLocally,

@@ -10,7 +10,7 @@ import { Interner } from '../../../src/xds/interner.ts';
 import { type Heard, OnDemand, type OnDemandLimits } from '../../../src/xds/on-demand.ts';
 import { addressType } from '../../../src/xds/resource-types.ts';
 import { demandedNames } from '../../../src/ztunnel/demanded-names.ts';
-import { awaitDemanded } from '../../../src/ztunnel/on-demand-wait.ts';
+import { DemandWaits } from '../../../src/ztunnel/on-demand-wait.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
 import { makeChange, makeService, makeWorkload } from '../../support/mesh-records.ts';
 
@@ -149,15 +149,16 @@ t.test('a destination needs itself, then its waypoint and the gateways to its en
 t.test('a connection waits for what it needs, within its time', async (t) => {
   const mesh = new MeshStore();
   const { demand, clock, hear } = make();
+  const waits = new DemandWaits({ mesh, demand, clock });
   const source = makeWorkload({ name: 'sleep' });
-  const wait = awaitDemanded({ mesh, demand, clock }, source, '10.9.0.2', 5000);
+  const wait = waits.until(5000, source, '10.9.0.2');
   mesh.apply(makeChange({ workloads: [makeWorkload({ name: 'cart', addresses: ['10.9.0.2'] })] }));
   hear('/10.9.0.2', 'present');
   t.equal(await wait, undefined);
-  const nothing = awaitDemanded({ mesh, demand, clock }, source, '10.9.0.3', 5000);
+  const nothing = waits.until(5000, source, '10.9.0.3');
   hear('/10.9.0.3', 'absent');
   t.equal(await nothing, undefined, 'a name that does not exist is for the decision');
-  const late = awaitDemanded({ mesh, demand, clock }, source, '10.9.0.4', 5000);
+  const late = waits.until(5000, source, '10.9.0.4');
   await clock.advanceAsync(5000);
   t.match(await late, /did not say within 5000 ms what \/10\.9\.0\.4 is/);
 });
@@ -165,6 +166,7 @@ t.test('a connection waits for what it needs, within its time', async (t) => {
 t.test('what exists and cannot be read is refused, not taken for a destination outside the mesh', async (t) => {
   const mesh = new MeshStore();
   const { demand, clock, hear } = make();
+  const waits = new DemandWaits({ mesh, demand, clock });
   const source = makeWorkload({ name: 'sleep' });
   const type = new DeltaType();
   const refusedName = 'c//Pod/shop/cart';
@@ -183,14 +185,14 @@ t.test('what exists and cannot be read is refused, not taken for a destination o
   );
   const split = splitDeltaResponse(response);
   if (split.kind !== 'response') throw new Error(split.reason);
-  const wait = awaitDemanded({ mesh, demand, clock }, source, '10.9.0.2', 5000);
+  const wait = waits.until(5000, source, '10.9.0.2');
   const target = { store: mesh, interner: new Interner(), slices: { clock }, unreadablePolicy: 'deny' } as const;
   await applyResponse(split, addressType, type, target, demand);
   demand.settle();
   t.match(await wait, /\/10\.9\.0\.2 cannot be read/);
-  t.match(await awaitDemanded({ mesh, demand, clock }, source, '10.9.0.2', 5000), /cannot be read/, 'and again');
+  t.match(await waits.until(5000, source, '10.9.0.2'), /cannot be read/, 'and again');
   clock.advance(10_000);
-  const later = awaitDemanded({ mesh, demand, clock }, source, '10.9.0.2', 5000);
+  const later = waits.until(5000, source, '10.9.0.2');
   hear('/10.9.0.2', 'absent');
   t.equal(await later, undefined, 'it is asked for anew after a while');
 });
@@ -198,15 +200,14 @@ t.test('what exists and cannot be read is refused, not taken for a destination o
 t.test('a workload that scans addresses does not keep others from asking', async (t) => {
   const mesh = new MeshStore();
   const { demand, clock, hear } = make({ asking: 200 });
+  const waits = new DemandWaits({ mesh, demand, clock });
   const scanner = makeWorkload({ name: 'scanner' });
-  const scan = Array.from({ length: 1000 }, (_, i) =>
-    awaitDemanded({ mesh, demand, clock }, scanner, `10.8.${i >> 8}.${i & 255}`, 5000),
-  );
-  const other = awaitDemanded({ mesh, demand, clock }, makeWorkload({ name: 'sleep' }), '10.9.0.2', 5000);
+  const scan = Array.from({ length: 1000 }, (_, i) => waits.until(5000, scanner, `10.8.${i >> 8}.${i & 255}`));
+  const other = waits.until(5000, makeWorkload({ name: 'sleep' }), '10.9.0.2');
   hear('/10.9.0.2', 'absent');
   t.equal(await other, undefined);
   await clock.advanceAsync(5000);
   t.equal((await Promise.all(scan)).filter((reason) => reason?.includes('wait for the control plane')).length, 872);
   hear('/10.8.0.0', 'absent');
-  t.equal(await awaitDemanded({ mesh, demand, clock }, scanner, '10.8.0.0', 5000), undefined, 'and may ask again');
+  t.equal(await waits.until(5000, scanner, '10.8.0.0'), undefined, 'and may ask again');
 });
