@@ -1,36 +1,69 @@
-/** Spans as OTLP in JSON (https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding), piece by piece. */
-import type { Attributes, AttributeValue, FinishedSpan } from './span.ts';
+/**
+ * Spans and log records as OTLP in JSON (https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding), piece by piece.
+ */
+import type { LogRecord } from './log-record.ts';
+import { type Attributes, type AttributeValue, byService, type FinishedSpan } from './span.ts';
 
 export interface Resource {
   readonly attributes: Attributes;
   readonly version: string;
 }
 
-/** One export request. */
+/** One export request. Spans of other services than the program's have a resource of their own. */
 export function* otlpJson(resource: Resource, spans: readonly FinishedSpan[]): Generator<string> {
   const scope = JSON.stringify({ name: 'ambit', version: resource.version });
-  const described = JSON.stringify({ attributes: attributeList(resource.attributes) });
-  yield `{"resourceSpans":[{"resource":${described},"scopeSpans":[{"scope":${scope},"spans":[`;
-  for (const [index, span] of spans.entries()) yield `${index === 0 ? '' : ','}${JSON.stringify(spanRecord(span))}`;
+  let before = '{"resourceSpans":[';
+  for (const [service, own] of byService(spans)) {
+    const described = JSON.stringify({ attributes: attributeList(resourceOf(resource, service)) });
+    yield `${before}{"resource":${described},"scopeSpans":[{"scope":${scope},"spans":[`;
+    for (const [index, span] of own.entries()) yield `${index === 0 ? '' : ','}${JSON.stringify(spanRecord(span))}`;
+    before = ']}]},';
+  }
   yield ']}]}]}';
 }
 
-const kinds = { server: 2, client: 3 } as const;
-const statusError = 2;
+export function* otlpLogsJson(resource: Resource, records: readonly LogRecord[]): Generator<string> {
+  const scope = JSON.stringify({ name: 'ambit', version: resource.version });
+  const described = JSON.stringify({ attributes: attributeList(resource.attributes) });
+  yield `{"resourceLogs":[{"resource":${described},"scopeLogs":[{"scope":${scope},"logRecords":[`;
+  for (const [index, record] of records.entries()) {
+    yield `${index === 0 ? '' : ','}${JSON.stringify(logRecord(record))}`;
+  }
+  yield ']}]}]}';
+}
+
+export function resourceOf({ attributes }: Resource, service: string | undefined): Attributes {
+  if (service === undefined) return attributes;
+  return [['service.name', service], ...attributes.filter(([key]) => key !== 'service.name')];
+}
+
+export const spanKinds = { server: 2, client: 3 } as const;
+export const statusError = 2;
 
 function spanRecord(span: FinishedSpan) {
-  const { context, parentSpanId, name, kind, startMicros, endMicros, attributes, error } = span;
+  const { context, parentSpanId, name, kind, startMicros, endMicros, attributes, error, links = [] } = span;
   return {
     traceId: context.traceId,
     spanId: context.spanId,
     ...(parentSpanId === undefined ? {} : { parentSpanId }),
     flags: context.sampled ? 1 : 0,
     name,
-    kind: kinds[kind],
+    kind: spanKinds[kind],
     startTimeUnixNano: `${startMicros}000`,
     endTimeUnixNano: `${endMicros}000`,
     attributes: attributeList(attributes),
+    ...(links.length === 0 ? {} : { links: links.map(({ traceId, spanId }) => ({ traceId, spanId })) }),
     status: error === undefined ? {} : { code: statusError, message: error },
+  };
+}
+
+function logRecord({ timeMicros, body, attributes, context }: LogRecord) {
+  return {
+    timeUnixNano: `${timeMicros}000`,
+    observedTimeUnixNano: `${timeMicros}000`,
+    body: { stringValue: body },
+    attributes: attributeList(attributes),
+    ...(context === undefined ? {} : { traceId: context.traceId, spanId: context.spanId }),
   };
 }
 

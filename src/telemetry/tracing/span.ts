@@ -17,6 +17,10 @@ export interface SpanStart {
   readonly kind: 'client' | 'server';
   readonly context: TraceContext;
   readonly parentSpanId: string | undefined;
+  /** Of other traces that have to do with it. */
+  readonly links?: readonly TraceContext[];
+  /** Whose span it is, where that is not the program itself. */
+  readonly service?: string | undefined;
 }
 
 export interface Tracing {
@@ -31,4 +35,9 @@ export interface FinishedSpan extends SpanStart {
   readonly endMicros: number;
   readonly attributes: Attributes;
   readonly error: string | undefined;
+}
+
+/** Spans of the same service, in the order of the first of each. */
+export function byService(spans: readonly FinishedSpan[]): ReadonlyMap<string | undefined, readonly FinishedSpan[]> {
+  return Map.groupBy(spans, ({ service }) => service);
 }
