@@ -12,6 +12,7 @@ import { parseGrpcRoute } from './grpc-route.ts';
 import { type HttpRouteSpec, parseHttpRoute } from './http-route.ts';
 import { type MeshConfigSpec, parseMeshConfig } from './mesh-config.ts';
 import { type NamespaceSpec, parseNamespace } from './namespace.ts';
+import { type NodeSpec, parseNode } from './node.ts';
 import { type ConfigObject, diagnose, objectGroup, objectName, olderFirst, type Parsed } from './object.ts';
 import { type PeerAuthenticationSpec, parsePeerAuthentication } from './peer-authentication.ts';
 import { type PodSpec, parsePod } from './pod.ts';
@@ -30,6 +31,7 @@ import { parseWorkloadEntry, type WorkloadEntrySpec } from './workload-entry.ts'
 
 export interface Inputs {
   readonly namespaces: ReadonlyMap<string, NamespaceSpec>;
+  readonly nodes: ReadonlyMap<string, NodeSpec>;
   readonly pods: readonly PodSpec[];
   /** By `namespace/name`; hosts of ServiceEntries by `namespace/host`. */
   readonly services: ReadonlyMap<string, ServiceSpec>;
@@ -63,6 +65,7 @@ export interface Inputs {
 
 const kinds: Readonly<Record<string, ((object: ConfigObject) => Parsed<unknown>) | undefined>> = {
   '/Namespace': parseNamespace,
+  '/Node': parseNode,
   '/Pod': parsePod,
   '/Service': parseService,
   '/ServiceAccount': parseServiceAccount,
@@ -136,6 +139,7 @@ export function readInputs(objects: readonly ConfigObject[], diagnostics: Diagno
   const virtualServices = aged('networking.istio.io/VirtualService', parseVirtualService);
   return {
     namespaces: new Map(parseAll('/Namespace', parseNamespace).map((namespace) => [namespace.name, namespace])),
+    nodes: new Map(parseAll('/Node', parseNode).map((node) => [node.name, node])),
     pods: parseAll('/Pod', parsePod),
     services: new Map([
       ...parseAll('/Service', parseService).map((spec) => [`${spec.namespace}/${spec.name}`, spec] as const),

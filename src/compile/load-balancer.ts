@@ -12,8 +12,8 @@ import type {
 import { durationSchema, listOf } from './values.ts';
 
 const defaultRingSize = 1024;
-/** Envoy's limit; a larger minimum is the limit. */
-export const maxRingSize = 8 * 1024 * 1024;
+/** A larger minimum is this: points beyond make nothing more even. */
+const maxRingSize = 1024 * 1024;
 const defaultMaglevSize = 65_537;
 const maxMaglevSize = 5_000_011;
 

@@ -87,6 +87,7 @@ function makeWorkload(
     canonicalRevision: labels['service.istio.io/canonical-revision'] ?? labels.version ?? 'latest',
     workloadType: 'deployment',
     workloadName: name,
+    labels,
     locality,
     capacity: weight,
     healthy: true,

@@ -152,5 +152,6 @@ export function virtualBackend(
     reportOnce(context, destination, diagnose(spec.object, 'ROUTE_UNKNOWN_SUBSET', message, path));
     find(context, spec.object, port, 'ResolvedRefs', 'BackendNotFound', message);
   }
-  return { service: undefined, refusal: 503, port: target, weight, requestHeaders, responseHeaders, subset };
+  // Whether there is such a subset for this waypoint is seen when it is asked for.
+  return { service: key, port: target, weight, requestHeaders, responseHeaders, subset };
 }

@@ -5,6 +5,7 @@ import type { Bindings } from './bindings.ts';
 import type { Attachments, Endpoints, OutsideEndpoint } from './endpoints.ts';
 import type { Gateways } from './gateways.ts';
 import type { Inputs } from './inputs.ts';
+import { podLocality } from './node.ts';
 import type { CompileOptions } from './options.ts';
 import { type PodSpec, podTunnel } from './pod.ts';
 import { entryWorkloads } from './service-entry-endpoints.ts';
@@ -44,10 +45,10 @@ export function buildWorkloads(
       clusterId,
       canonicalName: pod.canonicalName,
       canonicalRevision: pod.canonicalRevision,
-      labels: pod.labels,
       workloadType: pod.workloadType,
       workloadName: pod.workloadName,
-      locality: undefined,
+      labels: pod.labels,
+      locality: podLocality(pod.labels, pod.node, inputs.nodes),
       capacity: 1,
       healthy: pod.ready,
       services: joined(attachments, gateways.attachments.get(pod)),
@@ -58,7 +59,7 @@ export function buildWorkloads(
     });
   }
   for (const endpoint of endpoints.outside) {
-    const workload = outsideWorkload(endpoint, options);
+    const workload = outsideWorkload(endpoint, inputs, options);
     workloads.set(workload.uid, workload);
   }
   for (const workload of entryWorkloads(inputs, options)) workloads.set(workload.uid, workload);
@@ -66,7 +67,7 @@ export function buildWorkloads(
 }
 
 /** Something behind a Service that the mesh knows by address alone: no identity of its own, never tunnelled to. */
-function outsideWorkload(endpoint: OutsideEndpoint, options: CompileOptions): Workload {
+function outsideWorkload(endpoint: OutsideEndpoint, inputs: Inputs, options: CompileOptions): Workload {
   const { namespace, slice, ip } = endpoint;
   const { trustDomain, clusterId, network } = options;
   const name = `${slice}-${ip}`;
@@ -89,7 +90,8 @@ function outsideWorkload(endpoint: OutsideEndpoint, options: CompileOptions): Wo
     canonicalRevision: 'latest',
     workloadType: 'deployment',
     workloadName: name,
-    locality: undefined,
+    labels: {},
+    locality: podLocality({}, endpoint.node, inputs.nodes),
     capacity: 1,
     healthy: endpoint.ready,
     services: endpoint.services,

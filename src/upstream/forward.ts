@@ -23,12 +23,18 @@ import type { BodyObserver } from './body-observer.ts';
 import type { UpstreamEndpoint, UpstreamProtocol } from './endpoint.ts';
 import type { RunningTry, TryHandler, UpstreamPools, UpstreamRequest } from './pools.ts';
 import { ReplayBody } from './replay-body.ts';
+import { sendWatched, type TryWatch } from './try-watch.ts';
 
 /** Longest request body kept for a retry. */
 const maxReplayBytes = 64 * 1024;
 
 export type EndpointAnswer =
-  | { readonly kind: 'endpoint'; readonly endpoint: UpstreamEndpoint; readonly protocol: UpstreamProtocol }
+  | {
+      readonly kind: 'endpoint';
+      readonly endpoint: UpstreamEndpoint;
+      readonly protocol: UpstreamProtocol;
+      readonly watch?: TryWatch | undefined;
+    }
   /** Answered with this; no further try. */
   | {
       readonly kind: 'refused';
@@ -99,7 +105,7 @@ class Forwarding implements TryHandler {
   readonly #body: ReplayBody | undefined;
   #tried: Set<string> | undefined;
   #refusedEndpoint: UpstreamEndpoint | undefined;
-  #current: { readonly endpoint: UpstreamEndpoint; readonly protocol: UpstreamProtocol } | undefined;
+  #current: Extract<EndpointAnswer, { kind: 'endpoint' }> | undefined;
   #try: RunningTry | undefined;
   #generation = 0;
   #tries = 0;
@@ -165,7 +171,7 @@ class Forwarding implements TryHandler {
           this.#tryFailed({ kind: 'per-try-timeout' }, 'no answer within the time of one try');
       });
     }
-    this.#try = this.#deps.pools.send(answer.endpoint, answer.protocol, upstream, this);
+    this.#try = sendWatched(this.#deps.pools, answer.watch, answer.endpoint, answer.protocol, upstream, this);
   }
 
   inform(status: number, headers: HeaderList): void {
@@ -233,6 +239,7 @@ class Forwarding implements TryHandler {
   #tryFailed(result: TryResult, failure: string): void {
     this.#tryTimer?.cancel();
     this.#generation++;
+    if (result.kind === 'per-try-timeout') this.#current?.watch?.observe({ kind: 'timeout' });
     this.#try?.abort('another try follows');
     this.#try = undefined;
     this.#failure = failure;
@@ -277,6 +284,7 @@ class Forwarding implements TryHandler {
   #timedOut(): void {
     this.#flag('UT');
     this.#details = 'response_timeout';
+    if (this.#try !== undefined && !this.#started) this.#current?.watch?.observe({ kind: 'timeout' });
     this.#stop('the request took too long');
     if (this.#started) this.#exchange.reset();
     else this.#reply(504, 'upstream request timeout', 'UT', 'response_timeout');

@@ -10,6 +10,7 @@ import type { Workload } from '../mesh/model.ts';
 import type { MeshView } from '../mesh/view.ts';
 import type { L7Model } from '../route/model.ts';
 import type { AccessLog, TrafficMetrics } from '../telemetry/traffic.ts';
+import type { Clusters } from '../upstream/balance/clusters.ts';
 import type { Connector } from '../upstream/connector.ts';
 import type { UpstreamPools } from '../upstream/pools.ts';
 import type { Destination } from './authority.ts';
@@ -47,6 +48,7 @@ export interface WaypointServices {
   /** The waypoint's own identity. */
   readonly identity: SpiffeId;
   readonly pools: UpstreamPools;
+  readonly clusters: Clusters;
   readonly connector: Connector;
   readonly mirrors: Mirrors;
   readonly tcpConnections: TcpConnections;

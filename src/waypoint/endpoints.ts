@@ -1,47 +1,86 @@
-/** From a service and port to the endpoint of one try: whom to reach, over what, in which protocol. */
+/**
+ * From a service and port to the endpoint of one try: whom to reach, over what, in which protocol. The choice itself is the
+ * cluster's (`../upstream/balance/`), by what DestinationRules say.
+ */
 import { formatSocketAddress, ipFamily } from '../base/address.ts';
+import type { EndpointQuery } from '../mesh/endpoint-query.ts';
 import type { Service, Workload } from '../mesh/model.ts';
-import { selectEndpoint } from '../mesh/select-endpoint.ts';
+import { reach } from '../mesh/usable-endpoint.ts';
 import { plainSocket } from '../net/socket-spec.ts';
+import { type DestinationPolicy, destinationOf, policyFor } from '../route/destination.ts';
+import type { L7Model } from '../route/model.ts';
 import type { UpstreamEndpoint, UpstreamProtocol } from '../upstream/endpoint.ts';
+import type { TryWatch } from '../upstream/try-watch.ts';
 import type { Tunnel, WaypointServices } from './context.ts';
 
 export type EndpointChoice =
-  | { readonly kind: 'endpoint'; readonly endpoint: UpstreamEndpoint }
-  | { readonly kind: 'none'; readonly reason: string };
+  /** `watch`: to be told what becomes of the try. */
+  | { readonly kind: 'endpoint'; readonly endpoint: UpstreamEndpoint; readonly watch: TryWatch | undefined }
+  | { readonly kind: 'none'; readonly reason: string }
+  /** No DestinationRule has it. */
+  | { readonly kind: 'unknown-subset' };
 
-/** One endpoint of the service, by preference none of `tried`: with all tried, any of them once more. */
+/** Where a route leads: a port of a service, or of one of its subsets. */
+export interface EndpointTarget {
+  readonly model: L7Model;
+  readonly service: Service;
+  readonly port: number;
+  readonly subset: string | undefined;
+}
+
+/** What a route and a request add to the question for an endpoint. */
+export interface EndpointHint {
+  /** The request's own. */
+  readonly model?: L7Model;
+  readonly subset?: string | undefined;
+  /** Of what the policy hashes; undefined: the request has none. */
+  readonly hash?: number | undefined;
+}
+
+/** What the waypoint's DestinationRules say for the port; undefined: nothing. */
+export function destinationPolicy(
+  services: WaypointServices,
+  { model, service, port, subset }: EndpointTarget,
+): DestinationPolicy | undefined {
+  if (model.destinations.size === 0) return undefined;
+  return policyFor(ownDestination(services, model, service), port, subset);
+}
+
+/** `tried`: by uid; they are taken again only when there is nobody else. */
 export function chooseEndpoint(
   services: WaypointServices,
   tunnel: Tunnel,
   service: Service,
-  servicePort: number,
+  port: number,
   tried: ReadonlySet<string>,
+  hint: EndpointHint = noHint,
 ): EndpointChoice {
-  const { mesh, random, settings } = services;
-  const query = {
-    service,
-    endpoints: mesh.endpoints(service.key),
-    servicePort,
-    source: undefined,
-    network: settings.network,
-    preferFamily: ipFamily(tunnel.destination.address.ip),
-    resolution: 'service',
-    random,
-  } as const;
-  let selection = selectEndpoint({ ...query, exclude: tried });
-  if (selection.kind === 'none' && tried.size > 0) selection = selectEndpoint(query);
-  switch (selection.kind) {
-    case 'endpoint':
-      return { kind: 'endpoint', endpoint: endpointAt(services, selection.workload, selection.ip, selection.port) };
-    case 'none':
-      return { kind: 'none', reason: selection.reason };
-    case 'hostname':
-    case 'remote':
-    case 'passthrough':
-      return { kind: 'none', reason: `unsupported-${selection.kind}` };
+  const { clusters } = services;
+  const { model = services.model(), subset, hash } = hint;
+  const named = clusters.of(service, port, ownDestination(services, model, service), subset);
+  if (named === undefined) return { kind: 'unknown-subset' };
+  const { ip } = tunnel.destination.address;
+  const choice = named.cluster.choose({ hash, tried, destinationIp: ip });
+  if (choice.kind === 'none') return choice;
+  if (choice.panic) clusters.panicked();
+  const { host } = choice;
+  const query: EndpointQuery | undefined = named.cluster.inputs && {
+    ...named.cluster.inputs.query,
+    preferFamily: ipFamily(ip),
+  };
+  const selection = query && reach(host.workload, query);
+  if (selection?.kind === 'endpoint') {
+    const endpoint = endpointAt(services, selection.workload, selection.ip, selection.port);
+    return { kind: 'endpoint', endpoint, watch: clusters.watch(named, host) };
   }
+  return { kind: 'none', reason: selection === undefined ? 'no-usable-address' : `unsupported-${selection.kind}` };
 }
+
+function ownDestination(services: WaypointServices, { destinations }: L7Model, { key }: Service) {
+  return destinations.size === 0 ? undefined : destinationOf(destinations, services.own()?.namespace ?? '', key);
+}
+
+const noHint: EndpointHint = {};
 
 /** Ports and addresses of one workload that are kept; more are made anew each time. */
 const keptPerWorkload = 64;

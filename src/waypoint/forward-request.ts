@@ -8,8 +8,9 @@ import { defaultRetryPolicy } from '../route/retry.ts';
 import { rewritePath } from '../route/rewrite.ts';
 import type { UpstreamEndpoint } from '../upstream/endpoint.ts';
 import { type EndpointAnswer, type ForwardResult, forward } from '../upstream/forward.ts';
+import { affinityOf } from './affinity.ts';
 import type { Tunnel, WaypointServices } from './context.ts';
-import { chooseEndpoint, endpointAt, upstreamProtocol } from './endpoints.ts';
+import { chooseEndpoint, destinationPolicy, endpointAt, upstreamProtocol } from './endpoints.ts';
 import { withAdditions } from './request-headers.ts';
 import type { RequestRecord } from './request-record.ts';
 import { deniedBody } from './stages/policies.ts';
@@ -90,8 +91,22 @@ function nextEndpoint(
   if (tunnel.destination.kind === 'service' && service === undefined) {
     return refused(500, '', 'NC', 'cluster_not_found');
   }
+  const subset = backend?.subset;
   const choice =
-    service !== undefined ? chooseEndpoint(services, tunnel, service, port, tried) : directEndpoint(services, tunnel);
+    service !== undefined
+      ? chooseEndpoint(services, tunnel, service, port, tried, {
+          model: record.model,
+          subset,
+          hash: affinityOf(record, service, { port, subset }, backend === record.backend),
+        })
+      : directEndpoint(services, tunnel);
+  if (
+    service !== undefined &&
+    destinationPolicy(services, { model: record.model, service, port, subset })?.tls?.mode === 'invalid'
+  ) {
+    return refused(503, '', 'UF', 'destination_rule_tls_invalid');
+  }
+  if (choice.kind === 'unknown-subset') return refused(503, '', 'NC', 'cluster_not_found');
   if (choice.kind === 'none') return refused(503, 'no healthy upstream', 'UH', `no_healthy_upstream{${choice.reason}}`);
   const { endpoint } = choice;
   const { verdict, audited } = record.authorizer.pod(endpoint, record.model, record.judged());
@@ -99,13 +114,14 @@ function nextEndpoint(
   if (verdict.kind === 'deny') return refused(403, deniedBody, '-', verdict.reason, endpoint);
   const { version, upgrade } = record.exchange.request;
   const protocol = upstreamProtocol(service, port, version, upgrade !== undefined);
-  return { kind: 'endpoint', endpoint, protocol };
+  return { kind: 'endpoint', endpoint, protocol, watch: choice.watch };
 }
 
 function directEndpoint(services: WaypointServices, { destination }: Tunnel) {
   if (destination.kind !== 'workload') return { kind: 'none', reason: 'unknown-service' } as const;
   const { workload, address } = destination;
-  return { kind: 'endpoint', endpoint: endpointAt(services, workload, address.ip, address.port) } as const;
+  const endpoint = endpointAt(services, workload, address.ip, address.port);
+  return { kind: 'endpoint', endpoint, watch: undefined } as const;
 }
 
 function refused(

@@ -13,6 +13,7 @@ import type { BodyObserver } from '../upstream/body-observer.ts';
 import type { EndpointAnswer } from '../upstream/forward.ts';
 import { MirrorBody, type MirrorBudget } from '../upstream/mirror-body.ts';
 import type { RunningTry, TryHandler, UpstreamPools, UpstreamRequest } from '../upstream/pools.ts';
+import { sendWatched } from '../upstream/try-watch.ts';
 
 export interface MirrorLimits {
   /** Mirrors under way: few enough that one pool of connections has room for the requests themselves. */
@@ -125,7 +126,7 @@ export class Mirrors {
     this.#active++;
     const { method, path, authority, headers } = request;
     const copy = { method, path, authority, headers, body: body?.stream, upgrade: undefined };
-    mirror.running(this.#pools.send(answer.endpoint, answer.protocol, copy, mirror));
+    mirror.running(sendWatched(this.#pools, answer.watch, answer.endpoint, answer.protocol, copy, mirror));
     return body;
   }
 }

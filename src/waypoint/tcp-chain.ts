@@ -17,9 +17,9 @@ import { TunnelAuthorizer } from './authorize.ts';
 import { clientFacts } from './client-facts.ts';
 import { askAboutConnection, phasesAfterPolicies, phasesBeforePolicies } from './connection-extensions.ts';
 import type { Tunnel, WaypointServices } from './context.ts';
-import { chooseEndpoint, type EndpointChoice, endpointAt } from './endpoints.ts';
 import { trafficLabels } from './labels.ts';
 import { writeLines } from './report.ts';
+import { type TcpTarget, tcpEndpoint } from './tcp-endpoint.ts';
 
 const maxTries = 3;
 
@@ -129,24 +129,26 @@ async function reach(
   if (late !== undefined) return refused('RBAC', late, deniedError(late));
   const tried = new Set<string>();
   for (;;) {
-    let choice: EndpointChoice;
-    if (service !== undefined) choice = chooseEndpoint(services, tunnel, service, port, tried);
-    else if (destination.kind === 'workload') {
-      const { workload, address } = destination;
-      choice = { kind: 'endpoint', endpoint: endpointAt(services, workload, address.ip, address.port) };
-    } else choice = { kind: 'none', reason: 'cluster_not_found' };
+    const choice = tcpEndpoint(services, tunnel, model, backend, tried);
+    if (choice.kind === 'unknown-subset') return refused('NC', 'cluster_not_found', unreachable('unknown subset'));
     if (choice.kind === 'none') return refused('UH', choice.reason, unreachable(`no endpoint: ${choice.reason}`));
     endpoint = choice.endpoint;
     const { verdict, audited: more } = authorizer.pod(endpoint, model, undefined);
     audited.push(...more);
     if (verdict.kind === 'deny') return refused('RBAC', verdict.reason, deniedError(verdict.reason));
+    const { watch } = choice;
+    watch?.begin();
     const outcome = await services.connector.connect(endpoint, gone);
     if (outcome.kind === 'connected') {
       const { connected } = outcome;
+      watch?.observe({ kind: 'connected' });
+      connected.stream.once('close', () => watch?.end());
       if (!gone.cancelled) return { kind: 'connected', service, port, endpoint, audited, connected };
       connected.stream.destroy();
       return refused('DC', 'downstream_remote_disconnect', unreachable('the client has left'));
     }
+    if (!gone.cancelled) watch?.observe({ kind: 'connect-failure' });
+    watch?.end();
     tried.add(endpoint.workload.uid);
     if (tried.size >= maxTries || gone.cancelled || destination.kind === 'workload') {
       return refused('UF', 'upstream_connect_failure', outcome.error);
@@ -168,22 +170,20 @@ function denialNow(
 }
 
 /** Where the routes of the port lead, or the service itself without any. No route, or an invalid share, leads nowhere. */
-function tcpBackend(
-  services: WaypointServices,
-  tunnel: Tunnel,
-  serverName: string | undefined,
-): Pick<Common, 'service' | 'port'> {
+function tcpBackend(services: WaypointServices, tunnel: Tunnel, serverName: string | undefined): TcpTarget {
   const { destination } = tunnel;
-  if (destination.kind === 'workload') return { service: undefined, port: destination.address.port };
-  const own = { service: destination.service, port: destination.port.servicePort };
+  const subset = undefined;
+  if (destination.kind === 'workload') return { service: undefined, port: destination.address.port, subset };
+  const own = { service: destination.service, port: destination.port.servicePort, subset };
   const routes = streamRoutes(services, tunnel);
   if (routes.length === 0) return own;
   const { namespace: clientNamespace, labels: clientLabels } = clientFacts(tunnel);
   const destinationIp = destination.address.ip;
   const route = matchStream(routes, { serverName, clientNamespace, clientLabels, destinationIp });
   const choice = chooseBackend(route?.backends ?? [], services.random);
-  if (choice.kind === 'none' || choice.backend.service === undefined) return { service: undefined, port: own.port };
-  return { service: services.mesh.service(choice.backend.service), port: choice.backend.port };
+  if (choice.kind === 'none' || choice.backend.service === undefined) return { ...own, service: undefined };
+  const { backend } = choice;
+  return { service: services.mesh.service(choice.backend.service), port: backend.port, subset: backend.subset };
 }
 
 /** Routes for connections of the tunnel's client. */

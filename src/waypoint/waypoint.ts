@@ -12,9 +12,12 @@ import type { Preset } from '../config/preset.ts';
 import { Extensions } from '../extensions/extensions.ts';
 import type { Relay, RunningListener } from '../hbone/seam.ts';
 import type { SecretStore } from '../identity/secret.ts';
+import type { Workload } from '../mesh/model.ts';
 import type { MeshView } from '../mesh/view.ts';
+import { hasSubset } from '../route/destination.ts';
 import type { L7Model } from '../route/model.ts';
 import type { AccessLog, TrafficMetrics } from '../telemetry/traffic.ts';
+import { Clusters } from '../upstream/balance/clusters.ts';
 import { createConnector } from '../upstream/connector.ts';
 import { createUpstreamPools } from '../upstream/pools.ts';
 import type { WaypointServices } from './context.ts';
@@ -42,6 +45,8 @@ export interface WaypointOptions {
   readonly model: () => L7Model;
   /** Undefined until it is known who this gateway is: everything is refused. */
   readonly own: () => OwnGateway | undefined;
+  /** The workload this process is, which says where it is: for locality. */
+  readonly self?: () => Workload | undefined;
   readonly relay: Relay;
   readonly secrets: SecretStore;
   readonly traffic: TrafficMetrics;
@@ -76,12 +81,19 @@ export function createWaypoint(options: WaypointOptions): Waypoint {
   const watched = overload.eventLoopDelayMs > 0 || overload.memoryShare > 0;
   const pressure = watched ? new PressureGauge(clock, memoryShare) : undefined;
   const calm = { eventLoopDelayMs: 0, memoryShare: 0 };
+  const clusters = new Clusters({
+    ...options,
+    logger,
+    network: options.settings.network,
+    self: options.self ?? nobody,
+  });
   const services: WaypointServices = {
     ...options,
     logger,
     names: stageNames(preset),
     connector,
     pools,
+    clusters,
     extensions: new Extensions({ ...options, directory: options.settings.extensionsDirectory }),
     mirrors: new Mirrors({ ...options, pools }),
     tcpConnections,
@@ -135,6 +147,8 @@ export function createWaypoint(options: WaypointOptions): Waypoint {
     },
     modelChanged() {
       applyExtensions();
+      const { destinations } = options.model();
+      clusters.prune((service, subset) => hasSubset(destinations, service, subset));
       tcpConnections.recheck();
     },
     async drain() {
@@ -146,14 +160,20 @@ export function createWaypoint(options: WaypointOptions): Waypoint {
       open.value = tunnels.open;
       poolCount.value = pools.size;
       inFlight.value = services.admission.requests;
+      clusters.flush();
     },
     async close() {
       stopMesh();
       stopSecrets();
       pressure?.close();
       for (const listener of listeners) listener.destroy();
+      clusters.close();
       await pools.close();
       services.extensions.close();
     },
   };
+}
+
+function nobody(): undefined {
+  return undefined;
 }

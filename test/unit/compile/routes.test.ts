@@ -272,7 +272,7 @@ t.test('what a VirtualService asks for in vain is said', async (t) => {
   t.equal(code('{match: [{sourceThings: {a: b}}], route: [{destination: {host: v1}}]}'), 'ROUTE_MATCH_INVALID');
   t.equal(code('{}'), 'ROUTE_RULE_INVALID');
   t.match(routesOf(virtualService('[{route: [{destination: {host: v1, subset: a}}]}]'))[0]?.action, {
-    backends: [{ service: undefined }],
+    backends: [{ service: 'default/v1.default.svc.cluster.local', subset: 'a' }],
   });
 });
 

@@ -1,0 +1,119 @@
+/**
+ * The hash tables of one group of hosts. A table is made anew when hosts come or go, in slices beside the traffic; until it is
+ * ready the one before is used, without those who left. Whether hosts are well is looked at when asking, not when building.
+ *
+ * I1: a build that runs is let run: under constant change there is always a table that is not much older than a build.
+ */
+import type { Clock } from '../../base/clock.ts';
+import { inSlices } from '../../base/slices.ts';
+import type { HashTable } from '../../route/destination.ts';
+import type { LookupTable, TableEntry, TableSteps } from './hash-table.ts';
+import { hashText, mixWord } from './hash-text.ts';
+import type { Host } from './host.ts';
+import { maglevTableSteps } from './maglev-table.ts';
+import { ringTableSteps } from './ring-table.ts';
+
+/** Points or places: so many are made in about a millisecond or five, and the first request waits for them. */
+const smallTable = 70_000;
+
+interface Built {
+  readonly table: LookupTable;
+  readonly hosts: readonly Host[];
+  readonly kind: HashTable;
+}
+
+export interface HashChoiceDependencies {
+  readonly clock: Clock;
+  /** A build failed: a broken invariant. */
+  readonly failed: (error: unknown) => void;
+}
+
+export class HashChoice {
+  readonly #deps: HashChoiceDependencies;
+  #wanted: { readonly hosts: readonly Host[]; readonly kind: HashTable } | undefined;
+  #built: Built | undefined;
+  #building = false;
+
+  constructor(deps: HashChoiceDependencies) {
+    this.#deps = deps;
+  }
+
+  /** The hosts of the group from now on; the list is another one only when hosts, or their weights, are others. */
+  follow(hosts: readonly Host[], kind: HashTable): void {
+    if (this.#wanted?.hosts === hosts && this.#wanted.kind === kind) return;
+    this.#wanted = { hosts, kind };
+    if (this.#built === undefined && isSmall(hosts, kind)) this.#buildNow();
+    else this.#build();
+  }
+
+  /** `accepts` is asked about hosts of the group. Undefined: it accepts none. */
+  find(hash: number, accepts: (host: Host) => boolean): Host | undefined {
+    const built = this.#built;
+    if (built === undefined) return highestRank(hash, this.#wanted?.hosts ?? [], accepts);
+    const index = built.table.find(hash, (at) => {
+      const host = built.hosts[at] as Host;
+      return host.present && accepts(host);
+    });
+    // Everybody in the table may have left before the next one is ready.
+    return index >= 0 ? built.hosts[index] : highestRank(hash, this.#wanted?.hosts ?? [], accepts);
+  }
+
+  get tableBytes(): number {
+    return this.#built?.table.size ?? 0;
+  }
+
+  #buildNow(): void {
+    const wanted = this.#wanted;
+    if (wanted === undefined) return;
+    const steps = stepsOf(wanted.hosts, wanted.kind);
+    for (;;) {
+      const { done, value } = steps.next();
+      if (done !== true) continue;
+      this.#built = { table: value, ...wanted };
+      return;
+    }
+  }
+
+  #build(): void {
+    const wanted = this.#wanted;
+    if (this.#building || wanted === undefined) return;
+    this.#building = true;
+    let table: LookupTable | undefined;
+    const steps = stepsOf(wanted.hosts, wanted.kind);
+    const noted = (function* () {
+      table = yield* steps;
+    })();
+    inSlices(noted, { clock: this.#deps.clock })
+      .then(() => {
+        if (table !== undefined) this.#built = { table, ...wanted };
+      })
+      .catch((error: unknown) => this.#deps.failed(error))
+      .finally(() => {
+        this.#building = false;
+        if (this.#wanted !== wanted) this.#build();
+      });
+  }
+}
+
+function stepsOf(hosts: readonly Host[], kind: HashTable): TableSteps {
+  const entries: readonly TableEntry[] = hosts.map(({ key, weight }) => ({ key, weight }));
+  return kind.kind === 'ring' ? ringTableSteps(entries, kind.minimumSize) : maglevTableSteps(entries, kind.size);
+}
+
+function isSmall(hosts: readonly Host[], kind: HashTable): boolean {
+  return Math.max(hosts.length, kind.kind === 'ring' ? kind.minimumSize : kind.size) <= smallTable;
+}
+
+/** Rendezvous hashing: needs no table and looks at every host. */
+function highestRank(hash: number, hosts: readonly Host[], accepts: (host: Host) => boolean): Host | undefined {
+  let best: Host | undefined;
+  let bestRank = -1;
+  for (const host of hosts) {
+    if (!accepts(host)) continue;
+    const rank = mixWord(hash ^ hashText(host.key));
+    if (rank <= bestRank) continue;
+    best = host;
+    bestRank = rank;
+  }
+  return best;
+}
