@@ -39,6 +39,8 @@ export class Extensions {
   readonly #options: ExtensionsOptions;
   readonly #logger: Logger;
   readonly #running = new Map<string, RunningExtension>();
+  /** Attached to nothing any more, but not done yet. */
+  readonly #leaving = new Set<RunningExtension>();
   #state: FolderState = new Map();
   #watch: PathWatch | undefined;
 
@@ -58,7 +60,8 @@ export class Extensions {
     for (const [name, running] of this.#running) {
       if (wanted.has(name)) continue;
       this.#running.delete(name);
-      running.remove();
+      this.#leaving.add(running);
+      running.remove(() => this.#leaving.delete(running));
       this.metrics.forget(name);
     }
     if (wanted.size > 0) this.#watchFolder();
@@ -88,8 +91,9 @@ export class Extensions {
   /** Ends all threads; what is under way is answered with the failure mode. */
   close(): void {
     this.#watch?.close();
-    for (const running of this.#running.values()) running.close(true);
+    for (const running of [...this.#running.values(), ...this.#leaving]) running.close(true);
     this.#running.clear();
+    this.#leaving.clear();
   }
 
   /** Looks at the folder now. */

@@ -81,6 +81,7 @@ export class RunningExtension {
   #exchanges = 0;
   #decided = false;
   #removed = false;
+  #onGone = () => {};
   #closed = false;
 
   /** Starts at once. */
@@ -164,9 +165,10 @@ export class RunningExtension {
     this.#begin();
   }
 
-  /** It is attached to nothing any more: what is under way, and what comes within the grace, is finished. */
-  remove(): void {
+  /** It is attached to nothing any more: what is under way, and what comes within the grace, is finished, then `done` told. */
+  remove(done: () => void): void {
     this.#removed = true;
+    this.#onGone = done;
     this.#deps.clock.after(removalGraceMs, () => this.close(false));
   }
 
@@ -182,6 +184,11 @@ export class RunningExtension {
     this.#wake();
     if (current !== undefined) this.#drain(current);
     if (hard) for (const generation of [...this.#draining]) generation.thread?.close();
+    this.#tellIfGone();
+  }
+
+  #tellIfGone(): void {
+    if (this.#closed && this.#draining.length === 0) this.#onGone();
   }
 
   #leaseOf(generation: Generation): Lease {
@@ -274,6 +281,7 @@ export class RunningExtension {
       if (this.#starting === undefined) this.#restart(generation);
     }
     this.#tellThreads();
+    this.#tellIfGone();
   }
 
   #restart(generation: Generation): void {

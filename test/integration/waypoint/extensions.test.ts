@@ -1,68 +1,11 @@
-/** Extensions on the way of real requests: what each hook may do, what becomes of those that fail, and new versions. */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import type { IncomingMessage, RequestListener } from 'node:http';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
+/** Extensions on the way of real requests: what each hook sees and may do. */
+import { Transform } from 'node:stream';
 import { text } from 'node:stream/consumers';
-import t, { type Test } from 'tap';
-import { modernPreset } from '../../../src/config/preset.ts';
-import type { ExtensionRecord } from '../../../src/route/extension.ts';
-import { emptyL7Model } from '../../../src/route/model.ts';
+import t from 'tap';
 import { eventually } from '../../support/eventually.ts';
 import { http1, http2 } from './client.ts';
-import { createHarness, type Harness, serviceKey } from './harness.ts';
-
-const gatewayKey = 'default/productpage';
-
-interface World extends Harness {
-  readonly folder: string;
-  /** Puts extensions before the service and waits until each has been loaded, or refused. */
-  attach(...records: readonly ExtensionRecord[]): Promise<void>;
-}
-
-async function world(t: Test, modules: Readonly<Record<string, string>>, pod: RequestListener = echo): Promise<World> {
-  const folder = mkdtempSync(path.join(tmpdir(), 'ambit-extensions-'));
-  t.teardown(() => rmSync(folder, { recursive: true, force: true }));
-  for (const [name, source] of Object.entries(modules)) writeFileSync(path.join(folder, name), source);
-  const harness = await createHarness(t, { preset: modernPreset, pods: [pod], extensionsDirectory: folder });
-  const attach = async (...records: readonly ExtensionRecord[]) => {
-    const extensions = {
-      services: new Map([[serviceKey, records]]),
-      gateways: new Map(),
-      routes: new Map(),
-      byGateway: new Map([[gatewayKey, records]]),
-    };
-    harness.model = { ...emptyL7Model, extensions };
-    harness.waypoint.modelChanged();
-    await eventually('the extensions to be loaded', () => harness.waypoint.services.extensions.pending().length === 0);
-  };
-  return Object.assign(harness, { folder, attach });
-}
-
-let names = 0;
-function record(module: string, fields: Partial<ExtensionRecord> = {}): ExtensionRecord {
-  return {
-    source: { kind: 'Extension', namespace: 'default', name: `e${++names}` },
-    module,
-    phase: 'last',
-    priority: 0,
-    config: undefined,
-    failureMode: 'closed',
-    deadlineMs: 2000,
-    memoryBytes: 64 * 1024 * 1024,
-    maxHeldBytes: 100_000,
-    broken: undefined,
-    ...fields,
-  };
-}
-
-/** Tells what it got. */
-const echo: RequestListener = (request: IncomingMessage, response) => {
-  void text(request).then((body) => {
-    response.setHeader('x-app', 'yes');
-    response.end(JSON.stringify({ url: request.url, headers: request.headers, body }));
-  });
-};
+import { record, world } from './extensions-world.ts';
+import { notSleepId } from './harness.ts';
 
 t.test('a hook changes the head of a request and of its response', async (t) => {
   const { attach, tunnel, requests } = await world(t, {
@@ -106,4 +49,123 @@ t.test('a hook answers in place of the application', async (t) => {
   t.match(grpc.headers, { ':status': 200, 'grpc-message': 'teapot' });
   const line = await eventually('the line', () => lines.find((one) => one.get('response_code') === 418));
   t.match(line.get('response_code_details'), /^extension_replied\{default\/e\d+\}$/);
+});
+
+t.test('bodies pass through hooks in parts, changed or only seen', async (t) => {
+  const { attach, tunnel } = await world(t, {
+    'upper.ts': `
+      export const createExtension = () => ({
+        requestBody: (part: { bytes: Uint8Array; last: boolean }) =>
+          ({ replace: Buffer.from(part.bytes).toString().toUpperCase() + (part.last ? '!' : '') }),
+        responseBody: async (part: { bytes: Uint8Array; last: boolean }) =>
+          ({ replace: Buffer.from(part.bytes).toString().replaceAll('"', "'") }),
+      });`,
+    'count.ts': `
+      export const createExtension = () => ({
+        requestHeaders: () => ({ body: 'inspect' }),
+        requestBody(part: { bytes: Uint8Array }, exchange: { state: Record<string, number> }) {
+          exchange.state.bytes = (exchange.state.bytes ?? 0) + part.bytes.length;
+        },
+        responseHeaders: (_: unknown, exchange: { state: Record<string, number> }) =>
+          ({ headers: { set: { 'x-bytes': String(exchange.state.bytes) } }, body: 'skip' }),
+        responseBody: () => { throw new Error('not asked for'); },
+      });`,
+  });
+  await attach(record('upper.ts'));
+  const changed = await http1(await tunnel(), { method: 'POST', body: 'hello' });
+  t.match(changed.body, /'body':'HELLO!'/);
+  t.match(changed.body, /'transfer-encoding':'chunked'/, 'a length that may change is not announced');
+  await attach(record('count.ts'));
+  const seen = await http1(await tunnel(), {
+    method: 'POST',
+    body: 'x'.repeat(300_000),
+    headers: { 'content-length': '300000' },
+  });
+  t.equal(seen.headers['x-bytes'], '300000');
+  const { headers, body } = JSON.parse(seen.body) as { headers: Record<string, string>; body: string };
+  t.equal(headers['content-length'], '300000', 'a body that is only looked at keeps its length');
+  t.equal(body.length, 300_000);
+});
+
+t.test('a body that is held comes whole, and may be refused before anything goes on', async (t) => {
+  let asked = 0;
+  const { attach, tunnel, waypoint } = await world(
+    t,
+    {
+      'whole.ts': `
+        export const createExtension = () => ({
+          requestHeaders: () => ({ body: 'hold' }),
+          requestBody(part: { bytes: Uint8Array; last: boolean }) {
+            const text = Buffer.from(part.bytes).toString();
+            if (text.includes('attack')) return { respond: { status: 422, body: 'no' } };
+            return { replace: JSON.stringify({ length: text.length, last: part.last }) };
+          },
+          responseHeaders: () => ({ body: 'hold' }),
+          responseBody: (part: { bytes: Uint8Array }) => ({ replace: 'seen ' + Buffer.from(part.bytes).toString() }),
+        });`,
+    },
+    (request, response) => {
+      asked++;
+      void text(request).then((body) => response.end(body));
+    },
+  );
+  const held = record('whole.ts');
+  await attach(held);
+  const answer = await http1(await tunnel(), { method: 'POST', body: 'x'.repeat(70_000) });
+  t.match(answer, { status: 200, body: 'seen {"length":70000,"last":true}', headers: { 'content-length': '33' } });
+  t.match(await http1(await tunnel(), { method: 'POST', body: 'an attack' }), { status: 422, body: 'no' });
+  t.equal(asked, 1, 'the application has seen nothing of it');
+  t.equal((await http1(await tunnel(), { method: 'POST', body: 'x'.repeat(200_000) })).status, 413);
+  await attach({ ...held, failureMode: 'open' });
+  const open = await http1(await tunnel(), { method: 'POST', body: 'x'.repeat(200_000) });
+  t.match(open, { status: 200 });
+  t.equal(open.body.length, 200_000, 'open: what is too long goes on unseen, both ways');
+  t.equal(waypoint.services.extensions.held.bytes, 0, 'nothing is held any more');
+});
+
+t.test('an application slow to read slows the client, with a hook between them', async (t) => {
+  const { attach, tunnel } = await world(
+    t,
+    { 'pass.ts': 'export const createExtension = () => ({ requestBody() {}, responseBody() {} });' },
+    (request, response) => {
+      const slow = new Transform({
+        highWaterMark: 1024,
+        transform: (chunk, _encoding, done) => setImmediate(() => done(null, chunk)),
+      });
+      request.pipe(slow).pipe(response);
+    },
+  );
+  await attach(record('pass.ts'));
+  const body = 'abcdefgh'.repeat(500_000);
+  const answer = await http1(await tunnel(), { method: 'POST', body });
+  t.equal(answer.body.length, body.length);
+  t.ok(answer.body === body, 'four megabytes come back as they went');
+});
+
+t.test('connections may be closed before anything is read of them', async (t) => {
+  const { attach, tunnel, lines } = await world(t, {
+    'door.ts': `
+      export const createExtension = () => ({
+        connection: (it: { client: { serviceAccount: string }; protocol: string }) =>
+          it.client.serviceAccount === 'sleep' ? { close: 'not ' + it.protocol + ' of sleep' } : undefined,
+      });`,
+  });
+  await attach(record('door.ts'));
+  await t.rejects(http1(await tunnel()));
+  const line = await eventually('the line', () => lines.find((one) => one.get('response_flags') === 'RBAC'));
+  t.match(line.get('response_code_details'), /not http of sleep/);
+  t.equal((await http1(await tunnel(undefined, notSleepId))).status, 200);
+});
+
+t.test('extensions are asked in order, and see the response in reverse', async (t) => {
+  const mark = (name: string) => `
+    export const createExtension = () => ({
+      requestHeaders: (request: any) => ({ headers: { set: { 'x-way': (request.headers.get('x-way') ?? '') + '${name}' } } }),
+      responseHeaders: (response: any) => ({ headers: { set: { 'x-back': (response.headers.get('x-back') ?? '') + '${name}' } } }),
+    });`;
+  const { attach, tunnel } = await world(t, { 'a.ts': mark('a'), 'b.ts': mark('b'), 'c.ts': mark('c') });
+  await attach(record('c.ts'), record('b.ts', { priority: 3 }), record('a.ts', { phase: 'authn' }));
+  const answer = await http1(await tunnel());
+  t.equal((JSON.parse(answer.body) as { headers: Record<string, string> }).headers['x-way'], 'abc');
+  t.equal(answer.headers['x-back'], 'cba');
 });
