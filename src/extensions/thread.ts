@@ -78,7 +78,8 @@ export class ExtensionThread {
     const entry = new URL(`./worker/main${own.slice(own.lastIndexOf('.'))}`, own);
     const heap = Math.max(8, Math.floor(memoryBytes / mebibyte));
     const young = Math.min(4, Math.ceil(heap / 8));
-    const readable = [new URL(start.folderUrl), new URL('../', own), new URL('../../package.json', own)];
+    // Ours too, which its entry is made of; package.json, as a source or compiled, says that they are modules.
+    const readable = [start.folderUrl, '../', '../../package.json', '../../../package.json'].map((to) => new URL(to, own));
     this.#worker = new Worker(entry, {
       name: `extension ${start.name}`.slice(0, 60),
       workerData: start,
