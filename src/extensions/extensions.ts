@@ -27,7 +27,7 @@ export interface ExtensionsOptions {
   readonly startThread?: (options: ThreadOptions) => Thread;
 }
 
-/** A thread costs some 10 MiB, and a processor is shared by all of them. */
+/** A thread costs some 18 MiB, and a processor is shared by all of them. */
 export const maxExtensions = 32;
 
 /** Bodies that are gathered for hooks that want them whole, of all requests together. */

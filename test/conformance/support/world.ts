@@ -95,7 +95,13 @@ export async function startWorld(folder: string, file: CaseFile): Promise<World>
   const accessLog: World['accessLog'] = [];
   const waypoint = createWaypoint({
     preset,
-    settings: { ...defaultWaypointSettings, sniffTimeoutMs: 200, ...file.settings, hbonePort },
+    settings: {
+      ...defaultWaypointSettings,
+      sniffTimeoutMs: 200,
+      extensionsDirectory: path.join(folder, 'extensions'),
+      ...file.settings,
+      hbonePort,
+    },
     identity: waypointId,
     trustDomainAliases: [],
     mesh,
