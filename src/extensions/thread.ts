@@ -79,7 +79,9 @@ export class ExtensionThread {
     const heap = Math.max(8, Math.floor(memoryBytes / mebibyte));
     const young = Math.min(4, Math.ceil(heap / 8));
     // Ours too, which its entry is made of; package.json, as a source or compiled, says that they are modules.
-    const readable = [start.folderUrl, '../', '../../package.json', '../../../package.json'].map((to) => new URL(to, own));
+    const readable = [start.folderUrl, '../', '../../package.json', '../../../package.json'].map(
+      (to) => new URL(to, own),
+    );
     this.#worker = new Worker(entry, {
       name: `extension ${start.name}`.slice(0, 60),
       workerData: start,
