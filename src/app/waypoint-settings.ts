@@ -3,6 +3,7 @@
  * where they have one, ours begin with AMBIT_. All problems are found at once; docs/environment.md lists them.
  */
 import { parseArgs } from 'node:util';
+import { type Cidr, parseCidr } from '../base/address.ts';
 import { errorText } from '../base/errors.ts';
 import {
   duration,
@@ -53,6 +54,7 @@ const shape = {
   AMBIT_PRIORITY_PATHS: text(defaultOverloadSettings.priorityPaths.join(',')),
   AMBIT_JWKS_ORIGINS: text(''),
   AMBIT_EXTENSIONS: optionalText(),
+  AMBIT_EGRESS_ADDRESSES: text(''),
   AMBIT_MESH_CONFIG: optionalText(),
   CONNECTION_TERMINATION_DEADLINE: duration(5000),
 };
@@ -68,6 +70,7 @@ export interface WaypointProgramSettings {
   readonly serviceAccount: string | undefined;
   readonly ports: readonly number[];
   readonly jwksOrigins: readonly string[];
+  readonly egressAddresses: readonly Cidr[];
 }
 
 export type WaypointCommand =
@@ -146,9 +149,16 @@ function programSettings(variables: Variables, problems: string[]): WaypointProg
     if (/^https?:/.test(origin) && URL.parse(origin)?.origin === origin) continue;
     problems.push(`AMBIT_JWKS_ORIGINS: ${origin}: must be an origin such as http://keys.internal:8000, without a path`);
   }
+  const egressAddresses = variables.AMBIT_EGRESS_ADDRESSES.split(',').flatMap((part): readonly Cidr[] => {
+    const text = part.trim();
+    const cidr = parseCidr(text.includes('/') ? text : `${text}/${text.includes(':') ? 128 : 32}`);
+    if (cidr === undefined && text !== '')
+      problems.push(`AMBIT_EGRESS_ADDRESSES: ${text}: must be a block of addresses`);
+    return cidr === undefined ? [] : [cidr];
+  });
   if (directory === undefined || gateway === undefined || preset === undefined || ports === undefined) return undefined;
   const { SERVICE_ACCOUNT: serviceAccount } = variables;
-  return { variables, preset, directory, gateway, serviceAccount, ports, jwksOrigins };
+  return { variables, preset, directory, gateway, serviceAccount, ports, jwksOrigins, egressAddresses };
 }
 
 function portsOf(given: string, fallback: number): readonly number[] | undefined {

@@ -114,6 +114,7 @@ async function run(settings: WaypointProgramSettings, seen: Observability): Prom
       hbonePort: variables.AMBIT_ENDPOINT_PORT,
       jwksOrigins: settings.jwksOrigins,
       extensionsDirectory: variables.AMBIT_EXTENSIONS ?? path.join(settings.directory, 'extensions'),
+      egressAddresses: settings.egressAddresses,
     },
     identity,
     trustDomainAliases: variables.AMBIT_TRUST_DOMAIN_ALIASES.split(',').filter((domain) => domain !== ''),

@@ -37,6 +37,15 @@ export const compileCodes = {
     'error',
     'a ServiceEntry of resolution NONE names a waypoint, which cannot know where to send; traffic is refused',
   ),
+  BACKEND_TLS_INVALID: entry(
+    'error',
+    'a BackendTLSPolicy refers to what is not there; requests to its targets are answered with 503',
+  ),
+  BACKEND_POLICY_UNKNOWN_TARGET: entry(
+    'warning',
+    'a BackendTLSPolicy or XBackendTrafficPolicy names a target or a port of it that does not exist',
+  ),
+  BACKEND_POLICY_SHADOWED: entry('warning', 'an older BackendTLSPolicy is for the same Service and port'),
   WAYPOINT_AMBIGUOUS: entry('warning', 'endpoints of one service have several waypoints; the first is used'),
   POLICY_RULE_INVALID: entry(
     'error',

@@ -6,6 +6,7 @@
 import type { Diagnostic } from '../base/diagnostics.ts';
 import type { MeshModel } from '../mesh/diff.ts';
 import type { L7Model } from '../route/model.ts';
+import { buildBackendPolicies } from './backend-policies.ts';
 import { type Bindings, bindWaypoints } from './bindings.ts';
 import { buildDestinations, type DestinationHost } from './destinations.ts';
 import { buildEgress } from './egress.ts';
@@ -59,6 +60,7 @@ export function compile(objects: readonly ConfigObject[], options: CompileOption
       gatewayPolicies,
       workloadPolicies,
       egress: buildEgress(inputs, options),
+      backends: buildBackendPolicies(inputs, options, diagnostics),
       serviceAuthentications: authentications.services,
       gatewayAuthentications: authentications.gateways,
       extensions: buildExtensions({ inputs, gateways, bindings, options, diagnostics }),

@@ -4,16 +4,13 @@ import type { Egress } from '../route/egress.ts';
 import type { Inputs } from './inputs.ts';
 import { type CompileOptions, specKey } from './options.ts';
 
-const connectStrategy = 'istio.io/connect-strategy';
-
 export function buildEgress({ entryHosts }: Inputs, options: CompileOptions): ReadonlyMap<ServiceKey, Egress> {
   const egress = new Map<ServiceKey, Egress>();
   for (const service of [...entryHosts.values()].flat()) {
     if (service.entry === undefined) continue;
     const { spec, host } = service.entry;
     if (spec.resolution === 'none') continue;
-    const race = spec.object.metadata.annotations[connectStrategy] === 'RACE_FIRST_TCP_CONNECT';
-    egress.set(specKey(service, options), { resolution: spec.resolution, external: spec.external, host, race });
+    egress.set(specKey(service, options), { resolution: spec.resolution, external: spec.external, host });
   }
   return egress;
 }

@@ -10,6 +10,7 @@ import { corsFilterSchema } from './cors.ts';
 import { headerFilterSchema } from './header-changes.ts';
 import { type HttpMatchSpec, httpMatchSchema, type MatchRank, readHttpMatch } from './http-match.ts';
 import { type ConfigObject, diagnose, type Parsed, type Path, parseContent, perObject } from './object.ts';
+import { defaultGrpcStatuses, mayRepeatAll } from './retry-on.ts';
 import type { StagesSpec } from './stages.ts';
 import { durationSchema, listOf, portSchema } from './values.ts';
 
@@ -248,7 +249,7 @@ function readRule(
     rewritePath: rewrite?.path,
     rewriteHost: rewrite?.hostname,
     stages: stagesOf(object, filters, path),
-    ...(dialect.fields?.has('timeouts') === false ? noTimes : timesOf(parsed.data)),
+    ...(dialect.fields?.has('timeouts') === false ? noTimes : timesOf(parsed.data, object)),
   };
 }
 
@@ -330,7 +331,7 @@ function redirectOf(redirect: Extract<Filter, { type: 'RequestRedirect' }>['requ
 const noTimes = { timeoutMs: undefined, retry: undefined };
 
 /** `backendRequest` bounds one try; without retries one try is all there is. Zero switches a timeout off. */
-function timesOf({ timeouts, retry }: RuleContent): Pick<HttpRuleSpec, 'timeoutMs' | 'retry'> {
+function timesOf({ timeouts, retry }: RuleContent, object: ConfigObject): Pick<HttpRuleSpec, 'timeoutMs' | 'retry'> {
   const request = timeouts?.request || undefined;
   const perTry = timeouts?.backendRequest || undefined;
   if (retry == null) return { timeoutMs: request ?? perTry, retry: undefined };
@@ -347,6 +348,8 @@ function timesOf({ timeouts, retry }: RuleContent): Pick<HttpRuleSpec, 'timeoutM
       onGatewayError: false,
       onRetriable4xx: false,
       statusCodes: new Set(retry.codes),
+      grpcStatuses: defaultGrpcStatuses,
+      nonIdempotent: mayRepeatAll(object),
       backoffMs: retry.backoff || defaultBackoffMs,
     },
   };

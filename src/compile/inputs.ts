@@ -4,6 +4,9 @@
  */
 import type { Diagnostic } from '../base/diagnostics.ts';
 import { type AuthorizationPolicySpec, parseAuthorizationPolicy } from './authorization-policy.ts';
+import { type BackendTlsPolicySpec, parseBackendTlsPolicy } from './backend-tls-policy.ts';
+import { type BackendTrafficPolicySpec, parseBackendTrafficPolicy } from './backend-traffic-policy.ts';
+import { type CredentialSpec, parseAuthorities, parseCredential } from './credential.ts';
 import { type DestinationRuleSpec, parseDestinationRule } from './destination-rule.ts';
 import { parseEndpointSlice, type SliceSpec } from './endpoint-slice.ts';
 import { type ExtensionSpec, parseExtension } from './extension.ts';
@@ -40,6 +43,11 @@ export interface Inputs {
   /** The same by their host. */
   readonly servicesByEntryHost: ReadonlyMap<string, readonly ServiceSpec[]>;
   readonly workloadEntries: readonly WorkloadEntrySpec[];
+  readonly backendTlsPolicies: readonly BackendTlsPolicySpec[];
+  readonly backendTrafficPolicies: readonly BackendTrafficPolicySpec[];
+  readonly credentials: readonly CredentialSpec[];
+  /** PEM of ConfigMaps, by `namespace/name`. */
+  readonly authorities: ReadonlyMap<string, string>;
   readonly slices: readonly SliceSpec[];
   /** `namespace/name`. */
   readonly serviceAccounts: ReadonlySet<string>;
@@ -67,16 +75,19 @@ const kinds: Readonly<Record<string, ((object: ConfigObject) => Parsed<unknown>)
   '/Namespace': parseNamespace,
   '/Node': parseNode,
   '/Pod': parsePod,
+  '/Secret': parseCredential,
   '/Service': parseService,
   '/ServiceAccount': parseServiceAccount,
   '/ConfigMap': parseMeshConfig,
   'install.istio.io/IstioOperator': parseMeshConfig,
   'mesh.istio.io/MeshConfig': parseMeshConfig,
   'discovery.k8s.io/EndpointSlice': parseEndpointSlice,
+  'gateway.networking.k8s.io/BackendTLSPolicy': parseBackendTlsPolicy,
   'gateway.networking.k8s.io/Gateway': parseGateway,
   'gateway.networking.k8s.io/HTTPRoute': parseHttpRoute,
   'gateway.networking.k8s.io/GRPCRoute': parseGrpcRoute,
   'gateway.networking.k8s.io/TCPRoute': parseTcpRoute,
+  'gateway.networking.x-k8s.io/XBackendTrafficPolicy': parseBackendTrafficPolicy,
   'networking.istio.io/ServiceEntry': parseServiceEntry,
   'gateway.networking.k8s.io/TLSRoute': parseTlsRoute,
   'gateway.networking.k8s.io/ReferenceGrant': parseReferenceGrant,
@@ -147,6 +158,12 @@ export function readInputs(objects: readonly ConfigObject[], diagnostics: Diagno
     ]),
     entryHosts: Map.groupBy(entries.values(), ({ namespace, name }) => `${namespace}/${name}`),
     servicesByEntryHost: Map.groupBy(entries.values(), ({ entry }) => entry?.host ?? ''),
+    backendTlsPolicies: aged('gateway.networking.k8s.io/BackendTLSPolicy', parseBackendTlsPolicy),
+    backendTrafficPolicies: aged('gateway.networking.x-k8s.io/XBackendTrafficPolicy', parseBackendTrafficPolicy),
+    credentials: parseAll('/Secret', parseCredential),
+    authorities: new Map(
+      parseAll('/ConfigMap', parseAuthorities).map((spec) => [`${spec.namespace}/${spec.name}`, spec.authorities]),
+    ),
     workloadEntries: parseAll('networking.istio.io/WorkloadEntry', parseWorkloadEntry),
     slices: parseAll('discovery.k8s.io/EndpointSlice', parseEndpointSlice),
     serviceAccounts: new Set(parseAll('/ServiceAccount', parseServiceAccount)),

@@ -11,6 +11,7 @@ import { headerOperationsSchema } from './header-changes.ts';
 import { defaultBackoffMs, plainRule } from './http-route.ts';
 import { type ConfigObject, diagnose, type Path } from './object.ts';
 import { regexRewriteSchema } from './regex-rewrite.ts';
+import { mayRepeatAll, readRetryOn } from './retry-on.ts';
 import type { StagesSpec } from './stages.ts';
 import { type KnownFields, unknownFields } from './unknown-fields.ts';
 import { durationSchema, listOf, portSchema } from './values.ts';
@@ -171,6 +172,10 @@ export function readRule(
     );
   }
   const rule = parsed.data;
+  for (const word of readRetryOn(rule.retries?.retryOn).unknown) {
+    const at = [...path, 'retries', 'retryOn'];
+    diagnostics.push(diagnose(object, 'ROUTE_FIELD_UNSUPPORTED', `retryOn: ${word} has no effect`, at));
+  }
   const rewriteUri = rule.rewrite?.uri;
   const action = actionOf(object, rule, path);
   if (typeof action === 'string') return invalid(action, path);
@@ -185,7 +190,7 @@ export function readRule(
       rewriteUri === undefined ? (rule.rewrite?.uriRegexRewrite ?? undefined) : { kind: 'prefix', value: rewriteUri },
     rewriteHost: rule.rewrite?.authority,
     timeoutMs: rule.timeout ?? undefined,
-    retry: rule.retries == null ? undefined : retryOf(rule.retries),
+    retry: rule.retries == null ? undefined : { ...retryOf(rule.retries), nonIdempotent: mayRepeatAll(object) },
     stages: stagesOf(rule, path),
   };
 }
@@ -276,18 +281,10 @@ export function destinationsOf(route: readonly RouteDestination[], path: Path): 
 }
 
 export function retryOf(retries: z.output<typeof retriesSchema>): RetryPolicy {
-  const words = (retries.retryOn ?? 'connect-failure,refused-stream').split(',').map((word) => word.trim());
-  const has = (word: string) => words.includes(word);
   return {
     attempts: retries.attempts,
     perTryTimeoutMs: retries.perTryTimeout || undefined,
-    onConnectFailure: has('connect-failure'),
-    onRefusedStream: has('refused-stream'),
-    onReset: has('reset'),
-    on5xx: has('5xx'),
-    onGatewayError: has('gateway-error'),
-    onRetriable4xx: has('retriable-4xx'),
-    statusCodes: new Set(words.filter((word) => /^[1-5][0-9][0-9]$/.test(word)).map(Number)),
+    ...readRetryOn(retries.retryOn).conditions,
     backoffMs: retries.backoff || defaultBackoffMs,
     ...(retries.retryIgnorePreviousHosts === false ? { mayRepeatHosts: true } : undefined),
   };

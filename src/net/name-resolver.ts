@@ -126,9 +126,10 @@ export class NameResolver {
   }
 }
 
-function systemNames(): NameSource {
+/** The servers of resolv.conf alone. Costs no thread while an answer is waited for. */
+export function serverNames(): NameSource {
   const resolver = new Resolver({ timeout: 2000, tries: 2 });
-  const ask = (hostname: string, family: IpFamily) =>
+  return (hostname: string, family: IpFamily) =>
     new Promise<readonly AddressRecord[]>((resolve, reject) => {
       const answered = (
         error: Error | null,
@@ -140,6 +141,11 @@ function systemNames(): NameSource {
       if (family === 4) resolver.resolve4(hostname, { ttl: true }, answered);
       else resolver.resolve6(hostname, { ttl: true }, answered);
     });
+}
+
+/** The same, then the system's own look-up. */
+export function systemNames(): NameSource {
+  const ask = serverNames();
   return async (hostname, family) => {
     try {
       return await ask(hostname, family);

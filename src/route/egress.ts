@@ -7,6 +7,4 @@ export interface Egress {
   readonly external: boolean;
   /** Lower case; a leading `*.` stands for any beginning. */
   readonly host: string;
-  /** Of its names all addresses are tried at once (`istio.io/connect-strategy`). */
-  readonly race: boolean;
 }

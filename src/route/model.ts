@@ -15,6 +15,7 @@ import type { RouteMatch, TextMatch } from './request-match.ts';
 import type { RetryPolicy } from './retry-policy.ts';
 import type { TelemetryModel } from './telemetry/rules.ts';
 import type { TrafficProtections } from './traffic-protection.ts';
+import { type BackendPolicies, noBackendPolicies } from './upstream-tls.ts';
 
 export type { NamedMatch, PathMatch, RouteMatch, TextMatch } from './request-match.ts';
 export type { RetryPolicy };
@@ -218,6 +219,8 @@ export interface L7Model {
   readonly workloadPolicies: ReadonlyMap<string, readonly L7Policy[]>;
   /** Services that are hosts of ServiceEntries. */
   readonly egress: ReadonlyMap<ServiceKey, Egress>;
+  /** TLS towards backends and what it is made of. */
+  readonly backends: BackendPolicies;
   /** Rules for tokens, keyed as the policies are. */
   readonly serviceAuthentications: ReadonlyMap<ServiceKey, readonly RequestAuthentication[]>;
   readonly gatewayAuthentications: ReadonlyMap<string, readonly RequestAuthentication[]>;
@@ -237,6 +240,7 @@ export const emptyL7Model: L7Model = {
   gatewayPolicies: new Map(),
   workloadPolicies: new Map(),
   egress: new Map(),
+  backends: noBackendPolicies,
   serviceAuthentications: new Map(),
   gatewayAuthentications: new Map(),
   meshConfig: defaultMeshConfig,

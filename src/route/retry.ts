@@ -1,9 +1,13 @@
 /**
- * Whether a failed try is tried again (Envoy's retry conditions as Istio exposes them). Pure: who calls it knows the
- * deadline, the buffered body and the endpoints.
+ * Whether a failed try is tried again: Envoy's retry conditions as Istio exposes them, and one rule more. Pure: who calls it
+ * knows the deadline, the buffered body, the endpoints and the budget.
+ *
+ * I1: a request that may change something each time it is sent (RFC 9110 §9.2.2) goes out again only when it certainly did
+ *     not reach the application, or when the answer itself is one that the policy names by its number.
  */
 import type { Random } from '../base/random.ts';
-import type { RetryPolicy } from './model.ts';
+import { type HeaderList, headerValue } from '../http/header-list.ts';
+import type { RetryPolicy } from './retry-policy.ts';
 
 export type TryResult =
   /** No connection: nothing was sent. */
@@ -13,9 +17,21 @@ export type TryResult =
   /** The connection broke before a response. */
   | { readonly kind: 'reset' }
   | { readonly kind: 'per-try-timeout' }
-  | { readonly kind: 'status'; readonly status: number };
+  /** A limit of ours: never tried again, or it would be none. */
+  | { readonly kind: 'overflow' }
+  | {
+      readonly kind: 'status';
+      readonly status: number;
+      /** Of a response without a body: gRPC's trailers-only. */
+      readonly grpcStatus?: number | undefined;
+      /** A rate limit said no. */
+      readonly rateLimited?: boolean;
+    };
 
-/** Mesh default: only what is safe for any request, because nothing of it was processed. */
+const grpcCancelled = 1;
+const grpcUnavailable = 14;
+
+/** Mesh default, as Istio's: only what is safe for any request, because nothing of it was processed. */
 export const defaultRetryPolicy: RetryPolicy = {
   attempts: 2,
   perTryTimeoutMs: undefined,
@@ -26,19 +42,48 @@ export const defaultRetryPolicy: RetryPolicy = {
   onGatewayError: false,
   onRetriable4xx: false,
   statusCodes: new Set(),
+  grpcStatuses: new Set([grpcCancelled, grpcUnavailable]),
   backoffMs: 25,
 };
 
 /** Longest wait between two tries, as Envoy: ten times the base. */
 const capFactor = 10;
 
-export function shouldRetry(policy: RetryPolicy, retriesDone: number, result: TryResult): boolean {
-  return retriesDone < policy.attempts && isRetriable(policy, result);
+const idempotentMethods: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE']);
+
+/** Whether sending it twice may have another effect than sending it once. A client may say that it has not. */
+export function mayRepeat(method: string, headers: HeaderList): boolean {
+  return (
+    idempotentMethods.has(method) ||
+    headerValue(headers, 'idempotency-key') !== undefined ||
+    headerValue(headers, 'x-idempotency-key') !== undefined
+  );
+}
+
+/** What of a response's head counts. */
+export function statusResult(status: number, headers: HeaderList): Extract<TryResult, { kind: 'status' }> {
+  const grpc = headerValue(headers, 'grpc-status');
+  return {
+    kind: 'status',
+    status,
+    grpcStatus: grpc === undefined ? undefined : Number(grpc),
+    rateLimited: headerValue(headers, 'x-envoy-ratelimited') !== undefined,
+  };
+}
+
+/** `repeatable`: see `mayRepeat`. */
+export function shouldRetry(policy: RetryPolicy, retriesDone: number, result: TryResult, repeatable = true): boolean {
+  return retriesDone < policy.attempts && isRetriable(policy, result, repeatable || policy.nonIdempotent === true);
 }
 
 /** Whether the policy could ask for a retry after the request's body was sent: only then is it worth keeping. */
 export function mayResendBody(policy: RetryPolicy): boolean {
   return policy.attempts > 0;
+}
+
+/** The request certainly had no effect, and cost the application nothing. */
+export function wasUnsent(result: TryResult): boolean {
+  return result.kind === 'connect-failure' || result.kind === 'refused-stream';
 }
 
 /** Full jitter, exponential, capped. `retriesDone` counts those before this one. */
@@ -47,23 +92,38 @@ export function retryDelayMs(policy: RetryPolicy, retriesDone: number, random: R
   return random.next() * ceiling;
 }
 
-function isRetriable(policy: RetryPolicy, result: TryResult): boolean {
+function isRetriable(policy: RetryPolicy, result: TryResult, repeatable: boolean): boolean {
   switch (result.kind) {
+    case 'overflow':
+      return false;
     case 'connect-failure':
-      return policy.onConnectFailure || policy.onGatewayError || policy.on5xx;
+      return policy.onConnectFailure || policy.onReset || policy.onBeforeRequest === true || anyFailure(policy);
     case 'refused-stream':
-      return policy.onRefusedStream || policy.onReset || policy.on5xx;
+      return policy.onRefusedStream || policy.onReset || policy.onBeforeRequest === true || anyFailure(policy);
     case 'per-try-timeout':
-      return true;
+      return repeatable;
     case 'reset':
-      return policy.onReset || policy.on5xx || policy.onGatewayError;
+      return repeatable && (policy.onReset || anyFailure(policy));
     case 'status':
-      return isRetriableStatus(policy, result.status);
+      return isRetriableStatus(policy, result, repeatable);
   }
 }
 
-function isRetriableStatus(policy: RetryPolicy, status: number): boolean {
+/** Those that count no answer as a bad one. */
+function anyFailure(policy: RetryPolicy): boolean {
+  return policy.on5xx || policy.onGatewayError;
+}
+
+function isRetriableStatus(
+  policy: RetryPolicy,
+  { status, grpcStatus, rateLimited }: Extract<TryResult, { kind: 'status' }>,
+  repeatable: boolean,
+): boolean {
+  // Trying again at once is what a rate limit is against.
+  if (rateLimited === true) return policy.onRateLimited === true;
+  if (grpcStatus !== undefined && policy.grpcStatuses?.has(grpcStatus) === true) return true;
   if (policy.statusCodes.has(status)) return true;
+  if (!repeatable) return false;
   if (policy.on5xx && status >= 500 && status <= 599) return true;
   if (policy.onGatewayError && status >= 502 && status <= 504) return true;
   return policy.onRetriable4xx && status === 409;

@@ -11,15 +11,24 @@ import type { Clock, Timer } from '../base/clock.ts';
 import { errorText } from '../base/errors.ts';
 import type { Random } from '../base/random.ts';
 import type { Exchange } from '../http/exchange.ts';
-import { type HeaderList, headerValue, withoutHeaders } from '../http/header-list.ts';
+import { type HeaderList, headerValue, noHeaders, withoutHeaders } from '../http/header-list.ts';
 import { stripHopByHop } from '../http/hop-by-hop.ts';
 import { BodyTooLong } from '../http/limit-body.ts';
 import { isGrpc, localReply } from '../http/local-reply.ts';
 import { DuplexEnd } from '../net/duplex-end.ts';
 import { join } from '../net/join.ts';
-import type { RetryPolicy } from '../route/model.ts';
-import { mayResendBody, retryDelayMs, shouldRetry, type TryResult } from '../route/retry.ts';
+import {
+  mayRepeat,
+  mayResendBody,
+  retryDelayMs,
+  shouldRetry,
+  statusResult,
+  type TryResult,
+  wasUnsent,
+} from '../route/retry.ts';
+import type { RetryPolicy } from '../route/retry-policy.ts';
 import type { BodyObserver } from './body-observer.ts';
+import type { Circuit } from './circuit.ts';
 import type { UpstreamEndpoint, UpstreamProtocol } from './endpoint.ts';
 import type { RunningTry, TryHandler, UpstreamPools, UpstreamRequest } from './pools.ts';
 import { ReplayBody } from './replay-body.ts';
@@ -59,6 +68,8 @@ export interface ForwardPlan {
   /** `tried`: uids of the workloads that failed so far. */
   readonly nextEndpoint: (tried: ReadonlySet<string>) => EndpointAnswer;
   readonly responseHeaders: (headers: HeaderList, status: number) => HeaderList;
+  /** What the destination may have under way; undefined: nobody counts. */
+  readonly circuit?: Circuit | undefined;
   /** Of answers that no endpoint gave. */
   readonly replyHeaders?: (status: number) => HeaderList;
   /** Sees the body as it is read for the first time. */
@@ -122,6 +133,9 @@ class Forwarding implements TryHandler {
   #responseBytes = 0;
   #upgradedBytes = 0;
   #failure: string | undefined;
+  /** Counted as under way. */
+  #entered = false;
+  #retrying = false;
   #over = false;
 
   constructor(plan: ForwardPlan, dependencies: ForwardDependencies, done: (result: ForwardResult) => void) {
@@ -139,6 +153,11 @@ class Forwarding implements TryHandler {
     this.#exchange.onClosed((complete) => this.#closed(complete));
     const { timeoutMs } = this.#plan;
     if (timeoutMs !== undefined) this.#deadline = this.#deps.clock.after(timeoutMs, () => this.#timedOut());
+    if (this.#plan.circuit?.enterRequest() === false) {
+      this.#overflowed();
+      return;
+    }
+    this.#entered = true;
     this.#exchange.expectBody();
     this.#attempt();
   }
@@ -179,12 +198,15 @@ class Forwarding implements TryHandler {
   }
 
   head(status: number, headers: HeaderList): void {
-    if (this.#mayRetry({ kind: 'status', status })) {
-      this.#tryFailed({ kind: 'status', status }, `status ${status}`);
-      return;
-    }
+    const result = statusResult(status, headers);
+    if (this.#wantsRetry(result)) {
+      if (this.#enterRetry(result)) {
+        this.#again(`status ${status}`);
+        return;
+      }
+      this.#flag('UO');
+    } else if (this.#retriesDone() > 0 && isRetriedStatus(this.#plan.retry, result)) this.#flag('URX');
     this.#tryTimer?.cancel();
-    if (this.#retriesDone() > 0 && isRetriedStatus(this.#plan.retry, status)) this.#flag('URX');
     const clean = this.#plan.responseHeaders(stripHopByHop(headers), status);
     this.#status = status;
     this.#grpcStatus = headerValue(headers, 'grpc-status');
@@ -237,29 +259,27 @@ class Forwarding implements TryHandler {
   }
 
   #tryFailed(result: TryResult, failure: string): void {
-    this.#tryTimer?.cancel();
-    this.#generation++;
     if (result.kind === 'per-try-timeout') this.#current?.watch?.observe({ kind: 'timeout' });
-    this.#try?.abort('another try follows');
-    this.#try = undefined;
-    this.#failure = failure;
-    const uid = this.#current?.endpoint.workload.uid;
-    if (uid !== undefined) {
-      this.#tried ??= new Set();
-      this.#tried.add(uid);
-    }
     if (this.#over) return;
     if (this.#body?.brokenBy instanceof BodyTooLong) {
+      this.#end(failure);
       this.#reply(413, 'Payload Too Large', '-', 'request_body_size_limit');
       return;
     }
-    if (this.#mayRetry(result)) {
-      const delayMs = retryDelayMs(this.#plan.retry, this.#retriesDone(), this.#deps.random);
-      this.#waiting = this.#deps.clock.after(delayMs, () => this.#attempt());
+    if (result.kind === 'overflow') {
+      this.#end(failure);
+      this.#overflowed();
       return;
     }
-    const exhausted = this.#plan.retry.attempts > 0 && this.#retriesDone() >= this.#plan.retry.attempts;
-    if (exhausted) this.#flag('URX');
+    const wanted = this.#wantsRetry(result);
+    if (wanted && this.#enterRetry(result)) {
+      this.#again(failure);
+      return;
+    }
+    this.#end(failure);
+    if (wanted) this.#flag('UO');
+    const { attempts } = this.#plan.retry;
+    if (attempts > 0 && this.#retriesDone() >= attempts) this.#flag('URX');
     if (result.kind === 'per-try-timeout') {
       this.#reply(504, 'upstream request timeout', 'UT', 'upstream_per_try_timeout');
       return;
@@ -271,10 +291,57 @@ class Forwarding implements TryHandler {
     this.#reply(503, body, connecting ? 'UF' : 'UC', details);
   }
 
-  #mayRetry(result: TryResult): boolean {
+  /** The try is over; what comes of it is told to nobody any more. */
+  #end(failure: string): void {
+    this.#tryTimer?.cancel();
+    this.#generation++;
+    this.#try?.abort('another try follows');
+    this.#try = undefined;
+    this.#failure = failure;
+  }
+
+  /** Another try after a while; counted as one from now on. */
+  #again(failure: string): void {
+    this.#end(failure);
+    const { retry } = this.#plan;
+    const uid = this.#current?.endpoint.workload.uid;
+    if (uid !== undefined) {
+      this.#tried ??= new Set();
+      this.#tried.add(uid);
+    }
+    const delayMs = retryDelayMs(retry, this.#retriesDone(), this.#deps.random);
+    this.#waiting = this.#deps.clock.after(delayMs, () => this.#attempt());
+  }
+
+  #wantsRetry(result: TryResult): boolean {
     if (this.#started || this.#over) return false;
     if (this.#body?.resendable === false) return false;
-    return shouldRetry(this.#plan.retry, this.#retriesDone(), result);
+    const { request } = this.#exchange;
+    const repeatable = request.upgrade === undefined && this.#repeatable();
+    return shouldRetry(this.#plan.retry, this.#retriesDone(), result, repeatable);
+  }
+
+  #repeatable(): boolean {
+    return mayRepeat(this.#exchange.request.method, this.#plan.headers);
+  }
+
+  /** False: there are as many retries as may be. */
+  #enterRetry(result: TryResult): boolean {
+    const { circuit } = this.#plan;
+    if (circuit === undefined) return true;
+    this.#leaveRetry();
+    this.#retrying = circuit.enterRetry(wasUnsent(result));
+    return this.#retrying;
+  }
+
+  #leaveRetry(): void {
+    if (this.#retrying) this.#plan.circuit?.leaveRetry();
+    this.#retrying = false;
+  }
+
+  #overflowed(): void {
+    const body = 'upstream connect error or disconnect/reset before headers. reset reason: overflow';
+    this.#reply(503, body, 'UO', 'upstream_reset_before_response_started{overflow}', overloaded);
   }
 
   #retriesDone(): number {
@@ -297,13 +364,14 @@ class Forwarding implements TryHandler {
     this.#exchange.start(held.status, held.headers, last);
   }
 
-  #reply(status: number, body: string, flags: string, details: string): void {
+  #reply(status: number, body: string, flags: string, details: string, headers: HeaderList = noHeaders): void {
     this.#flag(flags);
     this.#details = details;
     this.#started = true;
     this.#status = status;
     this.#responseBytes = body.length;
-    this.#grpcStatus = localReply(this.#exchange, status, body, this.#plan.replyHeaders?.(status));
+    const own = this.#plan.replyHeaders?.(status) ?? noHeaders;
+    this.#grpcStatus = localReply(this.#exchange, status, body, headers.length === 0 ? own : [...own, ...headers]);
     if (isGrpc(this.#exchange.request.headers)) this.#status = 200;
     this.#body?.discard();
   }
@@ -332,6 +400,9 @@ class Forwarding implements TryHandler {
     if (this.#over) return;
     this.#over = true;
     this.#deadline?.cancel();
+    this.#leaveRetry();
+    if (this.#entered) this.#plan.circuit?.leaveRequest();
+    this.#entered = false;
     this.#stop('the client has left');
     this.#body?.discard();
     const current = this.#current;
@@ -352,6 +423,9 @@ class Forwarding implements TryHandler {
 
 const nobody: ReadonlySet<string> = new Set();
 
-function isRetriedStatus(policy: RetryPolicy, status: number): boolean {
-  return shouldRetry(policy, 0, { kind: 'status', status });
+/** Envoy's: the destination has as much under way as it may. */
+const overloaded: HeaderList = ['x-envoy-overloaded', 'true'];
+
+function isRetriedStatus(policy: RetryPolicy, result: TryResult): boolean {
+  return shouldRetry(policy, 0, result);
 }

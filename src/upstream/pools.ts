@@ -10,12 +10,14 @@ import type { Duplex, Readable } from 'node:stream';
 import { type Dispatcher, Pool } from 'undici';
 import type { SocketAddress } from '../base/address.ts';
 import type { Clock, Timer } from '../base/clock.ts';
-import { errorText } from '../base/errors.ts';
 import { maxHeaderBytes } from '../http/framing.ts';
-import { type HeaderList, noHeaders } from '../http/header-list.ts';
-import type { TryResult } from '../route/retry.ts';
+import type { HeaderList } from '../http/header-list.ts';
+import type { Circuit } from './circuit.ts';
+import { ConnectionQueue, mostWaiting, type QueuedRequest } from './connection-queue.ts';
 import type { Connector } from './connector.ts';
 import { poolKey, type UpstreamEndpoint, type UpstreamProtocol } from './endpoint.ts';
+import { plainConnections } from './profile.ts';
+import { NotConnected, Overflow, type RunningTry, Try, type TryHandler } from './running-try.ts';
 import { mendUndiciStreams, withoutStreamNature } from './undici-h2.ts';
 
 export interface UpstreamRequest {
@@ -29,23 +31,7 @@ export interface UpstreamRequest {
   readonly upgrade: string | undefined;
 }
 
-/** What becomes of one try. Exactly one of `end`, `failed` and `upgraded` comes, as the last call. */
-export interface TryHandler {
-  inform(status: number, headers: HeaderList): void;
-  head(status: number, headers: HeaderList): void;
-  /** False pauses until `resume`. */
-  data(chunk: Buffer): boolean;
-  end(trailers: HeaderList): void;
-  /** The stream is the handler's. */
-  upgraded(headers: HeaderList, stream: Duplex): void;
-  failed(result: Extract<TryResult, { kind: 'connect-failure' | 'refused-stream' | 'reset' }>, error: Error): void;
-}
-
-export interface RunningTry {
-  /** Nothing more is told to the handler. */
-  abort(reason: string): void;
-  resume(): void;
-}
+export type { RunningTry, TryHandler } from './running-try.ts';
 
 export interface UpstreamPools {
   send(
@@ -61,6 +47,8 @@ export interface UpstreamPools {
   ): { readonly local: SocketAddress; readonly peer: SocketAddress } | undefined;
   /** The workload left or changed: no new request over what is open; requests under way end by themselves. */
   forget(workloadUid: string): void;
+  /** The same for endpoints that are known by the name, which has other addresses now. */
+  forgetName(hostname: string): void;
   readonly size: number;
   close(): Promise<void>;
 }
@@ -80,15 +68,21 @@ interface Entry {
   idleSinceMs: number;
   idle: Timer | undefined;
   link: { readonly local: SocketAddress; readonly peer: SocketAddress } | undefined;
+  /** Connections that stand or are being made. */
+  connections: number;
+  /** Requests sent so far. */
+  sent: number;
+  readonly queue: ConnectionQueue | undefined;
 }
 
-/** Marks errors that mean: no connection, nothing was sent. */
-class NotConnected extends Error {}
+/** Requests that one pool holds, whatever its limits: on connections and before them. */
+const mostOfPool = { h1: maxConnectionsPerPool + mostWaiting, h2c: 8 * 100 + mostWaiting } as const;
 
 export function createUpstreamPools(connector: Connector, clock: Clock): UpstreamPools {
   const entries = new Map<string, Entry>();
   /** The same for endpoints that come again as the same object: their keys need not be made. */
   const byEndpoint = { h1: new WeakMap<UpstreamEndpoint, Entry>(), h2c: new WeakMap<UpstreamEndpoint, Entry>() };
+  const queues = new WeakMap<Circuit, ConnectionQueue>();
   mendUndiciStreams();
 
   const drop = (entry: Entry) => {
@@ -108,33 +102,66 @@ export function createUpstreamPools(connector: Connector, clock: Clock): Upstrea
 
   const open = (endpoint: UpstreamEndpoint, protocol: UpstreamProtocol): Entry => {
     const key = poolKey(endpoint, protocol);
+    const { profile } = endpoint;
+    const { circuit } = profile ?? {};
+    const queue =
+      circuit === undefined || profile?.queues !== true
+        ? undefined
+        : queues.getOrInsertComputed(circuit, () => new ConnectionQueue(circuit));
     const entry: Entry = {
       key,
       endpoint,
-      pool: makePool(endpoint, protocol, connector, (link) => {
-        entry.link = link;
+      pool: makePool(endpoint, protocol, connector, {
+        begun: () => {
+          entry.connections++;
+          if (circuit !== undefined) circuit.connections++;
+        },
+        linked: (link, stream) => {
+          entry.link = link;
+          const { maxDurationMs } = profile?.connections ?? {};
+          if (maxDurationMs === undefined) return;
+          const old = clock.after(maxDurationMs, () => drop(entry));
+          stream.once('close', () => old.cancel());
+        },
+        gone: () => {
+          entry.connections--;
+          if (circuit !== undefined) circuit.connections--;
+          queue?.wake();
+        },
       }),
       open: true,
       active: 0,
       idleSinceMs: clock.nowMs(),
       idle: undefined,
       link: undefined,
+      connections: 0,
+      sent: 0,
+      queue,
     };
     entries.set(key, entry);
-    watch(entry, idlePoolMs);
+    watch(entry, idleMsOf(entry));
     return entry;
+  };
+
+  /** undici counts requests of HTTP/1.1 connections itself; an HTTP/2 pool that has sent its share makes way for another. */
+  const countSent = (entry: Entry, protocol: UpstreamProtocol) => {
+    const most = entry.endpoint.profile?.connections.maxRequests;
+    if (most !== undefined && protocol === 'h2c' && ++entry.sent >= most && entry.open) drop(entry);
   };
 
   const release = (entry: Entry) => {
     if (--entry.active === 0) entry.idleSinceMs = clock.nowMs();
+    entry.queue?.wake();
   };
 
   // One timer for a pool, none for a request.
   const watch = (entry: Entry, afterMs: number) => {
+    if (afterMs === Number.POSITIVE_INFINITY) return;
     entry.idle = clock.after(afterMs, () => {
       const idleMs = entry.active === 0 ? clock.nowMs() - entry.idleSinceMs : 0;
-      if (idleMs >= idlePoolMs) drop(entry);
-      else watch(entry, idlePoolMs - idleMs);
+      const mostMs = idleMsOf(entry);
+      if (idleMs >= mostMs) drop(entry);
+      else watch(entry, mostMs - idleMs);
     });
   };
 
@@ -143,16 +170,31 @@ export function createUpstreamPools(connector: Connector, clock: Clock): Upstrea
       const entry = known(endpoint, protocol) ?? open(endpoint, protocol);
       entry.active++;
       const running = new Try(handler, () => release(entry));
-      try {
-        entry.pool.dispatch(dispatchOptions(request, protocol), running);
-      } catch (error) {
-        running.onResponseError(undefined, error as Error);
+      if (entry.active > mostOfPool[protocol]) {
+        running.onResponseError(undefined, new Overflow('too many requests of one pool'));
+        return running;
       }
+      const dispatch = () => {
+        try {
+          entry.pool.dispatch(dispatchOptions(request, protocol), running);
+        } catch (error) {
+          running.onResponseError(undefined, error as Error);
+        }
+        countSent(entry, protocol);
+      };
+      if (entry.queue === undefined) dispatch();
+      else enterQueue(entry, entry.queue, running, dispatch);
       return running;
     },
     lastLink: (endpoint, protocol) => known(endpoint, protocol)?.link,
     forget(workloadUid) {
       for (const entry of [...entries.values()]) if (entry.endpoint.workload.uid === workloadUid) drop(entry);
+    },
+    forgetName(hostname) {
+      for (const entry of [...entries.values()]) {
+        const { transport } = entry.endpoint;
+        if (transport.kind === 'name' && transport.everywhere && transport.hostname === hostname) drop(entry);
+      }
     },
     get size() {
       return entries.size;
@@ -169,26 +211,39 @@ export function createUpstreamPools(connector: Connector, clock: Clock): Upstrea
   };
 }
 
+/** Each connection has begun before it is linked, and is gone once, whether or not it was. */
+interface ConnectionEvents {
+  begun(): void;
+  linked(link: { readonly local: SocketAddress; readonly peer: SocketAddress }, stream: Duplex): void;
+  gone(): void;
+}
+
 function makePool(
   endpoint: UpstreamEndpoint,
   protocol: UpstreamProtocol,
   connector: Connector,
-  linked: (link: { readonly local: SocketAddress; readonly peer: SocketAddress }) => void,
+  events: ConnectionEvents,
 ): Pool {
+  const { maxPerEndpoint, maxStreams, maxRequests, idleMs } = endpoint.profile?.connections ?? plainConnections;
   const pool = new Pool('http://upstream', {
-    connections: protocol === 'h2c' ? 8 : maxConnectionsPerPool,
-    pipelining: protocol === 'h2c' ? 100 : 1,
+    connections: Math.min(maxPerEndpoint ?? maxConnectionsPerPool, protocol === 'h2c' ? 8 : maxConnectionsPerPool),
+    pipelining: protocol === 'h2c' ? Math.min(maxStreams ?? 100, 100) : 1,
     headersTimeout: 0,
     bodyTimeout: 0,
     maxHeaderSize: maxHeaderBytes,
+    ...(maxRequests !== undefined && protocol === 'h1' ? { maxRequestsPerClient: maxRequests } : {}),
+    ...(idleMs === undefined ? {} : { keepAliveTimeout: idleTimer(idleMs), keepAliveMaxTimeout: idleTimer(idleMs) }),
     connect: (_options, callback) => {
-      connector.connect(endpoint).then((outcome) => {
+      events.begun();
+      connector.connect(endpoint, undefined, protocol).then((outcome) => {
         if (outcome.kind === 'failed') {
+          events.gone();
           callback(new NotConnected(outcome.error.message, { cause: outcome.error }), null);
           return;
         }
         const { stream, local, peer } = outcome.connected;
-        linked({ local, peer });
+        stream.once('close', () => events.gone());
+        events.linked({ local, peer }, stream);
         // undici reads the negotiated protocol from here.
         Object.assign(stream, { alpnProtocol: protocol === 'h2c' ? 'h2' : 'http/1.1' });
         callback(null, stream as never);
@@ -197,6 +252,53 @@ function makePool(
   });
   pool.on('connectionError', ignore);
   return pool;
+}
+
+/** What a timer of undici's can hold. */
+function idleTimer(idleMs: number): number {
+  return Math.min(Math.max(1, idleMs), 24 * 3_600_000);
+}
+
+function idleMsOf({ endpoint }: Entry): number {
+  return endpoint.profile?.connections.idleMs ?? idlePoolMs;
+}
+
+function enterQueue(entry: Entry, queue: ConnectionQueue, running: Try, dispatch: () => void): void {
+  const { pool } = entry;
+  const view = {
+    get free() {
+      return pool.stats.free;
+    },
+    get connections() {
+      return entry.connections;
+    },
+  };
+  let waits = false;
+  const request: QueuedRequest = {
+    pool: view,
+    get over() {
+      return running.over;
+    },
+    get started() {
+      return running.started;
+    },
+    start: dispatch,
+  };
+  running.onUnderWay = () => {
+    if (waits) queue.left(request);
+    waits = false;
+  };
+  switch (queue.enter(request)) {
+    case 'refused':
+      running.onResponseError(undefined, new Overflow('too many requests wait for a connection'));
+      break;
+    case 'waits':
+      if (running.started || running.over) queue.left(request);
+      else waits = true;
+      break;
+    case 'started':
+      break;
+  }
 }
 
 function dispatchOptions(request: UpstreamRequest, protocol: UpstreamProtocol): Dispatcher.DispatchOptions {
@@ -218,97 +320,6 @@ function withHost(authority: string, headers: HeaderList): string[] {
   const all = ['host', authority];
   for (const text of headers) all.push(text);
   return all;
-}
-
-class Try implements RunningTry {
-  readonly #handler: TryHandler;
-  readonly #release: () => void;
-  #controller: Dispatcher.DispatchController | undefined;
-  #aborted: string | undefined;
-  #over = false;
-
-  constructor(handler: TryHandler, release: () => void) {
-    this.#handler = handler;
-    this.#release = release;
-  }
-
-  abort(reason: string): void {
-    if (this.#over) return;
-    this.#aborted = reason;
-    // undici tells the abort as an error, at once: by then this try must be over.
-    this.#finish();
-    this.#controller?.abort(new Error(reason));
-  }
-
-  resume(): void {
-    this.#controller?.resume();
-  }
-
-  onRequestStart(controller: Dispatcher.DispatchController): void {
-    this.#controller = controller;
-    if (this.#aborted !== undefined) controller.abort(new Error(this.#aborted));
-  }
-
-  onResponseStart(controller: Dispatcher.DispatchController, status: number): void {
-    if (this.#over) return;
-    const headers = rawList(controller.rawHeaders);
-    if (status >= 200) this.#handler.head(status, headers);
-    else if (status > 101) this.#handler.inform(status, headers);
-  }
-
-  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    if (!this.#over && !this.#handler.data(chunk)) controller.pause();
-  }
-
-  onResponseEnd(controller: Dispatcher.DispatchController): void {
-    if (this.#over) return;
-    this.#finish();
-    this.#handler.end(rawList(controller.rawTrailers));
-  }
-
-  onRequestUpgrade(
-    controller: Dispatcher.DispatchController,
-    _status: number,
-    _headers: unknown,
-    stream: Duplex,
-  ): void {
-    stream.on('error', ignore);
-    if (this.#over) {
-      stream.destroy();
-      return;
-    }
-    this.#finish();
-    this.#handler.upgraded(rawList(controller.rawHeaders), stream);
-  }
-
-  onResponseError(_controller: Dispatcher.DispatchController | undefined, error: Error): void {
-    if (this.#over) return;
-    this.#finish();
-    this.#handler.failed({ kind: failureKind(error) }, error);
-  }
-
-  #finish(): void {
-    if (this.#over) return;
-    this.#over = true;
-    this.#release();
-  }
-}
-
-function failureKind(error: Error): 'connect-failure' | 'refused-stream' | 'reset' {
-  if (error instanceof NotConnected) return 'connect-failure';
-  return /REFUSED_STREAM/.test(errorText(error)) ? 'refused-stream' : 'reset';
-}
-
-/** Buffers on HTTP/1.1, an object with lower-case names on HTTP/2. */
-function rawList(raw: Dispatcher.DispatchController['rawHeaders']): HeaderList {
-  if (raw === undefined || raw === null) return noHeaders;
-  if (Array.isArray(raw)) return raw.map((text) => (typeof text === 'string' ? text : text.toString('latin1')));
-  const list: string[] = [];
-  for (const [name, value] of Object.entries(raw)) {
-    if (name.startsWith(':') || value === undefined) continue;
-    for (const one of Array.isArray(value) ? value : [value]) list.push(name, one);
-  }
-  return list;
 }
 
 function ignore(): void {}

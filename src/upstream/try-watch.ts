@@ -89,8 +89,9 @@ class WatchedTry implements TryHandler {
   }
 
   failed(result: Parameters<TryHandler['failed']>[0], error: Error): void {
-    // A stream that the peer never looked at says that it drains, not that it is unwell.
-    if (result.kind !== 'refused-stream') this.#watch.observe({ kind: result.kind });
+    // A stream that the peer never looked at says that it drains, and a limit of ours nothing at all of it.
+    const { kind } = result;
+    if (kind !== 'refused-stream' && kind !== 'overflow') this.#watch.observe({ kind });
     this.over();
     this.#handler.failed(result, error);
   }

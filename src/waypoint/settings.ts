@@ -1,4 +1,6 @@
 /** What an operator may choose about a waypoint, as plain data: `app/` reads it from the environment. */
+
+import type { Cidr } from '../base/address.ts';
 import { defaultOverloadSettings, type OverloadSettings } from './protection/overload.ts';
 
 export interface WaypointSettings {
@@ -16,6 +18,8 @@ export interface WaypointSettings {
   /** Where modules of extensions are; undefined: nowhere. */
   readonly extensionsDirectory: string | undefined;
   readonly overload: OverloadSettings;
+  /** Addresses that ServiceEntries may lead to, whatever they are. */
+  readonly egressAddresses: readonly Cidr[];
 }
 
 export const defaultWaypointSettings: WaypointSettings = {
@@ -27,4 +31,5 @@ export const defaultWaypointSettings: WaypointSettings = {
   jwksOrigins: [],
   extensionsDirectory: undefined,
   overload: defaultOverloadSettings,
+  egressAddresses: [],
 };

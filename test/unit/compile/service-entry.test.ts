@@ -42,7 +42,6 @@ t.test('each host is a service, looked up by itself where nothing else is said',
     resolution: 'dns',
     external: true,
     host: 'api.example.com',
-    race: false,
   });
 });
 

@@ -39,3 +39,35 @@ export function isPublicAddress(ip: string): boolean {
   if (isIPv4(ip)) return !special.check(ip, 'ipv4');
   return globalUnicast.check(ip, 'ipv6') && !special.check(ip, 'ipv6');
 }
+
+const local = new BlockList();
+for (const [network, bits] of [
+  ['0.0.0.0', 8],
+  ['127.0.0.0', 8],
+  ['169.254.0.0', 16],
+  ['224.0.0.0', 3],
+] as const) {
+  local.addSubnet(network, bits, 'ipv4');
+}
+for (const [network, bits] of [
+  // Unspecified, loopback and the forms that carry an IPv4 address.
+  ['::', 96],
+  ['::ffff:0:0', 96],
+  ['64:ff9b::', 96],
+  ['64:ff9b:1::', 48],
+  ['2002::', 16],
+  ['fe80::', 10],
+  ['ff00::', 8],
+  // Where clouds keep their metadata.
+  ['fd00:ec2::254', 128],
+] as const) {
+  local.addSubnet(network, bits, 'ipv6');
+}
+
+/**
+ * This machine, its link (where clouds keep their metadata) or no single machine: what a name of somebody else's never
+ * rightly means. `ip` must be an address.
+ */
+export function isLocalAddress(ip: string): boolean {
+  return local.check(ip, isIPv4(ip) ? 'ipv4' : 'ipv6');
+}

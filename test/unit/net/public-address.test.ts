@@ -1,5 +1,5 @@
 import t from 'tap';
-import { isPublicAddress } from '../../../../src/waypoint/jwt/public-address.ts';
+import { isPublicAddress } from '../../../src/net/public-address.ts';
 
 t.test('only addresses of the public Internet are public', async (t) => {
   for (const ip of ['8.8.8.8', '1.1.1.1', '172.15.0.1', '172.32.0.1', '2606:4700::1111', '2a00:1450:4001::1']) {

@@ -1,0 +1,143 @@
+/** One request on undici's hands: its events as those of a try, each at the right time and the last one once. */
+import type { Duplex } from 'node:stream';
+import type { Dispatcher } from 'undici';
+import { errorText } from '../base/errors.ts';
+import { type HeaderList, noHeaders } from '../http/header-list.ts';
+import type { TryResult } from '../route/retry.ts';
+
+/** What becomes of one try. Exactly one of `end`, `failed` and `upgraded` comes, as the last call. */
+export interface TryHandler {
+  inform(status: number, headers: HeaderList): void;
+  head(status: number, headers: HeaderList): void;
+  /** False pauses until `resume`. */
+  data(chunk: Buffer): boolean;
+  end(trailers: HeaderList): void;
+  /** The stream is the handler's. */
+  upgraded(headers: HeaderList, stream: Duplex): void;
+  failed(result: TryFailure, error: Error): void;
+}
+
+export type TryFailure = Extract<TryResult, { kind: 'connect-failure' | 'refused-stream' | 'reset' | 'overflow' }>;
+
+export interface RunningTry {
+  /** Nothing more is told to the handler. */
+  abort(reason: string): void;
+  resume(): void;
+}
+
+/** Marks errors that mean: no connection, nothing was sent. */
+export class NotConnected extends Error {}
+/** No room, and nothing was sent. */
+export class Overflow extends Error {}
+
+export class Try implements RunningTry {
+  readonly #handler: TryHandler;
+  readonly #release: () => void;
+  /** It is on a connection, or will never be. Called at most once. */
+  onUnderWay: () => void = ignore;
+  #controller: Dispatcher.DispatchController | undefined;
+  #aborted: string | undefined;
+  #over = false;
+
+  constructor(handler: TryHandler, release: () => void) {
+    this.#handler = handler;
+    this.#release = release;
+  }
+
+  get started(): boolean {
+    return this.#controller !== undefined;
+  }
+
+  get over(): boolean {
+    return this.#over;
+  }
+
+  abort(reason: string): void {
+    if (this.#over) return;
+    this.#aborted = reason;
+    // undici tells the abort as an error, at once: by then this try must be over.
+    this.#finish();
+    this.#controller?.abort(new Error(reason));
+  }
+
+  resume(): void {
+    this.#controller?.resume();
+  }
+
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    this.#controller = controller;
+    this.#underWay();
+    if (this.#aborted !== undefined) controller.abort(new Error(this.#aborted));
+  }
+
+  onResponseStart(controller: Dispatcher.DispatchController, status: number): void {
+    if (this.#over) return;
+    const headers = rawList(controller.rawHeaders);
+    if (status >= 200) this.#handler.head(status, headers);
+    else if (status > 101) this.#handler.inform(status, headers);
+  }
+
+  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    if (!this.#over && !this.#handler.data(chunk)) controller.pause();
+  }
+
+  onResponseEnd(controller: Dispatcher.DispatchController): void {
+    if (this.#over) return;
+    this.#finish();
+    this.#handler.end(rawList(controller.rawTrailers));
+  }
+
+  onRequestUpgrade(
+    controller: Dispatcher.DispatchController,
+    _status: number,
+    _headers: unknown,
+    stream: Duplex,
+  ): void {
+    stream.on('error', ignore);
+    if (this.#over) {
+      stream.destroy();
+      return;
+    }
+    this.#finish();
+    this.#handler.upgraded(rawList(controller.rawHeaders), stream);
+  }
+
+  onResponseError(_controller: Dispatcher.DispatchController | undefined, error: Error): void {
+    if (this.#over) return;
+    this.#finish();
+    this.#handler.failed({ kind: failureKind(error) }, error);
+  }
+
+  #finish(): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#underWay();
+    this.#release();
+  }
+
+  #underWay(): void {
+    const tell = this.onUnderWay;
+    this.onUnderWay = ignore;
+    tell();
+  }
+}
+
+function failureKind(error: Error): TryFailure['kind'] {
+  if (error instanceof Overflow) return 'overflow';
+  if (error instanceof NotConnected) return 'connect-failure';
+  return /REFUSED_STREAM/.test(errorText(error)) ? 'refused-stream' : 'reset';
+}
+
+/** Buffers on HTTP/1.1, an object with lower-case names on HTTP/2. */
+function rawList(raw: Dispatcher.DispatchController['rawHeaders']): HeaderList {
+  if (raw === undefined || raw === null) return noHeaders;
+  if (Array.isArray(raw)) return raw.map((text) => (typeof text === 'string' ? text : text.toString('latin1')));
+  const list: string[] = [];
+  for (const [name, value] of Object.entries(raw)) {
+    if (name.startsWith(':') || value === undefined) continue;
+    for (const one of Array.isArray(value) ? value : [value]) list.push(name, one);
+  }
+  return list;
+}
+
+function ignore(): void {}
