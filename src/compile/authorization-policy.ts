@@ -22,7 +22,10 @@ export interface AuthorizationPolicySpec {
   /** Undefined: every pod of the namespace, or of the mesh in the root namespace. Not looked at when there are targets. */
   readonly selector: Readonly<Record<string, string>> | undefined;
   readonly targets: readonly PolicyTarget[];
-  readonly action: L7Policy['action'];
+  /** `custom` only with targets. */
+  readonly action: L7Policy['action'] | 'custom';
+  /** Whom a CUSTOM policy asks; empty: it does not say. */
+  readonly provider: string;
   readonly dryRun: boolean;
   readonly rules: readonly L7Rule[];
   readonly l4Rules: L4Policy['rules'];
@@ -35,7 +38,7 @@ const outerSchema = z.strictObject({
   targetRef: z.unknown().optional(),
   targetRefs: z.unknown().optional(),
   action: z.enum(['ALLOW', 'DENY', 'AUDIT', 'CUSTOM']).default('ALLOW'),
-  provider: z.unknown().optional(),
+  provider: z.object({ name: z.string().optional() }).nullish(),
   rules: listOf(z.unknown()),
 });
 
@@ -72,7 +75,13 @@ export const parseAuthorizationPolicy = perObject((object: ConfigObject): Parsed
   const { name, namespace, annotations } = object.metadata;
   const outer = outerSchema.safeParse(object.content.spec ?? {});
   const targets = outer.success ? readTargets(outer.data) : undefined;
-  const common = { object, name, namespace, dryRun: annotations['istio.io/dry-run'] === 'true' };
+  const common = {
+    object,
+    name,
+    namespace,
+    provider: outer.data?.provider?.name ?? '',
+    dryRun: annotations['istio.io/dry-run'] === 'true',
+  };
   if (!outer.success || targets === undefined) {
     const issue = outer.error?.issues[0];
     const path = ['spec', ...(issue?.path ?? []).filter((step) => typeof step !== 'symbol')];
@@ -92,13 +101,14 @@ export const parseAuthorizationPolicy = perObject((object: ConfigObject): Parsed
   }
   const { selector, action: word, rules: ruleTexts } = outer.data;
   const diagnostics: Diagnostic[] = [];
-  if (word === 'CUSTOM') {
-    const message = 'action CUSTOM: external authorization is not implemented; what the rules match is denied';
+  const custom = word === 'CUSTOM' && targets.length > 0;
+  if (word === 'CUSTOM' && !custom) {
+    const message = 'action CUSTOM needs targetRefs: waypoints ask, ztunnel cannot; what the rules match is denied';
     diagnostics.push(diagnose(object, 'POLICY_UNSUPPORTED', message, ['spec', 'action']));
   }
-  const action = word === 'ALLOW' ? 'allow' : word === 'AUDIT' ? 'audit' : 'deny';
+  const action = custom ? 'custom' : word === 'ALLOW' ? 'allow' : word === 'AUDIT' ? 'audit' : 'deny';
   const rules = ruleTexts.flatMap((text, i) => {
-    const rule = readRule(object, text, i, action === 'allow', diagnostics);
+    const rule = readRule(object, text, i, action, diagnostics);
     return rule === undefined ? [] : [rule];
   });
   const labels = selector?.matchLabels ?? {};
@@ -109,23 +119,34 @@ export const parseAuthorizationPolicy = perObject((object: ConfigObject): Parsed
       targets,
       action,
       rules,
-      ...l4Rules(rules, action),
+      ...l4Rules(rules, action === 'custom' ? 'deny' : action),
     },
     diagnostics,
   };
 });
+
+const effects = {
+  allow: 'the rule is dropped',
+  deny: 'the rule denies more',
+  audit: 'the rule notes more',
+  custom: 'the rule asks about more',
+} as const;
+
+/** Nobody has verified one when a CUSTOM policy is asked. */
+const ofTokens: ReadonlySet<L7Condition['kind']> = new Set(['request-principal', 'audience', 'presenter', 'claim']);
 
 /** Undefined: the rule is dropped. */
 function readRule(
   object: ConfigObject,
   text: unknown,
   index: number,
-  allow: boolean,
+  action: AuthorizationPolicySpec['action'],
   diagnostics: Diagnostic[],
 ): L7Rule | undefined {
   const path = ['spec', 'rules', index];
   const parsed = ruleSchema.safeParse(text);
-  const effect = allow ? 'the rule is dropped' : 'the rule denies more';
+  const allow = action === 'allow';
+  const effect = effects[action];
   if (!parsed.success) {
     for (const issue of parsed.error.issues) {
       const at = [...path, ...issue.path.filter((step) => typeof step !== 'symbol')];
@@ -135,9 +156,11 @@ function readRule(
   }
   let lost = false;
   const keep = (outcome: ConditionOutcome, at: readonly (string | number)[]): readonly L7Condition[] => {
-    if (outcome.kind === 'condition') return [outcome.condition];
+    const early = action === 'custom' && outcome.kind === 'condition' && ofTokens.has(outcome.condition.kind);
+    if (outcome.kind === 'condition' && !early) return [outcome.condition];
     lost = true;
-    diagnostics.push(diagnose(object, 'POLICY_RULE_INVALID', `${at.join('.')}: ${outcome.problem}; ${effect}`, at));
+    const problem = outcome.kind === 'problem' ? outcome.problem : 'tokens are verified after CUSTOM policies';
+    diagnostics.push(diagnose(object, 'POLICY_RULE_INVALID', `${at.join('.')}: ${problem}; ${effect}`, at));
     return [];
   };
   const { from, to, when } = parsed.data;

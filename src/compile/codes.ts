@@ -51,7 +51,14 @@ export const compileCodes = {
     'error',
     'part of a policy cannot be decided; an ALLOW rule is dropped, a DENY rule widened',
   ),
-  POLICY_UNSUPPORTED: entry('error', 'an action that is not implemented; what its rules match is denied'),
+  POLICY_UNSUPPORTED: entry(
+    'error',
+    'a CUSTOM policy without targetRefs, where nobody can ask; what its rules match is denied',
+  ),
+  POLICY_PROVIDER: entry(
+    'error',
+    'a CUSTOM policy whose provider is missing or unusable; what its rules match is denied',
+  ),
   POLICY_L7_AT_ZTUNNEL: entry(
     'warning',
     'L7 fields where ztunnel enforces: ALLOW rules are dropped, DENY rules widened',

@@ -8,6 +8,7 @@ import type { MeshModel } from '../mesh/diff.ts';
 import type { L7Model } from '../route/model.ts';
 import { buildBackendPolicies } from './backend-policies.ts';
 import { type Bindings, bindWaypoints } from './bindings.ts';
+import { buildCustomAuthorizations } from './custom-authorizations.ts';
 import { buildDestinations, type DestinationHost } from './destinations.ts';
 import { buildEgress } from './egress.ts';
 import { findEndpoints } from './endpoints.ts';
@@ -65,8 +66,9 @@ export function compile(objects: readonly ConfigObject[], options: CompileOption
       gatewayAuthentications: authentications.gateways,
       extensions: buildExtensions({ inputs, gateways, bindings, options, diagnostics }),
       protections: buildTrafficProtections({ inputs, gateways, bindings, options, diagnostics }),
-      meshConfig,
       telemetry: buildTelemetries({ inputs, gateways, bindings, options, diagnostics }, meshConfig),
+      customAuthorizations: buildCustomAuthorizations({ inputs, gateways, bindings, options, diagnostics }, meshConfig),
+      meshConfig,
     },
     routes,
     gateways: gateways.records,

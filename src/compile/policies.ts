@@ -79,15 +79,17 @@ export function buildPolicies(
   return { records, ofPod, workloadPolicies, ...targetPolicies(inputs, gateways, bindings, options, diagnostics) };
 }
 
-function l7Policy(spec: AuthorizationPolicySpec): L7Policy {
+/** A CUSTOM policy's rules say what is asked about, as a DENY's say what is denied. */
+export function l7Policy(spec: AuthorizationPolicySpec): L7Policy {
   const { name, namespace, action, dryRun, rules } = spec;
-  return { source: { kind: 'AuthorizationPolicy', namespace, name }, action, dryRun, rules };
+  const source = { kind: 'AuthorizationPolicy', namespace, name };
+  return { source, action: action === 'custom' ? 'deny' : action, dryRun, rules };
 }
 
 /** Audit is a waypoint's matter. */
 function l4Policy(spec: AuthorizationPolicySpec, byName: boolean, rootNamespace: string): L4Policy | undefined {
   const { name, namespace, action, dryRun, selector, l4Rules: rules } = spec;
-  if (action === 'audit') return undefined;
+  if (action === 'audit' || action === 'custom') return undefined;
   const wide = namespace === rootNamespace ? 'global' : 'namespace';
   const scope = byName || selector !== undefined ? 'workload' : wide;
   return { key: `${namespace}/${name}`, name, namespace, scope, action, dryRun, rules };
@@ -126,6 +128,7 @@ function targetPolicies(
   options: CompileOptions,
   diagnostics: Diagnostic[],
 ): Pick<Policies, 'servicePolicies' | 'gatewayPolicies'> {
-  const placed = placeByTarget(inputs.policies, l7Policy, { inputs, gateways, bindings, options, diagnostics });
+  const specs = inputs.policies.filter(({ action }) => action !== 'custom');
+  const placed = placeByTarget(specs, l7Policy, { inputs, gateways, bindings, options, diagnostics });
   return { servicePolicies: placed.services, gatewayPolicies: placed.gateways };
 }

@@ -5,7 +5,7 @@
  * I3: a response that was cut short never looks whole: `reset` breaks the framing instead of ending it.
  */
 import type { Duplex, Readable } from 'node:stream';
-import type { HeaderList } from './header-list.ts';
+import { type HeaderList, headerValue } from './header-list.ts';
 
 export interface IncomingRequest {
   readonly version: '1.1' | '2';
@@ -47,7 +47,8 @@ export interface Exchange {
 /** A complete small response of our own making. */
 export function respond(exchange: Exchange, status: number, headers: HeaderList, body: string): void {
   const bytes = Buffer.from(body);
-  const head = bytes.length === 0 ? headers : ['content-type', 'text/plain', ...headers];
+  const untyped = bytes.length > 0 && headerValue(headers, 'content-type') === undefined;
+  const head = untyped ? ['content-type', 'text/plain', ...headers] : headers;
   exchange.start(status, [...head, 'content-length', String(bytes.length)], bytes.length === 0);
   if (bytes.length > 0 && exchange.request.method !== 'HEAD') exchange.write(bytes);
   exchange.end();

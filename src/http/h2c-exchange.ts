@@ -60,7 +60,13 @@ export class Http2Exchange implements Exchange {
     const list = [':status', String(status)];
     for (let i = 0; i < headers.length; i += 2)
       list.push((headers[i] as string).toLowerCase(), headers[i + 1] as string);
-    this.#stream.respond(list, { endStream: empty, waitForTrailers: !empty, sendDate: false } as object);
+    try {
+      this.#stream.respond(list, { endStream: empty, waitForTrailers: !empty, sendDate: false } as object);
+    } catch {
+      // Somebody else's headers, and Node throws for what HTTP/2 cannot carry.
+      this.reset();
+      return;
+    }
     if (empty) this.#ended = true;
   }
 

@@ -24,6 +24,8 @@ export function serveH2c(stream: Duplex, handlers: ConnectionHandlers): ServedCo
     maxHeaderListPairs: maxHeaderCount + 8,
     streamResetBurst: 1000,
     streamResetRate: 100,
+    // An application's own doing: what HTTP/1.1 clients get from it, others get as well.
+    strictSingleValueFields: false,
     settings: {
       maxConcurrentStreams: 100,
       initialWindowSize: windowBytes,

@@ -5,7 +5,7 @@
  */
 import { type HeaderList, headerValues, withoutHeaders } from './header-list.ts';
 
-const hopByHop = new Set([
+export const hopByHopNames: ReadonlySet<string> = new Set([
   'connection',
   'keep-alive',
   'proxy-connection',
@@ -29,7 +29,7 @@ export function stripHopByHop(list: HeaderList, drop: (name: string) => boolean 
     named ??= new Set();
     for (const token of value.split(',')) named.add(token.trim().toLowerCase());
   }
-  const stripped = withoutHeaders(list, (name) => hopByHop.has(name) || named?.has(name) === true || drop(name));
+  const stripped = withoutHeaders(list, (name) => hopByHopNames.has(name) || named?.has(name) === true || drop(name));
   const trailers = headerValues(list, 'te').some((value) => /(^|,)\s*trailers\s*(,|;|$)/i.test(value));
   return trailers ? [...stripped, 'te', 'trailers'] : stripped;
 }

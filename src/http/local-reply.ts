@@ -3,7 +3,7 @@
  * status for a broken transport (gRPC over HTTP/2, "Responses"; the mapping is gRPC's http-grpc-status-mapping).
  */
 import { type Exchange, respond } from './exchange.ts';
-import { type HeaderList, headerValue } from './header-list.ts';
+import { type HeaderList, headerValue, withoutHeaders } from './header-list.ts';
 
 const server = ['server', 'ambit'] as const;
 
@@ -30,14 +30,23 @@ export function localReply(
   grpc: number = grpcStatusOf[status] ?? 2,
 ): string | undefined {
   if (!isGrpc(exchange.request.headers)) {
-    respond(exchange, status, [...headers, ...server], body);
+    respond(exchange, status, [...withoutHeaders(headers, isOwn), ...server], body);
     return undefined;
   }
   const grpcStatus = String(grpc);
   const head = ['content-type', 'application/grpc', 'grpc-status', grpcStatus, 'grpc-message', percentEncoded(body)];
-  exchange.start(200, [...head, ...headers, ...server], true);
+  exchange.start(200, [...head, ...withoutHeaders(headers, isOwnOfGrpc), ...server], true);
   exchange.end();
   return grpcStatus;
+}
+
+/** What a reply says itself, whatever those say who had it sent. */
+function isOwn(name: string): boolean {
+  return name === 'server' || name === 'content-length';
+}
+
+function isOwnOfGrpc(name: string): boolean {
+  return isOwn(name) || name === 'content-type' || name.startsWith('grpc-');
 }
 
 export function isGrpc(headers: HeaderList): boolean {

@@ -7,7 +7,7 @@ import type { RetryPolicy } from './retry-policy.ts';
 /** A service of the mesh that waypoints themselves call. Found among those that are known when it is called. */
 export interface ServiceTarget {
   readonly hostname: string;
-  /** Undefined: whichever service is called so; the root namespace's first. */
+  /** Undefined: whichever service is called so; one of the waypoint's own namespace first. */
   readonly namespace: string | undefined;
   readonly port: number;
 }

@@ -4,10 +4,12 @@
  * Semantics: Gateway API GEP-1294 and Istio's virtual service reference.
  */
 import type { Cidr } from '../base/address.ts';
-import type { AppProtocol, ServiceKey, StringMatch } from '../mesh/model.ts';
+import type { AppProtocol, ServiceKey } from '../mesh/model.ts';
+import type { CustomAuthorizations } from './custom-authorization.ts';
 import type { Destinations } from './destination.ts';
 import type { Egress } from './egress.ts';
 import type { AttachedExtensions } from './extension.ts';
+import type { L7Policy } from './l7-policy.ts';
 import { defaultMeshConfig, type MeshConfig } from './mesh-config.ts';
 import type { ObjectRef } from './object-ref.ts';
 import type { RequestAuthentication } from './request-authentication.ts';
@@ -17,6 +19,7 @@ import type { TelemetryModel } from './telemetry/rules.ts';
 import type { TrafficProtections } from './traffic-protection.ts';
 import { type BackendPolicies, noBackendPolicies } from './upstream-tls.ts';
 
+export type { L7Condition, L7Policy, L7Rule } from './l7-policy.ts';
 export type { NamedMatch, PathMatch, RouteMatch, TextMatch } from './request-match.ts';
 export type { RetryPolicy };
 
@@ -149,62 +152,6 @@ export interface PortRoutes extends RouteGroup {
   readonly consumers?: ReadonlyMap<string, RouteGroup> | undefined;
 }
 
-/** One condition on a request or connection; `values` any of, `notValues` none of. */
-export type L7Condition =
-  | {
-      readonly kind: 'principal' | 'namespace';
-      readonly values: readonly StringMatch[];
-      readonly notValues: readonly StringMatch[];
-    }
-  | {
-      readonly kind: 'service-account';
-      /** `namespace/name`. */
-      readonly values: readonly string[];
-      readonly notValues: readonly string[];
-    }
-  | {
-      readonly kind: 'source-ip' | 'remote-ip' | 'destination-ip';
-      readonly values: readonly Cidr[];
-      readonly notValues: readonly Cidr[];
-    }
-  | { readonly kind: 'destination-port'; readonly values: readonly number[]; readonly notValues: readonly number[] }
-  | {
-      readonly kind: 'method' | 'path' | 'host';
-      readonly values: readonly TextMatch[];
-      readonly notValues: readonly TextMatch[];
-    }
-  | {
-      readonly kind: 'header';
-      /** Lower case. */
-      readonly name: string;
-      readonly values: readonly TextMatch[];
-      readonly notValues: readonly TextMatch[];
-    }
-  /** Of a verified token. Where it says a list, one of its texts is enough. */
-  | {
-      readonly kind: 'request-principal' | 'audience' | 'presenter';
-      readonly values: readonly StringMatch[];
-      readonly notValues: readonly StringMatch[];
-    }
-  | {
-      readonly kind: 'claim';
-      readonly path: readonly string[];
-      readonly values: readonly StringMatch[];
-      readonly notValues: readonly StringMatch[];
-    };
-
-/** clauses AND; within a clause conditions sets OR; within a set conditions AND: from ∧ to ∧ each when. */
-export interface L7Rule {
-  readonly clauses: readonly (readonly (readonly L7Condition[])[])[];
-}
-
-export interface L7Policy {
-  readonly source: ObjectRef;
-  readonly action: 'allow' | 'deny' | 'audit';
-  readonly dryRun: boolean;
-  readonly rules: readonly L7Rule[];
-}
-
 /** Everything waypoints need beyond the mesh itself. Which waypoint serves what is in the mesh records. */
 export interface L7Model {
   /** Key: `namespace/hostname:port`. A port without an entry is forwarded plainly. */
@@ -228,6 +175,7 @@ export interface L7Model {
   readonly extensions?: AttachedExtensions | undefined;
   /** Undefined: nobody limits anything. */
   readonly protections?: TrafficProtections | undefined;
+  readonly customAuthorizations: CustomAuthorizations;
   readonly meshConfig: MeshConfig;
   /** Undefined: nobody said anything about logs, metrics and traces. */
   readonly telemetry?: TelemetryModel | undefined;
@@ -243,5 +191,6 @@ export const emptyL7Model: L7Model = {
   backends: noBackendPolicies,
   serviceAuthentications: new Map(),
   gatewayAuthentications: new Map(),
+  customAuthorizations: { services: new Map(), gateways: new Map() },
   meshConfig: defaultMeshConfig,
 };

@@ -4,7 +4,7 @@
  * binding rule; both are always asked, so no policy that was compiled is left out.
  */
 import { ConnectionPolicies, type L7Evaluation } from '../policy/l7.ts';
-import type { L7Request } from '../policy/l7-conditions.ts';
+import type { L7Connection, L7Request } from '../policy/l7-conditions.ts';
 import type { L7Model, L7Policy } from '../route/model.ts';
 import type { UpstreamEndpoint } from '../upstream/endpoint.ts';
 import type { Tunnel, WaypointServices } from './context.ts';
@@ -68,16 +68,23 @@ export class TunnelAuthorizer {
   }
 
   #decide(policies: readonly L7Policy[], place: Tunnel | UpstreamEndpoint): ConnectionPolicies {
-    const { clientIdentity, client, destination } = this.#tunnel;
-    const { ip, port } = 'workload' in place ? place.address : destination.address;
-    return new ConnectionPolicies(policies, {
-      principal: clientIdentity,
-      sourceIp: client.ip,
-      remoteIp: client.ip,
-      destinationIp: ip,
-      destinationPort: port,
-    });
+    const address = 'workload' in place ? place.address : this.#tunnel.destination.address;
+    return new ConnectionPolicies(policies, tunnelFacts(this.#tunnel, address));
   }
+}
+
+/** What policies may ask about the tunnel itself, at a place that is called by the address. */
+export function tunnelFacts(
+  { clientIdentity, client, destination }: Tunnel,
+  address = destination.address,
+): L7Connection {
+  return {
+    principal: clientIdentity,
+    sourceIp: client.ip,
+    remoteIp: client.ip,
+    destinationIp: address.ip,
+    destinationPort: address.port,
+  };
 }
 
 const joined = new WeakMap<readonly L7Policy[], WeakMap<readonly L7Policy[], readonly L7Policy[]>>();

@@ -14,6 +14,7 @@ import type { Clusters } from '../upstream/balance/clusters.ts';
 import type { Connector } from '../upstream/connector.ts';
 import type { UpstreamPools } from '../upstream/pools.ts';
 import type { Destination } from './authority.ts';
+import type { Checks } from './ext-authz/checks.ts';
 import type { OwnGateway } from './gateway.ts';
 import type { Authenticator } from './jwt/authenticate.ts';
 import type { Mirrors } from './mirrors.ts';
@@ -56,6 +57,7 @@ export interface WaypointServices {
   readonly extensions: Extensions;
   readonly admission: Overload;
   readonly protections: Protections;
+  readonly checks: Checks;
   readonly traffic: TrafficMetrics;
   readonly accessLog: AccessLog;
   readonly clock: Clock;

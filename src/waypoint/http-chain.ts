@@ -176,7 +176,8 @@ const unavailable = 14;
 
 const none: readonly Route[] = [];
 
-function routeRequest({ method, authority, path, query, headers, tunnel }: RequestRecord): RouteRequest {
+function routeRequest(record: RequestRecord): RouteRequest {
+  const { method, authority, path, routeQuery: query, routeHeaders: headers, tunnel } = record;
   const { namespace: clientNamespace, labels: clientLabels } = clientFacts(tunnel);
   return { method, authority, path, query, scheme: 'http', headers, clientNamespace, clientLabels };
 }

@@ -9,7 +9,7 @@ import type { Readable } from 'node:stream';
 import { Cancellation } from '../base/cancellation.ts';
 import type { ExtensionReply } from '../extensions/hooked-exchange.ts';
 import type { Exchange } from '../http/exchange.ts';
-import { type HeaderList, headerValue } from '../http/header-list.ts';
+import { type HeaderList, headerValue, headerValues, withoutHeaders } from '../http/header-list.ts';
 import type { L7Request } from '../policy/l7-conditions.ts';
 import type { L7Model, Route, RouteBackend } from '../route/model.ts';
 import type { TokenClaims } from '../route/request-authentication.ts';
@@ -52,6 +52,8 @@ export class RequestRecord {
   audited: readonly string[] = none;
   /** Envoy's response flags that stages add. */
   flags: readonly string[] = none;
+  #hidden: Map<string, readonly string[]> | undefined;
+  #hiddenQuery: string | undefined;
   #responseChanges: ResponseChange[] | undefined;
   #gone: Cancellation | undefined;
 
@@ -77,6 +79,30 @@ export class RequestRecord {
   judged(): L7Request {
     const { method, path, authority: host, headers, claims } = this;
     return { method, path, host, headers, claims };
+  }
+
+  /**
+   * The route is to be chosen by these headers as they were in `before`, and by the query as it was, whatever a stage has made of them.
+   * The first to say so about a header is followed.
+   */
+  hideFromRoute(before: HeaderList, names: readonly string[], queryBefore: string): void {
+    if (queryBefore !== this.query) this.#hiddenQuery ??= queryBefore;
+    for (const name of names) {
+      this.#hidden ??= new Map();
+      if (!this.#hidden.has(name)) this.#hidden.set(name, headerValues(before, name));
+    }
+  }
+
+  /** What the route is chosen by. */
+  get routeHeaders(): HeaderList {
+    const hidden = this.#hidden;
+    if (hidden === undefined) return this.headers;
+    const shown = withoutHeaders(this.headers, (name) => hidden.has(name));
+    return [...shown, ...[...hidden].flatMap(([name, values]) => values.flatMap((value) => [name, value]))];
+  }
+
+  get routeQuery(): string {
+    return this.#hiddenQuery ?? this.query;
   }
 
   /** Cancelled when the exchange is over, however it ended. To be asked for before that, by who waits for something. */

@@ -17,6 +17,7 @@ import { TunnelAuthorizer } from './authorize.ts';
 import { clientFacts } from './client-facts.ts';
 import { askAboutConnection, phasesAfterPolicies, phasesBeforePolicies } from './connection-extensions.ts';
 import type { Tunnel, WaypointServices } from './context.ts';
+import { authorizeConnection, unasked } from './ext-authz/connection.ts';
 import { trafficLabels } from './labels.ts';
 import { writeLines } from './report.ts';
 import { type TcpTarget, tcpEndpoint } from './tcp-endpoint.ts';
@@ -65,7 +66,9 @@ export async function serveTcpChain(
     const upstream = new DuplexEnd(reached.connected.stream, 'upstream');
     const open = {
       recheck: () => {
-        const reason = denialNow(services, authorizer, reached.endpoint);
+        const reason =
+          denialNow(services, authorizer, reached.endpoint) ??
+          unasked(services, tunnel, services.model(), reached.asked);
         if (reason !== undefined) joined.stop(deniedError(reason));
       },
     };
@@ -89,7 +92,12 @@ interface Common {
 }
 
 type Reached =
-  | (Common & { readonly kind: 'connected'; readonly connected: Connected })
+  | (Common & {
+      readonly kind: 'connected';
+      readonly connected: Connected;
+      /** Providers that were asked for it. */
+      readonly asked: ReadonlySet<string>;
+    })
   | (Common & {
       readonly kind: 'refused';
       readonly flags: string;
@@ -109,9 +117,11 @@ async function reach(
   const backend = tcpBackend(services, tunnel, serverName);
   const service = backend.service;
   const port = backend.port;
-  const early = await askAboutConnection(services, tunnel, 'tcp', phasesBeforePolicies);
+  const custom = await authorizeConnection(services, tunnel, model, gone);
+  const early =
+    custom.kind === 'deny' ? undefined : await askAboutConnection(services, tunnel, 'tcp', phasesBeforePolicies);
   const first = authorizer.service(model, undefined);
-  const audited = [...first.audited];
+  const audited = [...custom.audited, ...first.audited];
   let endpoint: UpstreamEndpoint | undefined;
   const refused = (flags: string, details: string, error: AmbitError): Reached => ({
     kind: 'refused',
@@ -123,6 +133,9 @@ async function reach(
     details,
     error,
   });
+  if (gone.cancelled) return refused('DC', 'downstream_remote_disconnect', unreachable('the client has left'));
+  if (custom.kind === 'deny') return refused('UAEX', custom.reason, deniedError(custom.reason));
+  const { asked } = custom;
   if (early !== undefined) return refused('RBAC', early, deniedError(early));
   if (first.verdict.kind === 'deny') return refused('RBAC', first.verdict.reason, deniedError(first.verdict.reason));
   const late = await askAboutConnection(services, tunnel, 'tcp', phasesAfterPolicies);
@@ -143,7 +156,7 @@ async function reach(
       const { connected } = outcome;
       watch?.observe({ kind: 'connected' });
       connected.stream.once('close', () => watch?.end());
-      if (!gone.cancelled) return { kind: 'connected', service, port, endpoint, audited, connected };
+      if (!gone.cancelled) return { kind: 'connected', service, port, endpoint, audited, asked, connected };
       connected.stream.destroy();
       return refused('DC', 'downstream_remote_disconnect', unreachable('the client has left'));
     }

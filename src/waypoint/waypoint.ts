@@ -21,6 +21,7 @@ import { Clusters } from '../upstream/balance/clusters.ts';
 import { createConnector } from '../upstream/connector.ts';
 import { createUpstreamPools } from '../upstream/pools.ts';
 import type { WaypointServices } from './context.ts';
+import { Checks } from './ext-authz/checks.ts';
 import type { OwnGateway } from './gateway.ts';
 import { Authenticator } from './jwt/authenticate.ts';
 import { createFetchText } from './jwt/fetch-text.ts';
@@ -99,6 +100,7 @@ export function createWaypoint(options: WaypointOptions): Waypoint {
     tcpConnections,
     admission: new Overload(overload, () => pressure?.now ?? calm, options),
     protections: new Protections(options),
+    checks: new Checks({ ...options, logger }),
     authenticator: new Authenticator({
       fetchText: createFetchText(new Set(options.settings.jwksOrigins)),
       clock,

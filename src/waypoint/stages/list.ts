@@ -7,6 +7,7 @@ import type { Tunnel, WaypointServices } from '../context.ts';
 import type { OwnGateway } from '../gateway.ts';
 import { admissionStage } from './admission.ts';
 import { corsStage } from './cors.ts';
+import { customStage } from './custom.ts';
 import { authnExtensions, authzExtensions, lateExtensions } from './extensions.ts';
 import { faultStage } from './fault.ts';
 import { policyStage } from './policies.ts';
@@ -17,6 +18,7 @@ import { tokenStage } from './tokens.ts';
 const beforeRoute: readonly BeforeRoute[] = [
   admissionStage,
   sizeStage,
+  customStage,
   authnExtensions,
   tokenStage,
   authzExtensions,

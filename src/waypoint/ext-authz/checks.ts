@@ -1,0 +1,64 @@
+/** What a waypoint knows of all its questions to external authorization services: how they ended, and what they hold. */
+import type { Clock } from '../../base/clock.ts';
+import type { Logger } from '../../base/logger.ts';
+import type { Counter, MetricsRegistry } from '../../base/metrics.ts';
+
+/** All bodies that are held while providers are asked. */
+export const mostHeldBytes = 64 * 1024 * 1024;
+
+const tellEveryMs = 10_000;
+const mostTold = 1_000;
+
+const outcomes = ['allowed', 'denied', 'error', 'failed-open'] as const;
+export type CheckOutcome = (typeof outcomes)[number];
+
+export class Checks {
+  readonly #counters: Readonly<Record<CheckOutcome, Counter>>;
+  readonly #clock: Clock;
+  readonly #logger: Logger;
+  readonly #toldMs = new Map<string, number>();
+  #heldBytes = 0;
+
+  constructor({
+    metrics,
+    clock,
+    logger,
+  }: { readonly metrics: MetricsRegistry; readonly clock: Clock; readonly logger: Logger }) {
+    const help = 'Questions to external authorization services, by outcome.';
+    const counter = (outcome: CheckOutcome) =>
+      [outcome, metrics.counter('ambit_ext_authz_checks_total', help, { outcome })] as const;
+    this.#counters = Object.fromEntries(outcomes.map(counter)) as Record<CheckOutcome, Counter>;
+    this.#clock = clock;
+    this.#logger = logger;
+  }
+
+  get heldBytes(): number {
+    return this.#heldBytes;
+  }
+
+  /** False: there is no room for so many. */
+  hold(bytes: number): boolean {
+    if (this.#heldBytes + bytes > mostHeldBytes) return false;
+    this.#heldBytes += bytes;
+    return true;
+  }
+
+  release(bytes: number): void {
+    this.#heldBytes -= bytes;
+  }
+
+  count(outcome: CheckOutcome): void {
+    this.#counters[outcome].value++;
+  }
+
+  /** Not each: whoever asks a provider that is down asks it for every request. */
+  failed(provider: string, reason: string, failOpen: boolean): void {
+    this.count(failOpen ? 'failed-open' : 'error');
+    const nowMs = this.#clock.nowMs();
+    if (nowMs - (this.#toldMs.get(provider) ?? Number.NEGATIVE_INFINITY) < tellEveryMs) return;
+    if (this.#toldMs.size >= mostTold) this.#toldMs.clear();
+    this.#toldMs.set(provider, nowMs);
+    const effect = failOpen ? 'requests pass, as failOpen asks for' : 'requests are refused';
+    this.#logger.warn(`external authorization fails; ${effect}`, { provider, reason });
+  }
+}

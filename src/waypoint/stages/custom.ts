@@ -1,0 +1,151 @@
+/**
+ * AuthorizationPolicy with action CUSTOM: the services that are asked about what its rules match. Each provider once, by
+ * name; all must allow. First of all stages, as at Envoy: no token has been verified yet, and none is needed to be asked.
+ *
+ * I1: a provider that is missing or unusable denies what its rules match. I2: a request goes on with the very bytes of its
+ * body, whatever was held of it.
+ */
+import { PeekedBody } from '../../http/peeked-body.ts';
+import { ConnectionPolicies } from '../../policy/l7.ts';
+import type { CustomAuthorization } from '../../route/custom-authorization.ts';
+import { tunnelFacts } from '../authorize.ts';
+import { askProvider, type Settled } from '../ext-authz/ask.ts';
+import { applyOperations, changedQuery, withoutNames } from '../ext-authz/decision.ts';
+import { type HttpQuestion, questionOf } from '../ext-authz/question.ts';
+import type { RequestRecord } from '../request-record.ts';
+import { deniedReply } from './policies.ts';
+import { type BeforeRoute, go, type StageAnswer, type StageContext, type StageReply } from './stage.ts';
+
+type Provider = NonNullable<CustomAuthorization['provider']>;
+
+export const customStage: BeforeRoute = (context) => {
+  const guards = guardsOf(context);
+  if (guards.length === 0) return undefined;
+  return (record) => {
+    const providers = new Map<string, Provider>();
+    for (const { authorization, policies } of guards) {
+      const { verdict, audited } = policies.evaluate(record.judged());
+      record.audit(audited);
+      if (verdict.kind !== 'deny') continue;
+      const { provider, providerName } = authorization;
+      if (provider === undefined) return deniedReply(`${verdict.reason}-deny-due-to-bad-CUSTOM-action`);
+      providers.set(providerName, provider);
+    }
+    return providers.size === 0 ? go : askAll(record, [...providers.values()].sort(byName));
+  };
+};
+
+/** What may be asked about a tunnel's requests or connection. */
+export function guardsOf({ model, own, tunnel }: Pick<StageContext, 'model' | 'own' | 'tunnel'>) {
+  const { gateways, services } = model.customAuthorizations;
+  if (gateways.size + services.size === 0) return [];
+  const { destination } = tunnel;
+  const ofGateway = own === undefined ? undefined : gateways.get(own.key);
+  const ofService = destination.kind === 'service' ? services.get(destination.service.key) : undefined;
+  return [...(ofGateway ?? []), ...(ofService ?? [])].map((authorization) => ({
+    authorization,
+    policies: new ConnectionPolicies(authorization.policies, tunnelFacts(tunnel)),
+  }));
+}
+
+async function askAll(record: RequestRecord, providers: readonly Provider[]): Promise<StageAnswer> {
+  const asksForBody = providers.some(({ body }) => body !== undefined);
+  const { body, exchange } = record;
+  // An upgrade has no body to wait for.
+  const peeked =
+    asksForBody && body !== undefined && exchange.request.upgrade === undefined ? new PeekedBody(body) : undefined;
+  const held = new HeldBytes(record);
+  try {
+    for (const provider of providers) {
+      const shown = await bodyFor(record, provider, peeked, held);
+      if (shown.kind === 'reply') return shown;
+      const { services, tunnel, gone } = record;
+      const settled = await askProvider(provider, questionOf(record, shown.body), {
+        services,
+        tunnel,
+        gone,
+      });
+      const answer = settle(record, provider, settled);
+      if (answer.kind === 'reply') return answer;
+    }
+    if (peeked !== undefined) record.body = peeked.stream();
+    return go;
+  } finally {
+    held.release();
+  }
+}
+
+type Shown = { readonly kind: 'body'; readonly body: HttpQuestion['body'] } | StageReply;
+
+async function bodyFor(
+  record: RequestRecord,
+  { body: asked }: Provider,
+  peeked: PeekedBody | undefined,
+  held: HeldBytes,
+): Promise<Shown> {
+  if (asked === undefined || peeked === undefined) return { kind: 'body', body: undefined };
+  if (!held.take(asked.maxBytes)) return reply(503, '', 'UAEX', 'ext_authz_overload');
+  record.exchange.expectBody();
+  const peek = await peeked.peek(asked.maxBytes);
+  // The client broke off: nobody waits for an answer.
+  if (peek.kind === 'broken') return reply(400, '', 'DC', 'request_body_broken');
+  if (peek.complete || asked.allowPartial) return { kind: 'body', body: peek };
+  return reply(413, 'Payload Too Large', '-', 'request_payload_too_large');
+}
+
+function settle(record: RequestRecord, provider: Provider, settled: Settled): StageAnswer {
+  switch (settled.kind) {
+    case 'failed':
+      return reply(provider.statusOnError, '', 'UAEX', 'ext_authz_error');
+    case 'deny':
+      return {
+        ...reply(settled.status, settled.body, 'UAEX', 'ext_authz_denied'),
+        headers: applyOperations([], settled.headers),
+      };
+    case 'allow': {
+      const before = record.headers;
+      record.headers = applyOperations(before, settled.request);
+      record.headers = withoutNames(record.headers, settled.removed);
+      const { query } = record;
+      record.query = changedQuery(query, settled.querySet, settled.queryRemoved);
+      if (record.query !== query) record.loggedQuery = record.query;
+      if (!provider.clearRouteCache) {
+        record.hideFromRoute(before, [...settled.request.map(({ name }) => name), ...settled.removed], query);
+      }
+      const { response } = settled;
+      if (response.length > 0) record.changeResponse((headers) => applyOperations(headers, response));
+      return go;
+    }
+  }
+}
+
+/** Memory for bodies, taken before it is used. */
+class HeldBytes {
+  readonly #record: RequestRecord;
+  #bytes = 0;
+
+  constructor(record: RequestRecord) {
+    this.#record = record;
+  }
+
+  /** For one body: what was taken for it before counts. False: there is no room. */
+  take(bytes: number): boolean {
+    const more = Math.max(0, bytes - this.#bytes);
+    if (!this.#record.services.checks.hold(more)) return false;
+    this.#bytes += more;
+    return true;
+  }
+
+  release(): void {
+    this.#record.services.checks.release(this.#bytes);
+    this.#bytes = 0;
+  }
+}
+
+function reply(status: number, body: string, flags: string, details: string): StageReply {
+  return { kind: 'reply', status, body, flags, details };
+}
+
+function byName(a: Provider, b: Provider): number {
+  return a.name < b.name ? -1 : 1;
+}
