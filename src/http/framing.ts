@@ -31,6 +31,10 @@ export function checkHttp1Framing(httpVersion: string, headers: HeaderList): Ref
   if (encodings.length === 1 && (encodings[0] as string).toLowerCase() !== 'chunked') {
     return { status: 501, reason: 'only the chunked transfer coding is served' };
   }
+  const expectation = headerValue(headers, 'expect');
+  if (expectation !== undefined && expectation.toLowerCase() !== '100-continue') {
+    return { status: 417, reason: 'unknown expectation' };
+  }
   return undefined;
 }
 

@@ -4,20 +4,31 @@
  *
  * I1: every request that is refused before it becomes an exchange is answered and its connection closed, so that bytes
  *     whose meaning is disputed are never read as a second request. I2: header counts are checked here, because
- *     node:http would drop what is over its own limit silently, and policies would not see it.
+ *     node:http would drop what is over its own limit silently, and policies would not see it. I3: pipelined requests are
+ *     handed on one after the other, each once the response before it is out: only safe ones might go side by side (RFC
+ *     9112 §9.3.2), and nobody but their sender knows which depend on which.
  */
 import { createServer, type IncomingMessage, type Server, ServerResponse, STATUS_CODES } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { ConnectionHandlers, ServedConnection } from './exchange.ts';
 import { checkHttp1Framing, maxHeaderBytes, type Refusal } from './framing.ts';
-import { headerValue } from './header-list.ts';
+import { headerValue, headerValues } from './header-list.ts';
 import { Http1Exchange } from './http1-exchange.ts';
 import { parseTarget } from './request-target.ts';
 
 interface Connection {
+  readonly server: Server;
   readonly stream: Duplex;
   readonly handlers: ConnectionHandlers;
   active: number;
+  /** Under way; undefined: none. */
+  current: { readonly request: IncomingMessage; readonly response: ServerResponse } | undefined;
+  /** Read last. Its body may not be. */
+  last: IncomingMessage | undefined;
+  /** Read, but not begun: their turn comes when the response before them is out. */
+  readonly queue: (() => void)[];
+  /** What the parser could not take behind requests that are not answered yet: told after the last of them. */
+  refusal: Refusal | undefined;
   /** Requests read and not answered yet, those that are ignored after a refusal included. */
   unanswered: number;
   draining: boolean;
@@ -43,7 +54,9 @@ export function createHttp1Server(headTimeoutMs: number): Server {
     requestTimeout: 0,
     headersTimeout: headTimeoutMs,
     connectionsCheckingInterval: Math.ceil(headTimeoutMs / 10),
-    shouldUpgradeCallback: asksForWebSocket,
+    // For all that ask, or node:http would drop what was read together with one that is not upgraded: the beginning of a
+    // next request, whose rest it would then take for one (nodejs 26.10).
+    shouldUpgradeCallback: () => true,
   });
   server.maxHeadersCount = 0;
   // A client may finish sending before its response comes: half-close is preserved through every hop (design rule 6).
@@ -53,11 +66,17 @@ export function createHttp1Server(headTimeoutMs: number): Server {
   server.on('checkContinue', (request: IncomingMessage, response: ServerResponse) =>
     serve(request, response, undefined),
   );
+  server.on('checkExpectation', (request: IncomingMessage, response: ServerResponse) =>
+    serve(request, response, undefined),
+  );
   server.on('upgrade', serveUpgrade);
   server.on('connect', (_request: IncomingMessage, stream: Duplex) =>
     refuseRaw(stream, { status: 405, reason: 'CONNECT inside a tunnel is not served' }),
   );
-  server.on('clientError', (error: NodeJS.ErrnoException, stream: Duplex) => refuseRaw(stream, refusalFor(error)));
+  server.on('clientError', (error: NodeJS.ErrnoException, stream: Duplex) => {
+    // Bytes behind a request that closes the connection are nobody's.
+    if (error.code !== 'HPE_CLOSED_CONNECTION') refuseRaw(stream, refusalFor(error));
+  });
   // node:http looks for heads that are late from this event on.
   server.emit('listening');
   return server;
@@ -67,7 +86,19 @@ const defaultServer = createHttp1Server(defaultHeadTimeoutMs);
 
 /** Serves the stream's requests. Takes ownership of it: it is ended or destroyed here. */
 export function serveHttp1(stream: Duplex, handlers: ConnectionHandlers, server = defaultServer): ServedConnection {
-  const connection: Connection = { stream, handlers, active: 0, unanswered: 0, draining: false, over: false };
+  const connection: Connection = {
+    server,
+    stream,
+    handlers,
+    active: 0,
+    current: undefined,
+    last: undefined,
+    queue: [],
+    refusal: undefined,
+    unanswered: 0,
+    draining: false,
+    over: false,
+  };
   stream.on('error', ignore);
   connections.set(stream, connection);
   // Heads are octets, which were read as Latin-1; node:http does not always say so when it writes one.
@@ -105,15 +136,33 @@ function serve(request: IncomingMessage, response: ServerResponse, upgraded: Dup
     return;
   }
   connection.active++;
-  const authority = target.authority ?? (headerValue(headers, 'host') as string);
-  const where = { authority, path: target.path, query: target.query };
-  const exchange = new Http1Exchange(request, response, where, upgraded, () => connection.draining);
-  exchange.onClosed(() => {
-    connection.unanswered--;
-    connection.active--;
-    if (connection.draining && connection.active === 0) connection.stream.end();
-  });
-  connection.handlers.exchange(exchange);
+  connection.last = request;
+  const begin = () => {
+    const authority = target.authority ?? (headerValue(headers, 'host') as string);
+    const where = { authority, path: target.path, query: target.query };
+    const exchange = new Http1Exchange(request, response, where, upgraded, () => connection.draining);
+    connection.current = { request, response };
+    exchange.onClosed(() => answered(connection, response));
+    connection.handlers.exchange(exchange);
+  };
+  if (connection.current === undefined) begin();
+  else connection.queue.push(begin);
+}
+
+/** The next request's turn, unless this was the connection's last. */
+function answered(connection: Connection, response: ServerResponse): void {
+  connection.unanswered--;
+  connection.active--;
+  connection.current = undefined;
+  const { stream, queue } = connection;
+  if (!response.shouldKeepAlive || stream.destroyed || stream.writableEnded) {
+    queue.length = 0;
+    return;
+  }
+  const next = queue.shift();
+  if (next !== undefined) next();
+  else if (connection.refusal !== undefined) endWith(stream, connection.refusal);
+  else if (connection.draining) stream.end();
 }
 
 function serveUpgrade(request: IncomingMessage, stream: Duplex, head: Buffer): void {
@@ -129,10 +178,18 @@ function serveUpgrade(request: IncomingMessage, stream: Duplex, head: Buffer): v
   }
   if (head.length > 0) stream.unshift(head);
   const response = new ServerResponse(request);
-  response.shouldKeepAlive = false;
   response.assignSocket(stream as IncomingMessage['socket']);
-  response.once('finish', () => stream.end());
-  serve(request, response, stream);
+  const offered = asksForWebSocket(request);
+  // What its sender wrote behind it is of another protocol: never a request.
+  if (offered || !keepsAlive(request)) response.shouldKeepAlive = false;
+  response.once('finish', () => {
+    response.detachSocket(stream as IncomingMessage['socket']);
+    // As node:http tells for the responses that it made.
+    response.emit('close');
+    if (response.shouldKeepAlive && !connection.draining) connection.server.emit('connection', stream);
+    else stream.end();
+  });
+  serve(request, response, offered ? stream : undefined);
 }
 
 function refuse(connection: Connection, response: ServerResponse, refusal: Refusal): void {
@@ -152,12 +209,35 @@ function refuseRaw(stream: Duplex, refusal: Refusal | undefined): void {
     stream.destroy();
     return;
   }
+  // It was refused already and is being answered.
+  if (connection?.over === true) return;
   connection?.handlers.refused(refusal.status, refusal.reason);
-  // Inside a response that is under way an answer would be read as part of it.
-  if (connection !== undefined && connection.active > 0) {
-    stream.destroy();
+  if (connection?.current !== undefined) {
+    refuseBehind(connection, connection.current, refusal);
     return;
   }
+  endWith(stream, refusal);
+}
+
+/** What cannot be taken stands behind a request whose response is not out yet, or in its body. */
+function refuseBehind(
+  connection: Connection,
+  { request, response }: NonNullable<Connection['current']>,
+  refusal: Refusal,
+): void {
+  const { last, queue, stream } = connection;
+  connection.over = true;
+  const ofCurrent = last === request && !request.complete;
+  if (!ofCurrent && refusal.status !== 408) {
+    // Whole requests get their responses first.
+    if (last?.complete === false) queue.pop();
+    connection.refusal = refusal;
+  } else if (ofCurrent && !response.headersSent) endWith(stream, refusal);
+  // Inside a response that is under way an answer would be read as part of it.
+  else stream.destroy();
+}
+
+function endWith(stream: Duplex, refusal: Refusal): void {
   const reason = STATUS_CODES[refusal.status] ?? '';
   stream.end(`HTTP/1.1 ${refusal.status} ${reason}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n`, () =>
     stream.destroy(),
@@ -173,8 +253,15 @@ function refusalFor(error: NodeJS.ErrnoException): Refusal | undefined {
     : undefined;
 }
 
+function keepsAlive(request: IncomingMessage): boolean {
+  const tokens = headerValues(request.rawHeaders, 'connection').join(',').toLowerCase().split(',');
+  return !tokens.some((token) => token.trim() === 'close');
+}
+
 function asksForWebSocket(request: IncomingMessage): boolean {
-  return request.method === 'GET' && request.headers.upgrade?.toLowerCase() === 'websocket';
+  const { upgrade, 'content-length': length = '0', 'transfer-encoding': coding } = request.headers;
+  const bodyless = length === '0' && coding === undefined;
+  return request.method === 'GET' && bodyless && upgrade?.toLowerCase() === 'websocket';
 }
 
 function ignore(): void {}
