@@ -37,6 +37,9 @@ import { sendWatched, type TryWatch } from './try-watch.ts';
 /** Longest request body kept for a retry. */
 const maxReplayBytes = 64 * 1024;
 
+/** Interim responses to one request; what sends more means no good. */
+const maxInterim = 32;
+
 export type EndpointAnswer =
   | {
       readonly kind: 'endpoint';
@@ -131,6 +134,7 @@ class Forwarding implements TryHandler {
   #details = 'via_upstream';
   #grpcStatus: string | undefined;
   #responseBytes = 0;
+  #informed = 0;
   #upgradedBytes = 0;
   #failure: string | undefined;
   /** Counted as under way. */
@@ -194,7 +198,13 @@ class Forwarding implements TryHandler {
   }
 
   inform(status: number, headers: HeaderList): void {
-    if (!this.#started) this.#exchange.inform(status, stripHopByHop(headers));
+    if (this.#started) return;
+    if (++this.#informed > maxInterim) {
+      this.#try?.abort('interim responses without end');
+      this.failed({ kind: 'reset' }, new Error(`more than ${maxInterim} interim responses`));
+      return;
+    }
+    this.#exchange.inform(status, stripHopByHop(headers));
   }
 
   head(status: number, headers: HeaderList): void {
