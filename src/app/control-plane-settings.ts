@@ -27,7 +27,7 @@ export interface ControlPlaneVariables {
   readonly XDS_ADDRESS?: string | undefined;
   readonly XDS_ROOT_CA: string;
   readonly ALT_XDS_HOSTNAME?: string | undefined;
-  readonly XDS_ON_DEMAND: boolean;
+  readonly XDS_ON_DEMAND?: boolean | undefined;
   readonly LOCAL_XDS_PATH?: string | undefined;
   readonly LOCAL_XDS?: string | undefined;
   readonly POD_NAME: string;
@@ -45,7 +45,7 @@ export interface ControlPlaneVariables {
   readonly AMBIT_CA_DIR?: string | undefined;
   readonly AMBIT_JOIN_TOKEN?: string | undefined;
   readonly AMBIT_STATE_DIR?: string | undefined;
-  readonly COMPLIANCE_POLICY: 'none' | 'pqc';
+  readonly COMPLIANCE_POLICY?: 'none' | 'pqc' | undefined;
 }
 
 export interface ControlPlaneSettings {
@@ -105,14 +105,16 @@ export function readMeshSettings(
   return controlPlane === undefined ? undefined : { kind: 'records', local, controlPlane };
 }
 
-function readControlPlane(
+/** Adds to `problems` what is wrong with any of it; undefined where there is no address to ask at. */
+export function readControlPlane(
   addressText: string,
   variables: ControlPlaneVariables,
   environment: Environment,
-  proxyMetadata: Readonly<Record<string, string>>,
+  proxyMetadata: NodeFacts['metadata'],
   problems: string[],
+  type: 'ztunnel' | 'waypoint' = 'ztunnel',
 ): ControlPlaneSettings | undefined {
-  const { ALT_XDS_HOSTNAME, XDS_ON_DEMAND: onDemand, ISTIO_META_CLUSTER_ID, CLUSTER_ID } = variables;
+  const { ALT_XDS_HOSTNAME, XDS_ON_DEMAND: onDemand = false, ISTIO_META_CLUSTER_ID, CLUSTER_ID } = variables;
   const clusterId = ISTIO_META_CLUSTER_ID ?? CLUSTER_ID ?? 'Kubernetes';
   const address = parseServerAddress(addressText);
   const instanceIp = canonicalIp(variables.INSTANCE_IP || '1.1.1.1');
@@ -147,6 +149,7 @@ function readControlPlane(
     token: asMember ? undefined : tokenSource(variables.AUTH_TOKEN),
     metadata: { ...headers, clusterid: clusterId },
     node: nodeIdentity({
+      type,
       instanceIp,
       podName: variables.POD_NAME,
       podNamespace: variables.POD_NAMESPACE,

@@ -18,7 +18,16 @@ import { type Preset, presetByName } from '../config/preset.ts';
 import { defaultOverloadSettings } from '../waypoint/protection/overload.ts';
 import { readViewRequest, type ViewRequest } from './admin-view.ts';
 import { logLevelProblem } from './observability.ts';
+import { applyProxyConfig, type ProxyConfigOutcome, readMeshConfigFile } from './proxy-config.ts';
 import { proxyShape } from './proxy-settings.ts';
+import {
+  readGatewayName,
+  readPodLabels,
+  readWaypointMesh,
+  type WaypointMeshSettings,
+  waypointMeshShape,
+  withTemplateNames,
+} from './waypoint-mesh-settings.ts';
 
 export const waypointHelp = `Usage: waypoint [proxy waypoint] [options]
        waypoint --view [listeners|clusters|endpoints|certs|dump] [--from ADDRESS]
@@ -26,7 +35,8 @@ export const waypointHelp = `Usage: waypoint [proxy waypoint] [options]
 The layer 7 proxy of a Gateway: takes tunnels for the services bound to it, applies routes and policies, and goes on to
 their pods in tunnels of its own.
 
-  --config DIR             the mesh as a folder of YAML, watched (AMBIT_CONFIG)
+  --config DIR             the mesh as a folder of YAML, watched (AMBIT_CONFIG); routes and policies alone where the mesh
+                           comes from a control plane (XDS_ADDRESS)
   --preset NAME            legacy (the 2022 preview) or modern (AMBIT_PRESET; default modern)
   --gateway NS/NAME        which Gateway this is (AMBIT_GATEWAY)
   --service-account NAME   whom it runs as (SERVICE_ACCOUNT; default: what the Gateway says)
@@ -39,8 +49,7 @@ Everything else is set by environment variables; docs/environment.md lists them.
 
 const shape = {
   ...proxyShape,
-  AMBIT_GATEWAY: optionalText(),
-  SERVICE_ACCOUNT: optionalText(),
+  ...waypointMeshShape,
   CLUSTER_ID: text('Kubernetes'),
   /** Both at once serve the article's world and today's. Empty: the preset's port. */
   AMBIT_WAYPOINT_PORTS: text(''),
@@ -64,7 +73,7 @@ type Variables = Extract<ReturnType<typeof readVariables>, { kind: 'read' }>['se
 export interface WaypointProgramSettings {
   readonly variables: Variables;
   readonly preset: Preset;
-  readonly directory: string;
+  readonly mesh: WaypointMeshSettings;
   /** `namespace/name`, with `/account` behind it where one Gateway asks for a waypoint per account. */
   readonly gateway: string;
   readonly serviceAccount: string | undefined;
@@ -95,6 +104,8 @@ const options = {
   proxyLogLevel: { type: 'string' },
   proxyComponentLogLevel: { type: 'string' },
   log_output_level: { type: 'string' },
+  log_as_json: { type: 'boolean' },
+  outlierLogPath: { type: 'string' },
 } as const;
 
 /** `argv` without the program's name. */
@@ -114,9 +125,13 @@ export function readWaypointCommand(argv: readonly string[], environment: Enviro
   if (values.preset !== undefined) given.AMBIT_PRESET = values.preset;
   if (values.gateway !== undefined) given.AMBIT_GATEWAY = values.gateway;
   if (values['service-account'] !== undefined) given.SERVICE_ACCOUNT = values['service-account'];
-  const read = readVariables(given);
+  if (values.log_as_json) given.LOG_FORMAT ||= 'json';
+  const meshConfig = readMeshConfigFile();
+  const configured = applyProxyConfig(withTemplateNames(given), meshConfig.text);
+  problems.push(...(meshConfig.problem === undefined ? [] : [meshConfig.problem]), ...configured.problems);
+  const read = readVariables(configured.environment);
   if (read.kind === 'problems') return { kind: 'problems', problems: [...problems, ...read.problems] };
-  const settings = programSettings(read.settings, problems);
+  const settings = programSettings(read.settings, configured, problems);
   return settings === undefined || problems.length > 0 ? { kind: 'problems', problems } : { kind: 'run', settings };
 }
 
@@ -133,12 +148,16 @@ function parse(words: readonly string[]) {
 }
 
 /** Adds to `problems` what does not fit together; undefined only then. */
-function programSettings(variables: Variables, problems: string[]): WaypointProgramSettings | undefined {
-  const { AMBIT_CONFIG: directory, AMBIT_GATEWAY: gateway } = variables;
+function programSettings(
+  variables: Variables,
+  { environment, metadata: proxyMetadata }: ProxyConfigOutcome,
+  problems: string[],
+): WaypointProgramSettings | undefined {
+  const labels = readPodLabels();
+  const gateway = readGatewayName(variables, labels);
   const preset = presetByName(variables.AMBIT_PRESET);
   const levels = logLevelProblem(variables.RUST_LOG);
   if (levels !== undefined) problems.push(`RUST_LOG=${JSON.stringify(variables.RUST_LOG)}: ${levels}`);
-  if (directory === undefined) problems.push('nothing describes the mesh: give --config DIR');
   if (gateway === undefined) problems.push('which Gateway this is must be said: --gateway NAMESPACE/NAME');
   else if (!/^[^/]+\/[^/]+(\/[^/]+)?$/.test(gateway)) problems.push(`--gateway ${gateway}: must be NAMESPACE/NAME`);
   const ports = portsOf(variables.AMBIT_WAYPOINT_PORTS, preset?.waypointPort ?? 15008);
@@ -156,9 +175,16 @@ function programSettings(variables: Variables, problems: string[]): WaypointProg
       problems.push(`AMBIT_EGRESS_ADDRESSES: ${text}: must be a block of addresses`);
     return cidr === undefined ? [] : [cidr];
   });
-  if (directory === undefined || gateway === undefined || preset === undefined || ports === undefined) return undefined;
+  if (preset === undefined) return undefined;
+  const mesh = readWaypointMesh(
+    variables,
+    environment,
+    { gateway: gateway ?? '', labels, preset, proxyMetadata },
+    problems,
+  );
+  if (mesh === undefined || gateway === undefined || ports === undefined) return undefined;
   const { SERVICE_ACCOUNT: serviceAccount } = variables;
-  return { variables, preset, directory, gateway, serviceAccount, ports, jwksOrigins, egressAddresses };
+  return { variables, preset, mesh, gateway, serviceAccount, ports, jwksOrigins, egressAddresses };
 }
 
 function portsOf(given: string, fallback: number): readonly number[] | undefined {

@@ -1,4 +1,4 @@
-/** Composition root of `waypoint`: settings, mesh and model from a folder, secrets, relay, stages, admin, and its end. */
+/** Composition root of `waypoint`: settings, mesh and model, secrets, relay, stages, admin, and its end. */
 import path from 'node:path';
 import process from 'node:process';
 import type { ReadinessSource } from '../admin/interfaces.ts';
@@ -9,15 +9,12 @@ import { errorText } from '../base/errors.ts';
 import { systemRandom } from '../base/random.ts';
 import { formatSpiffeId, type Identity } from '../base/spiffe.ts';
 import type { GatewayRecord } from '../compile/gateways.ts';
-import { defaultCompileOptions } from '../compile/options.ts';
 import { createRelay } from '../hbone/relay.ts';
-import { MeshStore } from '../mesh/store.ts';
-import { emptyL7Model, type L7Model } from '../route/model.ts';
+import { emptyL7Model } from '../route/model.ts';
 import { waypointViews } from '../waypoint/admin-views.ts';
 import type { OwnGateway } from '../waypoint/gateway.ts';
 import { defaultWaypointSettings } from '../waypoint/settings.ts';
 import { createWaypoint } from '../waypoint/waypoint.ts';
-import { FolderSource } from '../xds/folder-source.ts';
 import { printAdminView } from './admin-view.ts';
 import { startLifecycle } from './lifecycle.ts';
 import { keepMemorySmall } from './memory.ts';
@@ -25,6 +22,7 @@ import { createObservability, type Observability } from './observability.ts';
 import { startSeriesExpiry } from './series-expiry.ts';
 import { version } from './version.ts';
 import { openWaypointSecrets } from './waypoint-identity.ts';
+import { openWaypointMesh, type WaypointMesh } from './waypoint-mesh.ts';
 import { readWaypointCommand, type WaypointProgramSettings, waypointHelp } from './waypoint-settings.ts';
 import { wildcard } from './wildcard.ts';
 
@@ -66,36 +64,13 @@ async function run(settings: WaypointProgramSettings, seen: Observability): Prom
   const { logger, metrics, traffic, accessLog, levels } = seen;
   const clock = systemClock;
   const random = systemRandom;
-  const mesh = new MeshStore();
-  let model: L7Model = emptyL7Model;
-  let record: GatewayRecord | undefined;
-  let modelChanged = () => {};
-  const source = new FolderSource({
-    directory: settings.directory,
-    meshConfig: variables.AMBIT_MESH_CONFIG,
-    compile: {
-      ...defaultCompileOptions,
-      preset,
-      trustDomain: variables.TRUST_DOMAIN,
-      clusterId: variables.CLUSTER_ID,
-      clusterDomain: variables.CLUSTER_DOMAIN,
-      network: variables.NETWORK,
-    },
-    store: mesh,
-    clock,
-    logger,
-    onCompiled: (compilation) => {
-      model = compilation.l7;
-      record = compilation.gateways.get(gateway);
-      if (record === undefined)
-        logger.error('the configuration has no such waypoint, all tunnels are refused', { gateway });
-      modelChanged();
-    },
-  });
+  const source = openWaypointMesh(settings, { clock, random, logger, metrics });
+  const mesh = source.store;
   await source.start();
-  const own = identityOf(settings, record);
+  const own = identityOf(settings, source.gateway);
   const identity = formatSpiffeId(own);
-  const { secrets } = await openWaypointSecrets(settings, own, { clock, random, logger, metrics });
+  const { secrets, credential } = await openWaypointSecrets(settings, own, { clock, random, logger, metrics });
+  source.connect(credential);
   const relay = createRelay({ secrets, logger, clock });
   const waypoint = createWaypoint({
     preset,
@@ -113,14 +88,14 @@ async function run(settings: WaypointProgramSettings, seen: Observability): Prom
       },
       hbonePort: variables.AMBIT_ENDPOINT_PORT,
       jwksOrigins: settings.jwksOrigins,
-      extensionsDirectory: variables.AMBIT_EXTENSIONS ?? path.join(settings.directory, 'extensions'),
+      extensionsDirectory: variables.AMBIT_EXTENSIONS ?? extensionsBeside(settings.mesh.directory),
       egressAddresses: settings.egressAddresses,
     },
     identity,
     trustDomainAliases: variables.AMBIT_TRUST_DOMAIN_ALIASES.split(',').filter((domain) => domain !== ''),
     mesh,
-    model: () => model,
-    own: () => ownGateway(record),
+    model: () => source.compilation?.l7 ?? emptyL7Model,
+    own: () => ownGateway(source.gateway),
     relay,
     secrets,
     traffic,
@@ -130,14 +105,14 @@ async function run(settings: WaypointProgramSettings, seen: Observability): Prom
     random,
     logger,
   });
-  modelChanged = () => waypoint.modelChanged();
+  source.onModel(() => waypoint.modelChanged());
   let address: string | undefined;
   let quit = () => {};
   let draining = false;
   const readiness: ReadinessSource = {
     pending: () => [
       ...(mesh.complete ? [] : ['configuration']),
-      ...(record === undefined ? [`Gateway ${gateway}`] : []),
+      ...(source.gateway === undefined ? [`Gateway ${gateway}`] : []),
       ...(secrets.current(identity) === undefined ? ['certificate'] : []),
       ...secrets.alarms(),
       ...waypoint.services.extensions.pending().map((name) => `extension ${name}`),
@@ -196,7 +171,7 @@ async function drain(
   waypoint: { drain(): Promise<void>; close(): Promise<void> },
   relay: { close(): Promise<void> },
   secrets: { close(): void },
-  source: FolderSource,
+  source: WaypointMesh,
   admin: RunningAdmin,
 ): Promise<void> {
   await waypoint.drain();
@@ -205,6 +180,10 @@ async function drain(
   secrets.close();
   await source.close();
   await admin.close();
+}
+
+function extensionsBeside(directory: string | undefined): string | undefined {
+  return directory === undefined ? undefined : path.join(directory, 'extensions');
 }
 
 /** The account is what was said, else what the Gateway's pods run as, else what Istio would name it. */

@@ -8,7 +8,7 @@ import type { MeshStore } from '../mesh/store.ts';
 import { readText, type TextSource } from '../rpc/credentials.ts';
 import { readConfigFile } from '../xds/config-file.ts';
 import { FolderSource } from '../xds/folder-source.ts';
-import { type MeshSourceDependencies, openControlPlane } from './ztunnel-control-plane.ts';
+import { type MeshSourceDependencies, openControlPlane } from './control-plane.ts';
 import type { ZtunnelProgramSettings } from './ztunnel-settings.ts';
 
 export interface MeshSource {

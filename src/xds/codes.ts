@@ -17,6 +17,10 @@ export const folderCodes = {
     meaning: 'a local file (workloads, services, policies) has a wrong or unknown key',
   },
   LOCAL_DUPLICATE: { severity: 'error', meaning: 'a record of a local file exists already; the first is used' },
+  MESH_ELSEWHERE: {
+    severity: 'info',
+    meaning: 'the mesh comes from a control plane; what the folder says of it is not used, said once per kind',
+  },
 } as const satisfies Readonly<Record<string, { readonly severity: Severity; readonly meaning: string }>>;
 
 export function folderDiagnostic(

@@ -1,5 +1,5 @@
 /**
- * The mesh from a control plane, by delta discovery (docs/xds.md; ztunnel.md §6): one stream for both types, asked for
+ * The mesh from a control plane, by delta discovery (docs/xds.md; ztunnel.md §6): one stream for all types, asked for
  * again whenever it ends. What was last in force goes on being so while there is no stream.
  *
  * I1: responses are worked off one at a time, and answered when all they say is in force.
@@ -29,8 +29,10 @@ export interface DeltaClientOptions {
   /** The client's own from now on: closed with it. */
   readonly channel: RpcChannel;
   readonly node: NodeIdentity;
-  /** Marked complete once both types were acknowledged. */
+  /** Marked complete once all types were acknowledged. */
   readonly store: MeshStore;
+  /** What is asked for; both unless told. */
+  readonly types?: readonly ResourceType[] | undefined;
   readonly unreadablePolicy: 'deny' | 'skip';
   /** Addresses are subscribed to by name; `client.flushDemand` is its `onAsk`. */
   readonly onDemand?: OnDemand;
@@ -64,7 +66,7 @@ export class DeltaClient {
   constructor(options: DeltaClientOptions) {
     this.#options = options;
     this.#backoff = new Backoff({ initialMs: soonMs, maxMs: 15_000 }, options.random);
-    const types = [addressType, authorizationType] as const;
+    const { types = [addressType, authorizationType] } = options;
     this.#types = new Map(types.map((typeUrl) => [typeUrl, new Subscription(typeUrl, options)]));
   }
 

@@ -27,22 +27,24 @@ interface Known {
 const maxFiles = 20_000;
 
 export class FolderFiles {
-  readonly #directory: string;
+  readonly #directory: string | undefined;
   readonly #meshConfig: string | undefined;
   #known = new Map<string, Known>();
 
-  /** `meshConfig`: a file beside those of the folder. */
-  constructor(directory: string, meshConfig?: string) {
+  /** `meshConfig`: a file beside those of the folder, or all there is. */
+  constructor(directory: string | undefined, meshConfig?: string) {
     this.#directory = directory;
     this.#meshConfig = meshConfig;
   }
 
   /** Rejects when the folder itself cannot be listed. One scan at a time. */
   async scan(): Promise<FolderScan> {
-    const names = (await listFiles(this.#directory)).filter((name) => name !== this.#meshConfig);
+    const directory = this.#directory;
+    const listed = directory === undefined ? [] : await listFiles(directory);
+    const names = listed.filter((name) => name !== this.#meshConfig);
     const diagnostics: Diagnostic[] = [];
     if (names.length > maxFiles) {
-      const position = { file: this.#directory, line: 1, column: 1 };
+      const position = { file: directory ?? '', line: 1, column: 1 };
       diagnostics.push(folderDiagnostic('FOLDER_TOO_LARGE', `${names.length} files, ${maxFiles} are read`, position));
     }
     const next = new Map<string, Known>();

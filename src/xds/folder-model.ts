@@ -1,8 +1,11 @@
 /** The whole of a folder as one compilation: its objects compiled, its local files' records added. Pure. */
 import type { Diagnostic } from '../base/diagnostics.ts';
 import { type Compilation, compile } from '../compile/compile.ts';
+import type { ConfigObject } from '../compile/object.ts';
 import type { CompileOptions } from '../compile/options.ts';
 import { folderDiagnostic } from './codes.ts';
+import type { DiscoveredMesh } from './discovered-mesh.ts';
+import { discoveredFile } from './discovered-objects.ts';
 import type { FolderScan } from './folder-files.ts';
 
 export function compileFolder(scan: FolderScan, options: CompileOptions): Compilation {
@@ -33,4 +36,44 @@ export function compileFolder(scan: FolderScan, options: CompileOptions): Compil
     }
   }
   return { ...compilation, workloads, services, policies, diagnostics: [...diagnostics, ...compilation.diagnostics] };
+}
+
+/** Kinds that say what the mesh is. */
+const meshKinds = new Set([
+  'Namespace',
+  'Pod',
+  'Service',
+  'EndpointSlice',
+  'ServiceAccount',
+  'ServiceEntry',
+  'WorkloadEntry',
+]);
+
+/** The rules of a folder for a mesh that comes from elsewhere: what the folder says of the mesh itself is left out. */
+export function compileRules(scan: FolderScan, mesh: DiscoveredMesh, options: CompileOptions): Compilation {
+  const { namespace, name } = mesh.gateway;
+  const diagnostics: Diagnostic[] = [...scan.diagnostics];
+  const objects: ConfigObject[] = [...mesh.objects()];
+  const leftOut = new Set<string>();
+  for (const [file, content] of scan.files) {
+    diagnostics.push(...content.diagnostics);
+    for (const object of content.objects) {
+      const { kind, metadata } = object;
+      const isOwn = kind === 'Gateway' && metadata.namespace === namespace && metadata.name === name;
+      if (!meshKinds.has(kind)) {
+        if (!isOwn) objects.push(object);
+      } else if (!leftOut.has(kind)) {
+        leftOut.add(kind);
+        const position = object.at([]) ?? { file, line: 1, column: 1 };
+        diagnostics.push(folderDiagnostic('MESH_ELSEWHERE', `${kind} comes from the control plane`, position));
+      }
+    }
+    if (content.models.length > 0) {
+      const message = 'workloads and services come from the control plane';
+      diagnostics.push(folderDiagnostic('MESH_ELSEWHERE', message, { file, line: 1, column: 1 }));
+    }
+  }
+  const compilation = compile(objects, options);
+  const ofFolder = compilation.diagnostics.filter(({ position }) => position?.file !== discoveredFile);
+  return { ...compilation, diagnostics: [...diagnostics, ...ofFolder] };
 }

@@ -17,15 +17,19 @@ import { PathWatch } from '../config/path-watch.ts';
 import { diffMesh, emptyMeshModel, type MeshModel, splitChange } from '../mesh/diff.ts';
 import type { MeshStore } from '../mesh/store.ts';
 import { folderDiagnostic } from './codes.ts';
-import { FolderFiles } from './folder-files.ts';
-import { compileFolder } from './folder-model.ts';
+import type { DiscoveredMesh } from './discovered-mesh.ts';
+import { FolderFiles, type FolderScan } from './folder-files.ts';
+import { compileFolder, compileRules } from './folder-model.ts';
 
 export interface FolderSourceOptions {
-  readonly directory: string;
+  /** Undefined: there is no folder, which is possible where the mesh is discovered. */
+  readonly directory: string | undefined;
   /** Istio's mesh configuration as a file of its own. */
   readonly meshConfig?: string | undefined;
   readonly compile: CompileOptions;
   readonly store: MeshStore;
+  /** The mesh is not the folder's: only rules are read from it. Closed by whoever made it. */
+  readonly discovered?: DiscoveredMesh | undefined;
   readonly clock: Clock;
   readonly logger: Logger;
   /** A new L7 model and the Gateways; called before the store changes. */
@@ -48,11 +52,13 @@ export class FolderSource {
   #reported = new Set<string>();
   #running: Promise<void> | undefined;
   #again = false;
+  #lastScan: FolderScan | undefined;
   #closed = false;
 
   constructor(options: FolderSourceOptions) {
     this.#options = options;
     this.#files = new FolderFiles(options.directory, options.meshConfig);
+    options.discovered?.onWaiting(() => this.#refreshInBackground());
   }
 
   /** Watches and reads the folder once. Resolves after that first attempt, whether or not it succeeded. */
@@ -60,7 +66,7 @@ export class FolderSource {
     const { directory, meshConfig, clock, logger, debounceMs = 100, rescanMs = 30_000 } = this.#options;
     // The directory of the file: what replaces a file is another one.
     const beside = meshConfig === undefined ? [] : [dirname(meshConfig)];
-    this.#watches = [directory, ...beside].map(
+    this.#watches = [...(directory === undefined ? [] : [directory]), ...beside].map(
       (path) =>
         new PathWatch({
           path,
@@ -102,28 +108,39 @@ export class FolderSource {
   }
 
   async #scan(): Promise<void> {
-    const { store, compile, onCompiled } = this.#options;
-    let compilation: Compilation;
-    try {
-      const scan = await this.#files.scan();
-      if (!scan.changed && store.complete) return;
-      compilation = compileFolder(scan, compile);
-    } catch (error) {
-      if (errorCode(error) === undefined) throw error;
-      const position = { file: this.#options.directory, line: 1, column: 1 };
-      this.#report([folderDiagnostic('FOLDER_UNREADABLE', errorText(error), position)]);
+    const { store, compile, onCompiled, discovered, clock } = this.#options;
+    if (discovered !== undefined && !discovered.complete) return;
+    const { scan, problem } = await this.#files.scan().then(
+      (scan) => ({ scan, problem: undefined }),
+      (error: unknown) => ({ scan: this.#lastScan, problem: this.#unreadable(error) }),
+    );
+    const changed = problem === undefined && scan?.changed === true;
+    if (scan === undefined || !(changed || discovered?.waiting || (problem === undefined && !store.complete))) {
+      if (problem !== undefined) this.#report([problem]);
       return;
     }
-    this.#report(compilation.diagnostics);
+    this.#lastScan = scan;
+    const startMs = clock.nowMs();
+    const compilation =
+      discovered === undefined ? compileFolder(scan, compile) : compileRules(scan, discovered, compile);
+    this.#report(problem === undefined ? compilation.diagnostics : [problem, ...compilation.diagnostics]);
+    const change = discovered?.take(clock.nowMs() - startMs) ?? diffMesh(this.#applied, compilation);
     onCompiled?.(compilation);
-    const { workloads, services, policies } = compilation;
-    const next: MeshModel = { workloads, services, policies };
-    for (const [i, piece] of splitChange(diffMesh(this.#applied, next), recordsPerTurn).entries()) {
+    for (const [i, piece] of splitChange(change, recordsPerTurn).entries()) {
       if (i > 0) await nextTurn();
       store.apply(piece);
     }
-    this.#applied = next;
+    const { workloads, services, policies } = compilation;
+    this.#applied = discovered === undefined ? { workloads, services, policies } : emptyMeshModel;
+    discovered?.settled();
     store.markComplete();
+  }
+
+  /** Throws what is no fault of the folder. */
+  #unreadable(error: unknown): Diagnostic {
+    if (errorCode(error) === undefined) throw error;
+    const position = { file: this.#options.directory ?? '', line: 1, column: 1 };
+    return folderDiagnostic('FOLDER_UNREADABLE', errorText(error), position);
   }
 
   /** Logs what was not wrong before. */

@@ -1,10 +1,12 @@
 /**
- * As whom a ztunnel asks a control plane: node id and metadata in ztunnel's form (ztunnel.md §6.1). istiod picks its
- * generators by the id's first part, and for on-demand the workloads of the node named in NODE_NAME.
+ * As whom a proxy asks a control plane: node id and metadata in Istio's form (ztunnel.md §6.1, waypoint.md §6.6). The id's
+ * first part says what it is; for on-demand istiod gives the workloads of the node named in NODE_NAME.
  */
 import type { JsonObject } from '@bufbuild/protobuf';
 
 export interface NodeFacts {
+  /** `ztunnel` unless told. */
+  readonly type?: 'ztunnel' | 'waypoint';
   readonly instanceIp: string;
   readonly podName: string;
   readonly podNamespace: string;
@@ -20,9 +22,9 @@ export interface NodeIdentity {
 }
 
 export function nodeIdentity(facts: NodeFacts): NodeIdentity {
-  const { instanceIp, podName, podNamespace, nodeName, clusterId, metadata } = facts;
+  const { type = 'ztunnel', instanceIp, podName, podNamespace, nodeName, clusterId, metadata } = facts;
   return {
-    id: `ztunnel~${instanceIp}~${podName}.${podNamespace}~${podNamespace}.svc.cluster.local`,
+    id: `${type}~${instanceIp}~${podName}.${podNamespace}~${podNamespace}.svc.cluster.local`,
     metadata: {
       CLUSTER_ID: clusterId,
       ...metadata,

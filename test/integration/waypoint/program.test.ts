@@ -180,7 +180,10 @@ t.test('arguments of Istio are taken, arguments beat the environment', async (t)
     'd',
   ];
   const command = readWaypointCommand(argv, { AMBIT_GATEWAY: 'other/one', AMBIT_WAYPOINT_PORTS: '15006, 15008' });
-  t.match(command, { kind: 'run', settings: { gateway: 'a/b/c', directory: 'd', ports: [15006, 15008] } });
+  t.match(command, {
+    kind: 'run',
+    settings: { gateway: 'a/b/c', mesh: { kind: 'folder', directory: 'd' }, ports: [15006, 15008] },
+  });
   t.match(readWaypointCommand(['--config', 'd', '--gateway', 'a/b', '--preset', 'legacy'], {}), {
     settings: { ports: [15006] },
   });

@@ -1,4 +1,4 @@
-/** A ztunnel's client of its control plane, from settings (docs/xds.md). */
+/** A proxy's client of its control plane, from settings (docs/xds.md). */
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/logger.ts';
 import type { MetricsRegistry } from '../base/metrics.ts';
@@ -10,6 +10,7 @@ import type { MeshStore } from '../mesh/store.ts';
 import { type ChannelOptions, createChannel } from '../rpc/channel.ts';
 import { DeltaClient } from '../xds/delta-client.ts';
 import { OnDemand } from '../xds/on-demand.ts';
+import type { ResourceType } from '../xds/resource-types.ts';
 import { xdsMetrics } from '../xds/xds-metrics.ts';
 import type { ControlPlaneSettings } from './control-plane-settings.ts';
 
@@ -31,12 +32,13 @@ export interface ControlPlane {
 /** istiod's largest states are some tens of megabytes; ztunnel's own limit. */
 const maxResponseBytes = 200 * 2 ** 20;
 
-/** Not started. Whoever opens it closes the client. */
+/** Not started. Whoever opens it closes the client. `types`: both unless told. */
 export function openControlPlane(
   settings: ControlPlaneSettings,
   store: MeshStore,
   unreadablePolicy: 'deny' | 'skip',
   { clock, random, logger, metrics, credential }: MeshSourceDependencies,
+  types?: readonly ResourceType[],
 ): ControlPlane {
   const { address, roots, alternativeNames, token, metadata, node, keyExchange } = settings;
   const options: ChannelOptions = {
@@ -56,6 +58,7 @@ export function openControlPlane(
     channel,
     node,
     store,
+    types,
     unreadablePolicy,
     metrics: xdsMetrics(metrics),
     clock,
