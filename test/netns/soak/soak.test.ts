@@ -4,7 +4,7 @@ import { problemsOf, table } from '../../soak/report.ts';
 import { runSoak } from '../../soak/soak.ts';
 import { insideLab } from '../lab/inside.ts';
 
-const seconds = 40;
+const seconds = 60;
 
 t.setTimeout(180_000);
 
