@@ -7,12 +7,11 @@
  * I2: a host that has left is never chosen again, whatever was kept about it.
  */
 
-import { formatSocketAddress } from '../../base/address.ts';
 import type { Clock } from '../../base/clock.ts';
 import { pickWeighted, type Random } from '../../base/random.ts';
 import type { EndpointQuery, NoEndpointReason } from '../../mesh/endpoint-query.ts';
 import { recordsEqual } from '../../mesh/equal.ts';
-import type { Workload } from '../../mesh/model.ts';
+import type { Service, Workload } from '../../mesh/model.ts';
 import { obstacle, reach } from '../../mesh/usable-endpoint.ts';
 import { hasLabels } from '../../mesh/workload-labels.ts';
 import type { LoadBalancerPolicy, OutlierPolicy, Subset } from '../../route/destination.ts';
@@ -72,6 +71,8 @@ interface RunningLevel {
   readonly groups: readonly RunningGroup[];
 }
 
+const noHosts: ReadonlySet<Host> = new Set();
+
 /** As many tries as Envoy makes to find a host that was not tried. */
 const blindPicks = 5;
 
@@ -81,7 +82,12 @@ export class Cluster {
   #seen: ClusterInputs | undefined;
   #inputs: ClusterInputs | undefined;
   #hosts: readonly Host[] = [];
-  #byUid = new Map<string, Host>();
+  readonly #byUid = new Map<string, Host>();
+  #look = 0;
+  #asked:
+    | { readonly service: Service; readonly network: string | undefined; readonly subset: Subset | undefined }
+    | undefined;
+  #reweighed: ReadonlySet<Host> = noHosts;
   #byAddress: Map<string, Host> | undefined;
   #levels: readonly RunningLevel[] = [];
   #loads: readonly number[] = [];
@@ -173,78 +179,109 @@ export class Cluster {
     this.#stale = true;
   }
 
+  /** Makes what the first request would have to wait for. */
+  prepare(): void {
+    const choice = this.#inputs?.loadBalancer?.choice;
+    if (choice?.kind !== 'hash') return;
+    for (const { groups } of this.#levels) for (const group of groups) group.hash.follow(group.hosts, choice.table);
+  }
+
   close(): void {
     this.#detector.close();
   }
 
+  /** Takes time in proportion to the endpoints; little for those whose record is the same as before. */
   #place(inputs: ClusterInputs, first: boolean): void {
-    const { clock } = this.#deps;
-    const usable = this.#usable(inputs);
-    const setting = inputs.loadBalancer?.locality;
-    const outlierDetection = inputs.outlierDetection !== undefined;
+    const { loadBalancer, outlierDetection } = inputs;
     const query = asQuery(inputs.query);
-    const levels = placeEndpoints({ query, workloads: usable, setting, outlierDetection });
-    if (levels.length === 0 && usable.length > 0) this.#reason = 'no-endpoint-in-locality';
-    const before = this.#byUid;
-    const byUid = new Map<string, Host>();
-    const reweighed = new Set<Host>();
-    // Who was there from the start is warm.
-    const sinceMs = first ? Number.NEGATIVE_INFINITY : clock.nowMs();
-    const hostOf = (workload: Workload): Host => {
-      const key = keyOf(workload, query);
-      let host = before.get(workload.uid);
-      if (host === undefined || host.key !== key) host = new Host(workload, key, sinceMs);
-      else host.workload = workload;
-      if (host.weight !== workload.capacity) reweighed.add(host);
-      host.weight = workload.capacity;
-      byUid.set(workload.uid, host);
-      return host;
-    };
+    this.#look++;
+    const workloads = this.#findUsable(inputs, query, first);
+    const levels = placeEndpoints({
+      query,
+      workloads,
+      setting: loadBalancer?.locality,
+      outlierDetection: outlierDetection !== undefined,
+    });
+    if (levels.length === 0 && workloads.length > 0) this.#reason = 'no-endpoint-in-locality';
     const old = new Map(this.#levels.flatMap(({ groups }, i) => groups.map((group) => [`${i}/${group.key}`, group])));
+    const hosts: Host[] = [];
     const running = levels.map(
       ({ groups }, i): RunningLevel => ({
-        groups: groups.map((group) => this.#group(group, hostOf, reweighed, old.get(`${i}/${group.key}`))),
+        groups: groups.map((group) => {
+          const made = this.#group(group, old.get(`${i}/${group.key}`));
+          for (const host of made.hosts) hosts.push(host);
+          return made;
+        }),
       }),
     );
-    for (const [uid, host] of before) {
-      if (byUid.get(uid) === host) continue;
-      host.present = false;
-      this.#detector.left(host);
+    // Those that nothing leads to are no endpoints of this cluster, as those that have left.
+    for (const host of hosts) host.look = -this.#look;
+    for (const [uid, host] of this.#byUid) {
+      if (host.look === -this.#look) host.look = this.#look;
+      else {
+        this.#byUid.delete(uid);
+        this.#leave(host);
+      }
     }
-    this.#byUid = byUid;
-    this.#hosts = [...byUid.values()];
+    this.#hosts = hosts;
     this.#byAddress = undefined;
     this.#levels = running;
+    this.#reweighed = noHosts;
     this.#stale = true;
   }
 
-  #usable(inputs: ClusterInputs): readonly Workload[] {
-    const { subset } = inputs;
-    const { endpoints } = inputs.query;
-    const query = asQuery(inputs.query);
+  /** Usable endpoints, each with a host of its uid. */
+  #findUsable({ subset }: ClusterInputs, query: EndpointQuery, first: boolean): readonly Workload[] {
+    // Who was there from the start is warm.
+    const sinceMs = first ? Number.NEGATIVE_INFINITY : this.#deps.clock.nowMs();
+    const sameQuestion =
+      this.#asked?.service === query.service && this.#asked.network === query.network && this.#asked.subset === subset;
+    this.#asked = { service: query.service, network: query.network, subset };
     let reason: NoHostReason = 'no-endpoints';
     const usable: Workload[] = [];
-    for (const workload of endpoints) {
+    for (const workload of query.endpoints) {
+      const known = this.#byUid.get(workload.uid);
+      if (known !== undefined && known.workload === workload && sameQuestion) {
+        usable.push(workload);
+        continue;
+      }
       if (subset !== undefined && !hasLabels(workload, subset.labels)) {
         if (reason === 'no-endpoints') reason = 'empty-subset';
         continue;
       }
       const problem = obstacle(workload, query) ?? (workload.capacity > 0 ? undefined : 'no-capacity');
-      if (problem === undefined) usable.push(workload);
-      else reason = problem;
+      if (problem !== undefined) {
+        reason = problem;
+        continue;
+      }
+      usable.push(workload);
+      this.#adopt(workload, reach(workload, query)?.port ?? 0, known, sinceMs);
     }
     this.#reason = reason;
     return usable;
   }
 
-  #group(
-    { key, weight, members }: Group,
-    hostOf: (workload: Workload) => Host,
-    reweighed: ReadonlySet<Host>,
-    old: RunningGroup | undefined,
-  ): RunningGroup {
-    const hosts = members.map(hostOf);
-    const same = old !== undefined && sameHosts(old.hosts, hosts) && !hosts.some((host) => reweighed.has(host));
+  /** The host of the workload: the one there was, if it still is at that address. */
+  #adopt(workload: Workload, port: number, known: Host | undefined, sinceMs: number): void {
+    if (known === undefined || known.port !== port || known.workload.addresses[0] !== workload.addresses[0]) {
+      if (known !== undefined) this.#leave(known);
+      this.#byUid.set(workload.uid, new Host(workload, port, sinceMs));
+      return;
+    }
+    known.workload = workload;
+    if (known.weight === workload.capacity) return;
+    known.weight = workload.capacity;
+    this.#reweighed = new Set([...this.#reweighed, known]);
+  }
+
+  #leave(host: Host): void {
+    host.present = false;
+    this.#detector.left(host);
+  }
+
+  #group({ key, weight, members }: Group, old: RunningGroup | undefined): RunningGroup {
+    const hosts = members.map(({ uid }) => this.#byUid.get(uid) as Host);
+    const same = old !== undefined && sameHosts(old.hosts, hosts) && !hosts.some((host) => this.#reweighed.has(host));
     return {
       key,
       weight,
@@ -373,14 +410,6 @@ function none(reason: NoHostReason): HostChoice {
 
 function asQuery(query: ClusterInputs['query']): EndpointQuery {
   return { ...query, preferFamily: undefined };
-}
-
-/** The address a host has in hash tables: the same wherever it is looked at. */
-function keyOf(workload: Workload, query: EndpointQuery): string {
-  const reached = reach(workload, query);
-  if (reached === undefined) return workload.uid;
-  if (reached.kind === 'endpoint') return formatSocketAddress({ ip: reached.ip, port: reached.port });
-  return `${workload.uid}:${reached.port}`;
 }
 
 function sameObjects(a: ClusterInputs, b: ClusterInputs): boolean {

@@ -145,7 +145,7 @@ export class Clusters {
       outliers: {
         ejected: (host, reason) => {
           metrics.ejected(reason);
-          const { ejected } = host.outlier;
+          const { ejected } = host;
           const seconds = Math.round(((ejected?.untilMs ?? 0) - (ejected?.atMs ?? 0)) / 1000);
           logger.warn('ejected an endpoint', { ...where, endpoint: host.key, workload: host.uid, reason, seconds });
         },

@@ -8,13 +8,13 @@ import type { Clock } from '../../base/clock.ts';
 import { inSlices } from '../../base/slices.ts';
 import type { HashTable } from '../../route/destination.ts';
 import type { LookupTable, TableEntry, TableSteps } from './hash-table.ts';
-import { hashText, mixWord } from './hash-text.ts';
+import { mixWord } from './hash-text.ts';
 import type { Host } from './host.ts';
 import { maglevTableSteps } from './maglev-table.ts';
 import { ringTableSteps } from './ring-table.ts';
 
-/** Points or places: so many are made in about a millisecond or five, and the first request waits for them. */
-const smallTable = 70_000;
+/** Points or places: so many are made in a millisecond or two, and the first request waits for them. */
+const smallTable = 4096;
 
 interface Built {
   readonly table: LookupTable;
@@ -110,7 +110,7 @@ function highestRank(hash: number, hosts: readonly Host[], accepts: (host: Host)
   let bestRank = -1;
   for (const host of hosts) {
     if (!accepts(host)) continue;
-    const rank = mixWord(hash ^ hashText(host.key));
+    const rank = mixWord(hash ^ host.keyHash);
     if (rank <= bestRank) continue;
     best = host;
     bestRank = rank;

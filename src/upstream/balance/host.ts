@@ -1,13 +1,18 @@
-/** One endpoint as a cluster knows it: what is under way to it, and whether it is believed to be well. */
+/**
+ * One endpoint as a cluster knows it: what is under way to it, and whether it is believed to be well. There may be ten thousand
+ * of them: what few of them need is made when it is needed.
+ */
+import { formatSocketAddress } from '../../base/address.ts';
 import type { Workload } from '../../mesh/model.ts';
+import { hashText } from './hash-text.ts';
 import { newOutlierState, type OutlierState } from './outlier.ts';
 
 export class Host {
   readonly uid: string;
   /** Of the moment: records are replaced. */
   workload: Workload;
-  /** What is hashed: its address. */
-  readonly key: string;
+  /** The application's port. */
+  readonly port: number;
   weight: number;
   /** Requests and connections under way. */
   active = 0;
@@ -17,17 +22,50 @@ export class Host {
   present = true;
   /** Active health checks fail. */
   failing = false;
-  readonly outlier: OutlierState = newOutlierState();
+  /** Of the cluster's last look at its endpoints that found it. */
+  look = 0;
+  #outlier: OutlierState | undefined;
+  #key: string | undefined;
+  #keyHash: number | undefined;
 
-  constructor(workload: Workload, key: string, nowMs: number) {
+  constructor(workload: Workload, port: number, nowMs: number) {
     this.uid = workload.uid;
     this.workload = workload;
-    this.key = key;
+    this.port = port;
     this.weight = workload.capacity;
     this.sinceMs = nowMs;
   }
 
-  get healthy(): boolean {
-    return !this.failing && this.outlier.ejected === undefined;
+  /** What is hashed: its address, the same wherever it is looked at. */
+  get key(): string {
+    this.#key ??= addressOf(this.workload, this.port);
+    return this.#key;
   }
+
+  get keyHash(): number {
+    this.#keyHash ??= hashText(this.key);
+    return this.#keyHash;
+  }
+
+  /** Something was ever observed of it. */
+  get watched(): boolean {
+    return this.#outlier !== undefined;
+  }
+
+  get outlier(): OutlierState {
+    this.#outlier ??= newOutlierState();
+    return this.#outlier;
+  }
+
+  get ejected(): OutlierState['ejected'] {
+    return this.#outlier?.ejected;
+  }
+
+  get healthy(): boolean {
+    return !this.failing && this.#outlier?.ejected === undefined;
+  }
+}
+
+function addressOf({ addresses: [ip], hostname, uid }: Workload, port: number): string {
+  return ip === undefined ? `${hostname === '' ? uid : hostname}:${port}` : formatSocketAddress({ ip, port });
 }

@@ -66,7 +66,7 @@ export class OutlierDetector {
 
   /** The host has left the cluster. */
   left(host: Host): void {
-    if (host.outlier.ejected !== undefined) this.#ejected--;
+    if (host.ejected !== undefined) this.#ejected--;
   }
 
   close(): void {
@@ -82,6 +82,7 @@ export class OutlierDetector {
     const nowMs = this.#clock.nowMs();
     let waiting = false;
     for (const host of this.#hosts()) {
+      if (!host.watched) continue;
       if (sweep(host.outlier, nowMs)) {
         this.#ejected--;
         this.#listener.returned(host);
@@ -94,6 +95,7 @@ export class OutlierDetector {
   #forgive(): void {
     this.#stop();
     for (const host of this.#hosts()) {
+      if (!host.watched) continue;
       const gone = host.outlier.ejected !== undefined;
       readmit(host.outlier);
       host.outlier.backoff = 0;
