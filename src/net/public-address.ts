@@ -40,15 +40,17 @@ export function isPublicAddress(ip: string): boolean {
   return globalUnicast.check(ip, 'ipv6') && !special.check(ip, 'ipv6');
 }
 
-const local = new BlockList();
+const local4 = new BlockList();
 for (const [network, bits] of [
   ['0.0.0.0', 8],
   ['127.0.0.0', 8],
   ['169.254.0.0', 16],
   ['224.0.0.0', 3],
 ] as const) {
-  local.addSubnet(network, bits, 'ipv4');
+  local4.addSubnet(network, bits, 'ipv4');
 }
+/** Apart from the other: a list takes an IPv4 address for the IPv6 address that carries it. */
+const local6 = new BlockList();
 for (const [network, bits] of [
   // Unspecified, loopback and the forms that carry an IPv4 address.
   ['::', 96],
@@ -61,7 +63,7 @@ for (const [network, bits] of [
   // Where clouds keep their metadata.
   ['fd00:ec2::254', 128],
 ] as const) {
-  local.addSubnet(network, bits, 'ipv6');
+  local6.addSubnet(network, bits, 'ipv6');
 }
 
 /**
@@ -69,5 +71,5 @@ for (const [network, bits] of [
  * rightly means. `ip` must be an address.
  */
 export function isLocalAddress(ip: string): boolean {
-  return local.check(ip, isIPv4(ip) ? 'ipv4' : 'ipv6');
+  return isIPv4(ip) ? local4.check(ip, 'ipv4') : local6.check(ip, 'ipv6');
 }

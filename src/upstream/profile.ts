@@ -21,6 +21,8 @@ export interface UpstreamProfile {
   readonly proxyProtocol: 'v1' | 'v2' | undefined;
   /** The endpoints are a ServiceEntry's; undefined: Kubernetes' or the mesh's. */
   readonly origin: AddressOrigin | undefined;
+  /** Connections to a name are spread over all its addresses. */
+  readonly everywhere: boolean;
   readonly connections: ConnectionLimits;
   /** Why nothing may be sent there; undefined: it may. */
   readonly refusal: string | undefined;

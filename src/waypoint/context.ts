@@ -18,11 +18,13 @@ import type { Checks } from './ext-authz/checks.ts';
 import type { OwnGateway } from './gateway.ts';
 import type { Authenticator } from './jwt/authenticate.ts';
 import type { Mirrors } from './mirrors.ts';
+import type { ClientNamedEndpoints } from './named-endpoints.ts';
 import type { StageNames } from './names.ts';
 import type { Overload } from './protection/overload.ts';
 import type { Protections } from './protection/protections.ts';
 import type { WaypointSettings } from './settings.ts';
 import type { TcpConnections } from './tcp-connections.ts';
+import type { UpstreamProfiles } from './upstream-profiles.ts';
 
 export interface Tunnel {
   readonly destination: Destination;
@@ -51,6 +53,8 @@ export interface WaypointServices {
   readonly pools: UpstreamPools;
   readonly clusters: Clusters;
   readonly connector: Connector;
+  readonly upstreams: UpstreamProfiles;
+  readonly clientNames: ClientNamedEndpoints;
   readonly mirrors: Mirrors;
   readonly tcpConnections: TcpConnections;
   readonly authenticator: Authenticator;

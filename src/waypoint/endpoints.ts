@@ -7,11 +7,12 @@ import type { EndpointQuery } from '../mesh/endpoint-query.ts';
 import type { Service, Workload } from '../mesh/model.ts';
 import { reach } from '../mesh/usable-endpoint.ts';
 import { plainSocket } from '../net/socket-spec.ts';
-import { type DestinationPolicy, destinationOf, policyFor } from '../route/destination.ts';
+import { type ConnectionPoolPolicy, type DestinationPolicy, destinationOf, policyFor } from '../route/destination.ts';
 import type { L7Model } from '../route/model.ts';
 import type { UpstreamEndpoint, UpstreamProtocol } from '../upstream/endpoint.ts';
 import type { TryWatch } from '../upstream/try-watch.ts';
 import type { Tunnel, WaypointServices } from './context.ts';
+import { endpointByName, hostWithin } from './named-endpoints.ts';
 
 export type EndpointChoice =
   /** `watch`: to be told what becomes of the try. */
@@ -73,7 +74,25 @@ export function chooseEndpoint(
     const endpoint = endpointAt(services, selection.workload, selection.ip, selection.port);
     return { kind: 'endpoint', endpoint, watch: clusters.watch(named, host) };
   }
+  if (selection?.kind === 'hostname' && selection.workload.tunnelProtocol === 'none') {
+    const endpoint = endpointByName(services, selection.workload, selection.hostname, selection.port);
+    return { kind: 'endpoint', endpoint, watch: clusters.watch(named, host) };
+  }
   return { kind: 'none', reason: selection === undefined ? 'no-usable-address' : `unsupported-${selection.kind}` };
+}
+
+/** The endpoint that the request names, of a service that is a wildcard. */
+export function dynamicEndpoint(
+  services: WaypointServices,
+  service: Service,
+  port: number,
+  wildcard: string,
+  authority: string,
+): Extract<EndpointChoice, { kind: 'endpoint' }> | 'not-within' {
+  const host = hostWithin(wildcard, authority);
+  if (host === undefined) return 'not-within';
+  const target = service.ports.get(port)?.targetPort || port;
+  return { kind: 'endpoint', endpoint: services.clientNames.of(services, service, host, target), watch: undefined };
 }
 
 function ownDestination(services: WaypointServices, { destinations }: L7Model, { key }: Service) {
@@ -131,14 +150,20 @@ function makeEndpoint(services: WaypointServices, workload: Workload, ip: string
   };
 }
 
-/** HTTP/2 where the port says so; HTTP/1.1 where it says that, or for an upgrade; undeclared: as the client speaks. */
+/**
+ * HTTP/2 where the port or the rule says so; HTTP/1.1 where the port says that, or for an upgrade; undeclared, or where the
+ * rule wants it: as the client speaks.
+ */
 export function upstreamProtocol(
   service: Service | undefined,
   servicePort: number,
   version: '1.1' | '2',
   upgrade: boolean,
+  pool?: ConnectionPoolPolicy,
 ): UpstreamProtocol {
   if (upgrade) return 'h1';
+  if (pool?.useClientProtocol === true) return version === '2' ? 'h2c' : 'h1';
+  if (pool?.h2Upgrade === 'always') return 'h2c';
   switch (service?.ports.get(servicePort)?.appProtocol) {
     case 'http2':
     case 'grpc':

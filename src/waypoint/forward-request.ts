@@ -10,10 +10,12 @@ import type { UpstreamEndpoint } from '../upstream/endpoint.ts';
 import { type EndpointAnswer, type ForwardResult, forward } from '../upstream/forward.ts';
 import { affinityOf } from './affinity.ts';
 import type { Tunnel, WaypointServices } from './context.ts';
-import { chooseEndpoint, destinationPolicy, endpointAt, upstreamProtocol } from './endpoints.ts';
+import { chooseEndpoint, destinationPolicy, dynamicEndpoint, endpointAt, upstreamProtocol } from './endpoints.ts';
+import { profiled } from './profiled-endpoint.ts';
 import { withAdditions } from './request-headers.ts';
 import type { RequestRecord } from './request-record.ts';
 import { deniedBody } from './stages/policies.ts';
+import type { Upstream } from './upstream-profiles.ts';
 
 /** `done` comes once, when the exchange is over. */
 export function forwardRequest(record: RequestRecord, done: (result: ForwardResult) => void): void {
@@ -30,6 +32,7 @@ export function forwardRequest(record: RequestRecord, done: (result: ForwardResu
   const path = `${rewritten}${record.query}`;
   const headers = withAdditions(changed, tunnel, { requestId: record.requestId, clientCert });
   let mirroring = mirror(record, { path, authority, headers });
+  const upstream = upstreamOf(record, backend);
   forward(
     {
       exchange,
@@ -39,8 +42,9 @@ export function forwardRequest(record: RequestRecord, done: (result: ForwardResu
       body: record.body,
       retry: route?.retry ?? defaultRetryPolicy,
       timeoutMs: route?.timeoutMs,
+      circuit: upstream?.circuit,
       nextEndpoint: (tried) => {
-        const answer = nextEndpoint(record, backend, route?.retry?.mayRepeatHosts === true ? nobody : tried);
+        const answer = nextEndpoint(record, backend, authority, route?.retry?.mayRepeatHosts === true ? nobody : tried);
         if (answer.kind === 'endpoint') {
           mirroring?.begin();
           mirroring = undefined;
@@ -68,6 +72,14 @@ export function serviceOf({ services, tunnel }: RequestRecord, backend: RouteBac
   return { service: services.mesh.service(backend.service), port: backend.port };
 }
 
+/** What is spoken to the service's endpoints; undefined on the way straight to a pod. */
+function upstreamOf(record: RequestRecord, backend: RouteBackend | undefined): Upstream | undefined {
+  const { services, model } = record;
+  const { service, port } = serviceOf(record, backend);
+  if (service === undefined) return undefined;
+  return services.upstreams.of(model, services.own()?.namespace ?? '', service, port, backend?.subset);
+}
+
 /** Upgrades are not mirrored: nobody would take part in the conversation. */
 function mirror(record: RequestRecord, sent: Pick<Parameters<typeof forward>[0], 'path' | 'authority' | 'headers'>) {
   const mirrors = record.route?.stages?.mirrors;
@@ -77,29 +89,38 @@ function mirror(record: RequestRecord, sent: Pick<Parameters<typeof forward>[0],
     method: record.method,
     hasBody: record.body !== undefined,
     timeoutMs: record.route?.timeoutMs,
-    choose: (backend) => nextEndpoint(record, backend, nobody),
+    choose: (backend) => nextEndpoint(record, backend, sent.authority, nobody),
   });
 }
 
 function nextEndpoint(
   record: RequestRecord,
   backend: RouteBackend | undefined,
+  authority: string,
   tried: ReadonlySet<string>,
 ): EndpointAnswer {
-  const { services, tunnel } = record;
+  const { services, tunnel, model } = record;
   const { service, port } = serviceOf(record, backend);
   if (tunnel.destination.kind === 'service' && service === undefined) {
     return refused(500, '', 'NC', 'cluster_not_found');
   }
   const subset = backend?.subset;
+  const wildcard = service === undefined ? undefined : model.egress.get(service.key);
+  const named =
+    service !== undefined && wildcard?.resolution === 'dynamic-dns'
+      ? dynamicEndpoint(services, service, port, wildcard.host, authority)
+      : undefined;
+  if (named === 'not-within') return refused(404, '', 'NR', 'host_not_within_wildcard');
   const choice =
-    service !== undefined
-      ? chooseEndpoint(services, tunnel, service, port, tried, {
-          model: record.model,
-          subset,
-          hash: affinityOf(record, service, { port, subset }, backend === record.backend),
-        })
-      : directEndpoint(services, tunnel);
+    named !== undefined
+      ? named
+      : service !== undefined
+        ? chooseEndpoint(services, tunnel, service, port, tried, {
+            model: record.model,
+            subset,
+            hash: affinityOf(record, service, { port, subset }, backend === record.backend),
+          })
+        : directEndpoint(services, tunnel);
   if (
     service !== undefined &&
     destinationPolicy(services, { model: record.model, service, port, subset })?.tls?.mode === 'invalid'
@@ -108,12 +129,13 @@ function nextEndpoint(
   }
   if (choice.kind === 'unknown-subset') return refused(503, '', 'NC', 'cluster_not_found');
   if (choice.kind === 'none') return refused(503, 'no healthy upstream', 'UH', `no_healthy_upstream{${choice.reason}}`);
-  const { endpoint } = choice;
+  const upstream = upstreamOf(record, backend);
+  const endpoint = profiled(choice.endpoint, upstream?.profile, tunnel);
   const { verdict, audited } = record.authorizer.pod(endpoint, record.model, record.judged());
   record.audit(audited);
   if (verdict.kind === 'deny') return refused(403, deniedBody, '-', verdict.reason, endpoint);
   const { version, upgrade } = record.exchange.request;
-  const protocol = upstreamProtocol(service, port, version, upgrade !== undefined);
+  const protocol = upstreamProtocol(service, port, version, upgrade !== undefined, upstream?.pool);
   return { kind: 'endpoint', endpoint, protocol, watch: choice.watch };
 }
 

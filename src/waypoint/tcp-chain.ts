@@ -8,6 +8,7 @@ import { AmbitError } from '../base/errors.ts';
 import { DuplexEnd } from '../net/duplex-end.ts';
 import { join } from '../net/join.ts';
 import { chooseBackend } from '../route/backend.ts';
+import type { ConnectionPoolPolicy } from '../route/destination.ts';
 import { routesFor } from '../route/match-route.ts';
 import { matchStream } from '../route/match-stream.ts';
 import type { StreamRoute } from '../route/model.ts';
@@ -19,8 +20,10 @@ import { askAboutConnection, phasesAfterPolicies, phasesBeforePolicies } from '.
 import type { Tunnel, WaypointServices } from './context.ts';
 import { authorizeConnection, unasked } from './ext-authz/connection.ts';
 import { trafficLabels } from './labels.ts';
+import { profiled } from './profiled-endpoint.ts';
 import { writeLines } from './report.ts';
 import { type TcpTarget, tcpEndpoint } from './tcp-endpoint.ts';
+import { watchTimes } from './tcp-times.ts';
 
 const maxTries = 3;
 
@@ -73,11 +76,19 @@ export async function serveTcpChain(
       },
     };
     services.tcpConnections.add(open);
+    let timedOut: string | undefined;
+    let stopWatching = () => {};
     const joined = join(new DuplexEnd(stream, 'downstream'), upstream, counts, (result) => {
       services.tcpConnections.delete(open);
-      if (result.kind === 'stopped') over('RBAC', result.error?.message ?? '', result.error);
+      stopWatching();
+      if (result.kind === 'stopped' && timedOut !== undefined) over('-', timedOut, result.error);
+      else if (result.kind === 'stopped') over('RBAC', result.error?.message ?? '', result.error);
       else over(result.kind === 'reset' && result.by === 'upstream' ? 'UC' : '-', 'via_upstream', undefined);
       resolve();
+    });
+    stopWatching = watchTimes(reached.pool, counts, services.clock, (error, details) => {
+      timedOut = details;
+      joined.stop(error);
     });
     // The model may have changed while the upstream was being connected.
     open.recheck();
@@ -97,6 +108,7 @@ type Reached =
       readonly connected: Connected;
       /** Providers that were asked for it. */
       readonly asked: ReadonlySet<string>;
+      readonly pool: ConnectionPoolPolicy | undefined;
     })
   | (Common & {
       readonly kind: 'refused';
@@ -140,26 +152,39 @@ async function reach(
   if (first.verdict.kind === 'deny') return refused('RBAC', first.verdict.reason, deniedError(first.verdict.reason));
   const late = await askAboutConnection(services, tunnel, 'tcp', phasesAfterPolicies);
   if (late !== undefined) return refused('RBAC', late, deniedError(late));
+  const upstream =
+    service && services.upstreams.of(model, services.own()?.namespace ?? '', service, port, backend.subset);
+  const circuit = upstream?.circuit;
   const tried = new Set<string>();
   for (;;) {
-    const choice = tcpEndpoint(services, tunnel, model, backend, tried);
+    const choice = tcpEndpoint(services, tunnel, model, backend, tried, serverName);
     if (choice.kind === 'unknown-subset') return refused('NC', 'cluster_not_found', unreachable('unknown subset'));
     if (choice.kind === 'none') return refused('UH', choice.reason, unreachable(`no endpoint: ${choice.reason}`));
-    endpoint = choice.endpoint;
+    endpoint = profiled(choice.endpoint, upstream?.profile, tunnel);
     const { verdict, audited: more } = authorizer.pod(endpoint, model, undefined);
     audited.push(...more);
     if (verdict.kind === 'deny') return refused('RBAC', verdict.reason, deniedError(verdict.reason));
+    if (circuit !== undefined && circuit.connections >= circuit.limits.maxConnections) {
+      circuit.refuse('connections');
+      return refused('UO', 'upstream_connection_overflow', unreachable('as many connections as may be'));
+    }
     const { watch } = choice;
+    if (circuit !== undefined) circuit.connections++;
     watch?.begin();
     const outcome = await services.connector.connect(endpoint, gone);
     if (outcome.kind === 'connected') {
       const { connected } = outcome;
       watch?.observe({ kind: 'connected' });
-      connected.stream.once('close', () => watch?.end());
-      if (!gone.cancelled) return { kind: 'connected', service, port, endpoint, audited, asked, connected };
+      connected.stream.once('close', () => {
+        watch?.end();
+        if (circuit !== undefined) circuit.connections--;
+      });
+      const { pool } = upstream ?? {};
+      if (!gone.cancelled) return { kind: 'connected', service, port, endpoint, audited, asked, connected, pool };
       connected.stream.destroy();
       return refused('DC', 'downstream_remote_disconnect', unreachable('the client has left'));
     }
+    if (circuit !== undefined) circuit.connections--;
     if (!gone.cancelled) watch?.observe({ kind: 'connect-failure' });
     watch?.end();
     tried.add(endpoint.workload.uid);

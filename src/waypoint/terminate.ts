@@ -134,11 +134,17 @@ export class Tunnels {
     ]);
   }
 
+  /** Where the connection goes is then told by its server name alone. */
+  #isWildcard({ destination }: Tunnel): boolean {
+    if (destination.kind !== 'service') return false;
+    return this.#services.model().egress.get(destination.service.key)?.resolution === 'dynamic-dns';
+  }
+
   /** Where routes ask for a server name the client's hello is waited for; who is silent, or speaks no TLS, has none. */
   async #enterTcp(tunnel: Tunnel, stream: Duplex): Promise<void> {
     const { clock, settings } = this.#services;
     let serverName: string | undefined;
-    if (asksServerName(streamRoutes(this.#services, tunnel))) {
+    if (asksServerName(streamRoutes(this.#services, tunnel)) || this.#isWildcard(tunnel)) {
       const hello = await sniffServerName(stream, clock, settings.sniffTimeoutMs);
       if (hello === undefined) {
         stream.destroy();

@@ -188,6 +188,7 @@ function profileOf(
           },
     proxyProtocol: policy?.proxyProtocol,
     origin: egress === undefined ? undefined : originOf(egress),
+    everywhere: egress?.resolution !== 'dns-round-robin',
     connections:
       pool === undefined
         ? plainConnections

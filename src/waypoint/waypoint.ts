@@ -14,6 +14,7 @@ import type { Relay, RunningListener } from '../hbone/seam.ts';
 import type { SecretStore } from '../identity/secret.ts';
 import type { Workload } from '../mesh/model.ts';
 import type { MeshView } from '../mesh/view.ts';
+import type { NameSource } from '../net/name-resolver.ts';
 import { hasSubset } from '../route/destination.ts';
 import type { L7Model } from '../route/model.ts';
 import type { AccessLog, TrafficMetrics } from '../telemetry/traffic.ts';
@@ -26,7 +27,9 @@ import type { OwnGateway } from './gateway.ts';
 import { Authenticator } from './jwt/authenticate.ts';
 import { createFetchText } from './jwt/fetch-text.ts';
 import { Mirrors } from './mirrors.ts';
+import { ClientNamedEndpoints } from './named-endpoints.ts';
 import { stageNames } from './names.ts';
+import { createOutside } from './outside.ts';
 import { memoryShare } from './protection/memory-share.ts';
 import { Overload } from './protection/overload.ts';
 import { PressureGauge } from './protection/pressure-gauge.ts';
@@ -34,6 +37,7 @@ import { Protections } from './protection/protections.ts';
 import type { WaypointSettings } from './settings.ts';
 import { TcpConnections } from './tcp-connections.ts';
 import { Tunnels } from './terminate.ts';
+import { UpstreamProfiles } from './upstream-profiles.ts';
 
 export interface WaypointOptions {
   readonly preset: Preset;
@@ -50,6 +54,8 @@ export interface WaypointOptions {
   readonly self?: () => Workload | undefined;
   readonly relay: Relay;
   readonly secrets: SecretStore;
+  /** Where names outside the mesh are looked up, in place of the system's servers. */
+  readonly nameSource?: NameSource;
   readonly traffic: TrafficMetrics;
   readonly accessLog: AccessLog;
   readonly metrics: MetricsRegistry;
@@ -74,9 +80,10 @@ export interface Waypoint {
 
 export function createWaypoint(options: WaypointOptions): Waypoint {
   const { preset, identity, mesh, relay, secrets, clock, metrics } = options;
-  const connector = createConnector(relay, clock);
-  const pools = createUpstreamPools(connector, clock);
   const logger = options.logger.topic('waypoint');
+  const outside = createOutside({ ...options, logger, onGone: (hostname) => pools.forgetName(hostname) });
+  const connector = createConnector(relay, clock, outside);
+  const pools = createUpstreamPools(connector, clock);
   const tcpConnections = new TcpConnections();
   const { overload } = options.settings;
   const watched = overload.eventLoopDelayMs > 0 || overload.memoryShare > 0;
@@ -93,6 +100,8 @@ export function createWaypoint(options: WaypointOptions): Waypoint {
     logger,
     names: stageNames(preset),
     connector,
+    upstreams: new UpstreamProfiles({ clock, logger, metrics }),
+    clientNames: new ClientNamedEndpoints(),
     pools,
     clusters,
     extensions: new Extensions({ ...options, directory: options.settings.extensionsDirectory }),
@@ -161,6 +170,7 @@ export function createWaypoint(options: WaypointOptions): Waypoint {
     flush() {
       open.value = tunnels.open;
       poolCount.value = pools.size;
+      services.upstreams.flush();
       inFlight.value = services.admission.requests;
       clusters.flush();
     },
@@ -170,6 +180,7 @@ export function createWaypoint(options: WaypointOptions): Waypoint {
       pressure?.close();
       for (const listener of listeners) listener.destroy();
       clusters.close();
+      outside.close();
       await pools.close();
       services.extensions.close();
     },

@@ -6,7 +6,7 @@ import { createServer as createHttpServer, type RequestListener } from 'node:htt
 import { createServer as createTcpServer, type Server, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Test } from 'tap';
-import { parseSocketAddress } from '../../../src/base/address.ts';
+import { parseCidr, parseSocketAddress } from '../../../src/base/address.ts';
 import { systemClock } from '../../../src/base/clock.ts';
 import { silentLogger } from '../../../src/base/logger.ts';
 import { unscrapedMetrics } from '../../../src/base/metrics.ts';
@@ -16,6 +16,7 @@ import { createRelay } from '../../../src/hbone/relay.ts';
 import type { ConnectRequest, OpenOutcome, Relay } from '../../../src/hbone/seam.ts';
 import type { AppProtocol, Service, Workload } from '../../../src/mesh/model.ts';
 import { MeshStore } from '../../../src/mesh/store.ts';
+import type { NameSource } from '../../../src/net/name-resolver.ts';
 import { plainSocket } from '../../../src/net/socket-spec.ts';
 import { emptyL7Model, type L7Model } from '../../../src/route/model.ts';
 import type { RequestLabels, TrafficLabels } from '../../../src/telemetry/traffic-labels.ts';
@@ -73,6 +74,10 @@ export interface HarnessOptions {
   readonly tunnelProtocol?: Workload['tunnelProtocol'];
   readonly jwksOrigins?: readonly string[];
   readonly extensionsDirectory?: string;
+  /** Answers for names outside the mesh. */
+  readonly nameSource?: NameSource;
+  /** Blocks that may be called though they are local. */
+  readonly egressAddresses?: readonly string[];
   readonly overload?: Partial<OverloadSettings>;
 }
 
@@ -119,10 +124,12 @@ export async function createHarness(t: Test, options: HarnessOptions): Promise<H
       sniffTimeoutMs: options.sniffTimeoutMs ?? 200,
       jwksOrigins: options.jwksOrigins ?? [],
       extensionsDirectory: options.extensionsDirectory,
+      egressAddresses: (options.egressAddresses ?? []).flatMap((text) => parseCidr(text) ?? []),
       overload: { ...defaultOverloadSettings, ...options.overload },
     },
     identity: productId,
     trustDomainAliases: [],
+    ...(options.nameSource === undefined ? {} : { nameSource: options.nameSource }),
     mesh,
     model: () => harness.model,
     own: () => ({ key: 'default/productpage', namespace: 'default', address: gateway, service: gatewayService }),

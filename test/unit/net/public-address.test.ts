@@ -1,5 +1,5 @@
 import t from 'tap';
-import { isPublicAddress } from '../../../src/net/public-address.ts';
+import { isLocalAddress, isPublicAddress } from '../../../src/net/public-address.ts';
 
 t.test('only addresses of the public Internet are public', async (t) => {
   for (const ip of ['8.8.8.8', '1.1.1.1', '172.15.0.1', '172.32.0.1', '2606:4700::1111', '2a00:1450:4001::1']) {
@@ -20,4 +20,22 @@ t.test('only addresses of the public Internet are public', async (t) => {
     ...['2002:7f00:1::', '2001::1', '2001:db8::1', 'fe80::1', 'fd00:ec2::254', 'ff02::1'],
   ];
   for (const ip of special) t.notOk(isPublicAddress(ip), ip);
+});
+
+t.test('this machine and its link are told apart from what is merely private', async (t) => {
+  const local = ['0.0.0.0', '127.0.0.1', '127.9.9.9', '169.254.169.254', '224.0.0.1', '255.255.255.255'];
+  const local6 = [
+    '::',
+    '::1',
+    '::ffff:10.0.0.1',
+    '64:ff9b::7f00:1',
+    '2002:7f00:1::',
+    'fe80::1',
+    'ff02::1',
+    'fd00:ec2::254',
+  ];
+  for (const ip of [...local, ...local6]) t.ok(isLocalAddress(ip), ip);
+  for (const ip of ['10.0.0.1', '192.168.1.1', '100.64.0.1', '8.8.8.8', 'fd00::1', '2606:4700::1']) {
+    t.notOk(isLocalAddress(ip), ip);
+  }
 });
