@@ -8,6 +8,7 @@ import type { Logger } from '../base/logger.ts';
 import { createAccessLog } from '../telemetry/access-log.ts';
 import { LogLevels } from '../telemetry/levels.ts';
 import { createLogger, type LogOutput, openLogOutput } from '../telemetry/log.ts';
+import { LogFiles } from '../telemetry/log-files.ts';
 import type { LogFormat } from '../telemetry/log-format.ts';
 import { CellRegistry } from '../telemetry/metrics.ts';
 import type { AccessLog } from '../telemetry/traffic.ts';
@@ -19,6 +20,8 @@ export interface Observability {
   readonly levels: LogLevels;
   readonly metrics: CellRegistry;
   readonly traffic: DroppableTraffic;
+  /** Where access logs go that somebody configured. */
+  readonly files: LogFiles;
   /** Writes buffered log lines; synchronous, for the end of the process. */
   flush(): void;
 }
@@ -60,12 +63,18 @@ export function createObservability(options: ObservabilityOptions): Observabilit
   const logOptions = { levels, format: options.format, clock: options.clock ?? systemClock, sink: output };
   metrics.addProcessMetrics();
   metrics.gauge('istio_build', 'Program and version.', { component: options.program, tag: options.version }).value = 1;
+  const logger = createLogger(logOptions, options.program);
+  const files = new LogFiles({ output, clock: logOptions.clock, logger: logger.topic('access'), metrics });
   return {
-    logger: createLogger(logOptions, options.program),
+    logger,
     accessLog: createAccessLog(logOptions),
     levels,
     metrics,
     traffic: createTrafficMetrics(metrics, options.maxLabelSets),
-    flush: () => output.flush(),
+    files,
+    flush: () => {
+      files.flush();
+      output.flush();
+    },
   };
 }

@@ -15,11 +15,14 @@ import {
   text,
 } from '../config/environment.ts';
 import { type Preset, presetByName } from '../config/preset.ts';
+import type { TracingOptions } from '../telemetry/tracing/tracer.ts';
 import { defaultOverloadSettings } from '../waypoint/protection/overload.ts';
 import { readViewRequest, type ViewRequest } from './admin-view.ts';
 import { logLevelProblem } from './observability.ts';
 import { applyProxyConfig, type ProxyConfigOutcome, readMeshConfigFile } from './proxy-config.ts';
 import { proxyShape } from './proxy-settings.ts';
+import { readTracing, tracingShape } from './tracing-settings.ts';
+import { version } from './version.ts';
 import {
   readGatewayName,
   readPodLabels,
@@ -50,6 +53,7 @@ Everything else is set by environment variables; docs/environment.md lists them.
 const shape = {
   ...proxyShape,
   ...waypointMeshShape,
+  ...tracingShape,
   CLUSTER_ID: text('Kubernetes'),
   /** Both at once serve the article's world and today's. Empty: the preset's port. */
   AMBIT_WAYPOINT_PORTS: text(''),
@@ -80,6 +84,7 @@ export interface WaypointProgramSettings {
   readonly ports: readonly number[];
   readonly jwksOrigins: readonly string[];
   readonly egressAddresses: readonly Cidr[];
+  readonly tracing: TracingOptions | undefined;
 }
 
 export type WaypointCommand =
@@ -183,8 +188,9 @@ function programSettings(
     problems,
   );
   if (mesh === undefined || gateway === undefined || ports === undefined) return undefined;
+  const tracing = readTracing(variables, { name: 'waypoint', version }, problems);
   const { SERVICE_ACCOUNT: serviceAccount } = variables;
-  return { variables, preset, mesh, gateway, serviceAccount, ports, jwksOrigins, egressAddresses };
+  return { variables, preset, mesh, gateway, serviceAccount, ports, jwksOrigins, egressAddresses, tracing };
 }
 
 function portsOf(given: string, fallback: number): readonly number[] | undefined {

@@ -20,6 +20,7 @@ import { startLifecycle } from './lifecycle.ts';
 import { keepMemorySmall } from './memory.ts';
 import { createObservability, type Observability } from './observability.ts';
 import { startSeriesExpiry } from './series-expiry.ts';
+import { startTracing } from './tracing.ts';
 import { version } from './version.ts';
 import { openWaypointSecrets } from './waypoint-identity.ts';
 import { openWaypointMesh, type WaypointMesh } from './waypoint-mesh.ts';
@@ -72,6 +73,7 @@ async function run(settings: WaypointProgramSettings, seen: Observability): Prom
   const { secrets, credential } = await openWaypointSecrets(settings, own, { clock, random, logger, metrics });
   source.connect(credential);
   const relay = createRelay({ secrets, logger, clock });
+  const tracing = settings.tracing && (await startTracing(settings.tracing, { clock, random, metrics, logger }));
   const waypoint = createWaypoint({
     preset,
     settings: {
@@ -104,6 +106,19 @@ async function run(settings: WaypointProgramSettings, seen: Observability): Prom
     clock,
     random,
     logger,
+    outputs: {
+      lines: seen.files,
+      tracing,
+      spanService: variables.OTEL_SERVICE_NAME,
+      environment: (variable) => process.env[variable],
+      resource: {
+        version,
+        attributes: [
+          ['service.name', variables.OTEL_SERVICE_NAME ?? own.serviceAccount],
+          ['service.namespace', own.namespace],
+        ],
+      },
+    },
   });
   source.onModel(() => waypoint.modelChanged());
   let address: string | undefined;
@@ -145,7 +160,10 @@ async function run(settings: WaypointProgramSettings, seen: Observability): Prom
     clock,
     logger,
     drainDeadlineMs: variables.CONNECTION_TERMINATION_DEADLINE,
-    drain: () => drain(waypoint, relay, secrets, source, admin),
+    drain: async () => {
+      await drain(waypoint, relay, secrets, source, admin);
+      await tracing?.close();
+    },
     flush: () => seen.flush(),
   });
   quit = () => lifecycle.quit('quitquitquit');
@@ -193,10 +211,17 @@ function identityOf(settings: WaypointProgramSettings, record: GatewayRecord | u
   return { trustDomain: settings.variables.TRUST_DOMAIN, namespace, serviceAccount };
 }
 
+const ownGateways = new WeakMap<GatewayRecord, OwnGateway>();
+
+/** The same object for the same record: what is looked up by it is kept as long. */
 function ownGateway(record: GatewayRecord | undefined): OwnGateway | undefined {
   if (record === undefined) return undefined;
-  const { key, namespace, address, service } = record;
-  return { key, namespace, address, service };
+  return ownGateways.getOrInsertComputed(record, ({ key, namespace, address, service }) => ({
+    key,
+    namespace,
+    address,
+    service,
+  }));
 }
 
 function adminAddresses({ variables }: WaypointProgramSettings): AdminAddresses {

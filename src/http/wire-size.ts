@@ -4,8 +4,8 @@
  */
 import { type HeaderList, headerBytes } from './header-list.ts';
 
-export function requestHeadBytes(method: string, target: string, authority: string, headers: HeaderList): number {
-  const line = method.length + target.length + ' HTTP/1.1\r\n'.length + 1;
+export function requestHeadBytes(method: string, targetLength: number, authority: string, headers: HeaderList): number {
+  const line = method.length + targetLength + ' HTTP/1.1\r\n'.length + 1;
   return line + 'host: \r\n'.length + authority.length + fieldBytes(headers) + 2;
 }
 

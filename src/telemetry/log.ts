@@ -35,6 +35,11 @@ export function openLogOutput(fd: number, clock: Clock = systemClock, onLost: ()
   // The reader of a pipe may leave before us; logging must not end the process then.
   stream.on('error', () => {});
   stream.on('drop', onLost);
+  return gatherLines(stream, clock);
+}
+
+/** Lines on their way to a stream, several at once. */
+export function gatherLines(stream: ReturnType<typeof destination>, clock: Clock): LogOutput {
   let gathered = '';
   let timer: Timer | undefined;
   const release = () => {

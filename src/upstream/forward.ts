@@ -77,6 +77,8 @@ export interface ForwardPlan {
   readonly replyHeaders?: (status: number) => HeaderList;
   /** Sees the body as it is read for the first time. */
   readonly bodyObserver?: BodyObserver | undefined;
+  /** Sees the chunks of the response's body. */
+  readonly responseObserver?: ((chunk: Buffer) => void) | undefined;
 }
 
 export interface ForwardResult {
@@ -94,6 +96,12 @@ export interface ForwardResult {
   readonly grpcStatus: string | undefined;
   /** What went wrong upstream, for the log. */
   readonly failure: string | undefined;
+  /** As the client got them from an endpoint; undefined: none answered. */
+  readonly responseHeaders?: HeaderList | undefined;
+  readonly responseTrailers?: HeaderList | undefined;
+  /** When the head of that answer came. */
+  readonly responseStartedMs?: number | undefined;
+  readonly upstreamProtocol?: UpstreamProtocol | undefined;
 }
 
 export interface ForwardDependencies {
@@ -129,6 +137,9 @@ class Forwarding implements TryHandler {
   /** Head held back: gRPC errors come as a head alone, and must leave as one. */
   #held: { readonly status: number; readonly headers: HeaderList } | undefined;
   #started = false;
+  #responseHeaders: HeaderList | undefined;
+  #responseTrailers: HeaderList | undefined;
+  #responseStartedMs: number | undefined;
   #status = 0;
   #flags: string[] = [];
   #details = 'via_upstream';
@@ -218,6 +229,8 @@ class Forwarding implements TryHandler {
     } else if (this.#retriesDone() > 0 && isRetriedStatus(this.#plan.retry, result)) this.#flag('URX');
     this.#tryTimer?.cancel();
     const clean = this.#plan.responseHeaders(stripHopByHop(headers), status);
+    this.#responseHeaders = clean;
+    this.#responseStartedMs = this.#deps.clock.nowMs();
     this.#status = status;
     this.#grpcStatus = headerValue(headers, 'grpc-status');
     this.#started = true;
@@ -228,6 +241,7 @@ class Forwarding implements TryHandler {
   data(chunk: Buffer): boolean {
     this.#release(false);
     this.#responseBytes += chunk.length;
+    this.#plan.responseObserver?.(chunk);
     return this.#exchange.write(chunk);
   }
 
@@ -235,7 +249,8 @@ class Forwarding implements TryHandler {
     this.#try = undefined;
     this.#grpcStatus = headerValue(trailers, 'grpc-status') ?? this.#grpcStatus;
     this.#release(trailers.length === 0);
-    this.#exchange.end(stripHopByHop(trailers));
+    this.#responseTrailers = stripHopByHop(trailers);
+    this.#exchange.end(this.#responseTrailers);
     this.#body?.discard();
   }
 
@@ -248,6 +263,8 @@ class Forwarding implements TryHandler {
       this.#plan.responseHeaders(stripHopByHop(headers), 101),
       (name) => name === 'content-length',
     );
+    this.#responseHeaders = clean;
+    this.#responseStartedMs = this.#deps.clock.nowMs();
     const client = this.#exchange.switchProtocols(clean);
     const counts = { toUpstream: 0, toDownstream: 0 };
     join(new DuplexEnd(client, 'downstream'), new DuplexEnd(stream, 'upstream'), counts, () => {
@@ -427,6 +444,10 @@ class Forwarding implements TryHandler {
       responseBytes: this.#responseBytes,
       grpcStatus: this.#grpcStatus,
       failure: this.#failure,
+      responseHeaders: this.#responseHeaders,
+      responseTrailers: this.#responseTrailers,
+      responseStartedMs: this.#responseStartedMs,
+      upstreamProtocol: current?.protocol,
     });
   }
 }

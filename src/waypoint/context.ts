@@ -24,6 +24,7 @@ import type { Overload } from './protection/overload.ts';
 import type { Protections } from './protection/protections.ts';
 import type { WaypointSettings } from './settings.ts';
 import type { TcpConnections } from './tcp-connections.ts';
+import type { WaypointTelemetry } from './telemetry/waypoint-telemetry.ts';
 import type { UpstreamProfiles } from './upstream-profiles.ts';
 
 export interface Tunnel {
@@ -38,6 +39,8 @@ export interface Tunnel {
   readonly localIdentity: SpiffeId;
   readonly clientWorkload: Workload | undefined;
   readonly openedMs: number;
+  /** Of the CONNECT; believed to be a number. */
+  readonly traceparent?: string | undefined;
 }
 
 export interface WaypointServices {
@@ -62,6 +65,7 @@ export interface WaypointServices {
   readonly admission: Overload;
   readonly protections: Protections;
   readonly checks: Checks;
+  readonly telemetry: WaypointTelemetry;
   readonly traffic: TrafficMetrics;
   readonly accessLog: AccessLog;
   readonly clock: Clock;

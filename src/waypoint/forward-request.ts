@@ -30,7 +30,9 @@ export function forwardRequest(record: RequestRecord, done: (result: ForwardResu
   const changed = applyHeaderChange(applyHeaderChange(record.headers, route?.requestHeaders), backend?.requestHeaders);
   const clientCert = services.preset.names === 'article';
   const path = `${rewritten}${record.query}`;
-  const headers = withAdditions(changed, tunnel, { requestId: record.requestId, clientCert });
+  const added = withAdditions(changed, tunnel, { requestId: record.requestId, clientCert });
+  const { telemetry } = record;
+  const headers = telemetry === undefined ? added : telemetry.forwarding(path, authority, added);
   let mirroring = mirror(record, { path, authority, headers });
   const upstream = upstreamOf(record, backend);
   forward(
@@ -48,6 +50,7 @@ export function forwardRequest(record: RequestRecord, done: (result: ForwardResu
         if (answer.kind === 'endpoint') {
           mirroring?.begin();
           mirroring = undefined;
+          telemetry?.chosen(serviceOf(record, backend).service, answer.endpoint);
         }
         return answer;
       },
@@ -57,7 +60,8 @@ export function forwardRequest(record: RequestRecord, done: (result: ForwardResu
           status,
         ),
       replyHeaders: (status) => record.changedResponse([], status),
-      bodyObserver: mirroring?.body,
+      bodyObserver: telemetry === undefined ? mirroring?.body : telemetry.bodyObserver(mirroring?.body),
+      responseObserver: telemetry?.responseObserver,
     },
     services,
     done,

@@ -20,9 +20,10 @@ import { clientFacts } from './client-facts.ts';
 import type { Tunnel, WaypointServices } from './context.ts';
 import { forwardRequest } from './forward-request.ts';
 import { RequestRecord } from './request-record.ts';
-import { ownResult, reportRecord } from './request-report.ts';
+import { ownResult, reportRecord, watchRecord } from './request-report.ts';
 import { TunnelStages } from './stages/list.ts';
 import type { Stage, StageAnswer, StageReply } from './stages/stage.ts';
+import { TunnelRules } from './telemetry/tunnel-rules.ts';
 
 /** Serves HTTP on the tunnel's bytes. Takes ownership of the stream. */
 export function serveHttpChain(
@@ -33,9 +34,13 @@ export function serveHttpChain(
 ): ServedConnection {
   const authorizer = new TunnelAuthorizer(services, tunnel);
   const stages = new TunnelStages(services, tunnel);
+  const rules = new TunnelRules(services, tunnel);
   const handlers = {
-    exchange: (exchange: Exchange) =>
-      new RequestFlow(new RequestRecord(services, tunnel, authorizer, exchange), stages).start(),
+    exchange: (exchange: Exchange) => {
+      const record = new RequestRecord(services, tunnel, authorizer, exchange);
+      record.telemetry = watchRecord(record, rules.of(record.model));
+      new RequestFlow(record, stages).start();
+    },
     refused: (status: number, reason: string) =>
       services.logger.info('refused a malformed request', { status, reason, peer: tunnel.client.ip }),
   };

@@ -4,6 +4,7 @@
  */
 import { parseSpiffeId, type SpiffeId } from '../base/spiffe.ts';
 import type { Service, Workload } from '../mesh/model.ts';
+import type { MetricShape } from '../telemetry/metric-shape.ts';
 import { type TrafficLabels, unknownWorkload, type WorkloadLabels } from '../telemetry/traffic-labels.ts';
 import type { UpstreamEndpoint } from '../upstream/endpoint.ts';
 import type { Tunnel } from './context.ts';
@@ -24,13 +25,16 @@ export function trafficLabels(
   tunnel: Tunnel,
   service: Service | undefined,
   endpoint: UpstreamEndpoint | undefined,
+  shape?: MetricShape,
 ): TrafficLabels {
   const { clientWorkload, clientIdentity: client } = tunnel;
   const workload = endpoint?.workload;
   const ofPair = known
     .getOrInsertComputed(clientWorkload ?? nobody, newWeakMap)
     .getOrInsertComputed(workload ?? nobody, newList);
-  for (const each of ofPair) if (each.service === service && each.client === client) return each.labels;
+  for (const each of ofPair) {
+    if (each.service === service && each.client === client && each.labels.shape === shape) return each.labels;
+  }
   const labels: TrafficLabels = {
     reporter: 'waypoint',
     source: sourceLabels(clientWorkload, client),
@@ -39,6 +43,7 @@ export function trafficLabels(
     destinationServiceName: service?.name ?? 'unknown',
     destinationServiceNamespace: service?.namespace ?? 'unknown',
     connectionSecurityPolicy: 'mutual_tls',
+    shape,
   };
   if (ofPair.length < keptPerPair) ofPair.push({ client, service, labels });
   return labels;

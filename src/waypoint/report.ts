@@ -2,50 +2,36 @@
  * What is told about a finished request or connection: metrics with reporter `waypoint` and access log lines. In the
  * article's world one request leaves three lines, from the pod stage inwards out: pod, VIP, CONNECT (R42).
  */
-import { formatSocketAddress, type SocketAddress } from '../base/address.ts';
-import type { Service } from '../mesh/model.ts';
+import { formatSocketAddress } from '../base/address.ts';
+import type { TrafficFacts } from '../route/telemetry/facts.ts';
+import type { TelemetryRules } from '../route/telemetry/rules.ts';
 import type { AccessLogFields } from '../telemetry/traffic.ts';
-import type { UpstreamEndpoint } from '../upstream/endpoint.ts';
 import type { Tunnel, WaypointServices } from './context.ts';
-import { serves } from './gateway.ts';
+import { clusterName, type Finished, requestWireBytes, responseWireBytes } from './finished.ts';
 import { trafficLabels } from './labels.ts';
 import { endpointFields, tunnelFields } from './log-fields.ts';
+import { writeAccessLogs } from './telemetry/access-logs.ts';
+import { makeFacts, nothingWatched } from './telemetry/make-facts.ts';
+import { shapeOf } from './telemetry/metric-shapes.ts';
+import type { RequestTelemetry } from './telemetry/request-telemetry.ts';
 
-export interface Finished {
-  readonly protocol: 'http' | 'grpc' | 'tcp';
-  /** Head of the request as the client sent it; undefined for TCP. */
-  readonly request:
-    | {
-        readonly method: string;
-        readonly path: string;
-        readonly version: '1.1' | '2';
-        readonly authority: string;
-        readonly userAgent: string | undefined;
-        readonly forwardedFor: string | undefined;
-        readonly requestId: string;
-        readonly route: string | undefined;
-      }
-    | undefined;
-  readonly service: Service | undefined;
-  readonly servicePort: number;
-  readonly endpoint: UpstreamEndpoint | undefined;
-  readonly link: { readonly local: SocketAddress; readonly peer: SocketAddress } | undefined;
-  readonly status: number;
-  readonly flags: string;
-  readonly details: string;
-  readonly grpcStatus: string | undefined;
-  readonly requestBytes: number;
-  readonly responseBytes: number;
-  readonly startedMs: number;
-  readonly failure: string | undefined;
-  /** Matching AUDIT and dry-run policies. */
-  readonly audited: readonly string[];
-}
-
-export function reportRequest(services: WaypointServices, tunnel: Tunnel, finished: Finished): void {
-  const durationMs = services.clock.nowMs() - finished.startedMs;
+/** `watch`: of a request about which somebody asked more than what is always told. */
+export function reportRequest(
+  services: WaypointServices,
+  tunnel: Tunnel,
+  finished: Finished,
+  watch: RequestTelemetry | undefined,
+): void {
+  const endedMs = services.clock.nowMs();
+  const durationMs = endedMs - finished.startedMs;
+  let made: TrafficFacts | undefined;
+  const facts = () => {
+    made ??= makeFacts(services, tunnel, finished, watch?.watched ?? nothingWatched, endedMs);
+    return made;
+  };
+  const labels = trafficLabels(tunnel, finished.service, finished.endpoint, shapeOf(watch?.rules?.metrics, facts));
   services.traffic.request(
-    trafficLabels(tunnel, finished.service, finished.endpoint),
+    labels,
     {
       requestProtocol: finished.protocol,
       responseCode: finished.status,
@@ -53,14 +39,33 @@ export function reportRequest(services: WaypointServices, tunnel: Tunnel, finish
       grpcStatus: finished.grpcStatus,
     },
     durationMs,
-    finished.requestBytes,
-    finished.responseBytes,
+    requestWireBytes(finished),
+    responseWireBytes(finished),
   );
-  writeLines(services, tunnel, finished, durationMs);
+  writeLogs(services, tunnel, finished, durationMs, watch?.rules, facts);
+  if (watch === undefined) return;
+  watch.finishMessages(labels);
+  if (watch.trace !== undefined) watch.trace.end(facts());
+}
+
+/** The logs that were configured, or the proxy's own. */
+export function writeLogs(
+  services: WaypointServices,
+  tunnel: Tunnel,
+  finished: Finished,
+  durationMs: number,
+  rules: TelemetryRules | undefined,
+  facts: () => TrafficFacts,
+): void {
+  const own = () => writeLines(services, tunnel, finished, durationMs);
+  const logs = rules?.accessLogs;
+  if (logs === undefined) own();
+  else if (logs.length > 0)
+    writeAccessLogs(logs, facts(), services.telemetry.lines, services.telemetry.collectors, own);
 }
 
 /** Access log lines of a request or of a TCP connection. */
-export function writeLines(services: WaypointServices, tunnel: Tunnel, finished: Finished, durationMs: number): void {
+function writeLines(services: WaypointServices, tunnel: Tunnel, finished: Finished, durationMs: number): void {
   const { names, accessLog } = services;
   const { endpoint, link, request } = finished;
   const { destination } = tunnel;
@@ -113,13 +118,4 @@ function requestFields(finished: Finished, durationMs: number): AccessLogFields 
     ['audit', finished.audited.length === 0 ? undefined : finished.audited.join(',')],
     ['upstream_failure', finished.failure],
   ];
-}
-
-function clusterName(services: WaypointServices, tunnel: Tunnel, finished: Finished): string | undefined {
-  const { names, mesh } = services;
-  const { service, servicePort } = finished;
-  if (service === undefined || tunnel.destination.kind !== 'service') return undefined;
-  const own = services.own();
-  if (own === undefined || !serves(mesh, own, service)) return names.foreignCluster(servicePort, service.hostname);
-  return names.serviceCluster(servicePort, service.hostname, finished.request === undefined ? 'tcp' : 'http');
 }

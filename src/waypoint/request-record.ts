@@ -17,6 +17,7 @@ import type { TunnelAuthorizer } from './authorize.ts';
 import type { Tunnel, WaypointServices } from './context.ts';
 import { sanitised } from './request-headers.ts';
 import { newRequestId } from './request-id.ts';
+import type { RequestTelemetry } from './telemetry/request-telemetry.ts';
 
 /** Makes other headers of a response's. The list is a value: another one is returned. */
 export type ResponseChange = (headers: HeaderList, status: number) => HeaderList;
@@ -48,6 +49,8 @@ export class RequestRecord {
   backend: RouteBackend | undefined;
   /** What an extension made of the response, for the log. */
   extensionReply: ExtensionReply | undefined;
+  /** What somebody wants to know of it beyond what is always told. */
+  telemetry: RequestTelemetry | undefined;
   /** Matching AUDIT and dry-run policies, for the log. */
   audited: readonly string[] = none;
   /** Envoy's response flags that stages add. */

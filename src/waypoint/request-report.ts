@@ -1,10 +1,21 @@
 /** From a request's record and how it ended to what is reported of it. */
 import { headerValue } from '../http/header-list.ts';
 import { isGrpc } from '../http/local-reply.ts';
+import type { TelemetryRules } from '../route/telemetry/rules.ts';
 import type { ForwardResult } from '../upstream/forward.ts';
+import type { Finished } from './finished.ts';
 import { serviceOf } from './forward-request.ts';
-import { type Finished, reportRequest } from './report.ts';
+import { reportRequest } from './report.ts';
 import type { RequestRecord } from './request-record.ts';
+import { type RequestTelemetry, watchRequest } from './telemetry/request-telemetry.ts';
+
+/** What is to be known of a request from its start; undefined: what is always told is enough. */
+export function watchRecord(record: RequestRecord, rules: TelemetryRules | undefined): RequestTelemetry | undefined {
+  const { services, tunnel, headers, requestId, startedMs, body } = record;
+  const grpc = isGrpc(headers);
+  if (rules === undefined && !grpc && services.telemetry.tracing === undefined) return undefined;
+  return watchRequest(services, tunnel, rules, { headers, requestId, startedMs, grpc, hasBody: body !== undefined });
+}
 
 export function reportRecord(record: RequestRecord, result: ForwardResult): void {
   const { request } = record.exchange;
@@ -23,13 +34,15 @@ export function reportRecord(record: RequestRecord, result: ForwardResult): void
       forwardedFor: headerValue(request.headers, 'x-forwarded-for'),
       requestId: record.requestId,
       route: record.route?.name,
+      headers: request.headers,
+      targetLength: request.path.length + request.query.length,
     },
     service,
     servicePort: port,
     startedMs: record.startedMs,
     audited: record.audited,
   };
-  reportRequest(record.services, record.tunnel, finished);
+  reportRequest(record.services, record.tunnel, finished, record.telemetry);
 }
 
 /** Where an extension answered, it is its answer that the client got. */

@@ -19,9 +19,9 @@ import { clientFacts } from './client-facts.ts';
 import { askAboutConnection, phasesAfterPolicies, phasesBeforePolicies } from './connection-extensions.ts';
 import type { Tunnel, WaypointServices } from './context.ts';
 import { authorizeConnection, unasked } from './ext-authz/connection.ts';
-import { trafficLabels } from './labels.ts';
+import type { Finished } from './finished.ts';
 import { profiled } from './profiled-endpoint.ts';
-import { writeLines } from './report.ts';
+import { watchConnection } from './report-connection.ts';
 import { type TcpTarget, tcpEndpoint } from './tcp-endpoint.ts';
 import { watchTimes } from './tcp-times.ts';
 
@@ -38,28 +38,20 @@ export async function serveTcpChain(
   stream.once('close', () => gone.cancel());
   const startedMs = services.clock.nowMs();
   const authorizer = new TunnelAuthorizer(services, tunnel);
-  const reached = await reach(services, tunnel, authorizer, gone, serverName);
+  const watch = watchConnection(services, tunnel, serverName);
+  const reached = await reach(services, tunnel, authorizer, gone, serverName, watch.connecting);
   const { service, port } = reached;
-  const metrics = services.traffic.connection(trafficLabels(tunnel, service, reached.endpoint));
-  metrics.opened();
   const counts = { toUpstream: 0, toDownstream: 0 };
-  const over = (flags: string, details: string, error: AmbitError | undefined) => {
-    metrics.transferred(counts.toUpstream, counts.toDownstream);
-    metrics.closed(error?.flag ?? '-');
-    const failure = error?.message;
-    const { endpoint } = reached;
+  const finished = (flags: string, details: string, failure: string | undefined): Finished => {
+    const { endpoint, audited } = reached;
     const link = reached.kind === 'connected' ? reached.connected : undefined;
     const bytes = { requestBytes: counts.toUpstream, responseBytes: counts.toDownstream };
-    const finished = { ...bytes, service, servicePort: port, endpoint, link, flags, details, failure, startedMs };
-    const facts = {
-      protocol: 'tcp',
-      request: undefined,
-      status: 0,
-      grpcStatus: undefined,
-      audited: reached.audited,
-    } as const;
-    writeLines(services, tunnel, { ...finished, ...facts }, services.clock.nowMs() - startedMs);
+    const where = { service, servicePort: port, endpoint, link, flags, details, failure, startedMs, audited };
+    return { ...bytes, ...where, protocol: 'tcp', request: undefined, status: 0, grpcStatus: undefined };
   };
+  const report = watch.opened(finished('-', 'via_upstream', undefined), counts);
+  const over = (flags: string, details: string, error: AmbitError | undefined) =>
+    report.over(finished(flags, details, error?.message));
   if (reached.kind === 'refused') {
     stream.destroy(reached.error);
     over(reached.flags, reached.details, reached.error);
@@ -123,6 +115,7 @@ async function reach(
   authorizer: TunnelAuthorizer,
   gone: Cancellation,
   serverName: string | undefined,
+  connecting: (endpoint: UpstreamEndpoint) => UpstreamEndpoint,
 ): Promise<Reached> {
   const model = services.model();
   const { destination } = tunnel;
@@ -171,7 +164,7 @@ async function reach(
     const { watch } = choice;
     if (circuit !== undefined) circuit.connections++;
     watch?.begin();
-    const outcome = await services.connector.connect(endpoint, gone);
+    const outcome = await services.connector.connect(connecting(endpoint), gone);
     if (outcome.kind === 'connected') {
       const { connected } = outcome;
       watch?.observe({ kind: 'connected' });

@@ -63,6 +63,7 @@ export class Tunnels {
       localIdentity: request.localIdentity,
       clientWorkload: mesh.workloadByAddress(settings.network, request.peer.ip),
       openedMs: clock.nowMs(),
+      traceparent: request.header('traceparent'),
     };
     return { kind: 'bytes', headers: [], receive: (stream) => this.#receive(tunnel, stream) };
   }

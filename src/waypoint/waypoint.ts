@@ -36,6 +36,8 @@ import { PressureGauge } from './protection/pressure-gauge.ts';
 import { Protections } from './protection/protections.ts';
 import type { WaypointSettings } from './settings.ts';
 import { TcpConnections } from './tcp-connections.ts';
+import { collectorEndpoint } from './telemetry/collector-endpoint.ts';
+import { type TelemetryOutputs, WaypointTelemetry } from './telemetry/waypoint-telemetry.ts';
 import { Tunnels } from './terminate.ts';
 import { UpstreamProfiles } from './upstream-profiles.ts';
 
@@ -62,6 +64,8 @@ export interface WaypointOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
+  /** Where configured logs and spans go; without it, nowhere. */
+  readonly outputs?: TelemetryOutputs;
 }
 
 export interface Waypoint {
@@ -110,6 +114,12 @@ export function createWaypoint(options: WaypointOptions): Waypoint {
     admission: new Overload(overload, () => pressure?.now ?? calm, options),
     protections: new Protections(options),
     checks: new Checks({ ...options, logger }),
+    telemetry: new WaypointTelemetry(options.outputs ?? {}, {
+      ...options,
+      logger,
+      pools,
+      endpointOf: (target, tried) => collectorEndpoint(services, target, tried),
+    }),
     authenticator: new Authenticator({
       fetchText: createFetchText(new Set(options.settings.jwksOrigins)),
       clock,
@@ -179,6 +189,7 @@ export function createWaypoint(options: WaypointOptions): Waypoint {
       stopSecrets();
       pressure?.close();
       for (const listener of listeners) listener.destroy();
+      await services.telemetry.collectors.close();
       clusters.close();
       outside.close();
       await pools.close();

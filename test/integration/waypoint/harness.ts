@@ -13,7 +13,7 @@ import { unscrapedMetrics } from '../../../src/base/metrics.ts';
 import type { SpiffeId } from '../../../src/base/spiffe.ts';
 import { legacyPreset, type Preset } from '../../../src/config/preset.ts';
 import { createRelay } from '../../../src/hbone/relay.ts';
-import type { ConnectRequest, OpenOutcome, Relay } from '../../../src/hbone/seam.ts';
+import type { ConnectRequest, OpenOutcome, Relay, TunnelHeaders } from '../../../src/hbone/seam.ts';
 import type { AppProtocol, Service, Workload } from '../../../src/mesh/model.ts';
 import { MeshStore } from '../../../src/mesh/store.ts';
 import type { NameSource } from '../../../src/net/name-resolver.ts';
@@ -22,6 +22,7 @@ import { emptyL7Model, type L7Model } from '../../../src/route/model.ts';
 import type { RequestLabels, TrafficLabels } from '../../../src/telemetry/traffic-labels.ts';
 import { defaultOverloadSettings, type OverloadSettings } from '../../../src/waypoint/protection/overload.ts';
 import { defaultWaypointSettings } from '../../../src/waypoint/settings.ts';
+import type { TelemetryOutputs } from '../../../src/waypoint/telemetry/waypoint-telemetry.ts';
 import { createWaypoint, type Waypoint } from '../../../src/waypoint/waypoint.ts';
 import { makeChange, makePort, makeService, makeWorkload } from '../../support/mesh-records.ts';
 import { TestCa, TestSecretStore, testIdentity } from '../../support/test-ca.ts';
@@ -58,9 +59,9 @@ export interface Harness {
   readonly messages: { received: number; sent: number };
   readonly tcp: { opened: number; closed: string[]; received: number; sent: number };
   /** Opens a tunnel as the client would. */
-  connect(authority: string, identity?: SpiffeId): Promise<OpenOutcome>;
+  connect(authority: string, identity?: SpiffeId, headers?: TunnelHeaders): Promise<OpenOutcome>;
   /** The stream of a tunnel that must stand. */
-  tunnel(authority?: string, identity?: SpiffeId): Promise<Duplex>;
+  tunnel(authority?: string, identity?: SpiffeId, headers?: TunnelHeaders): Promise<Duplex>;
 }
 
 export interface HarnessOptions {
@@ -79,6 +80,7 @@ export interface HarnessOptions {
   /** Blocks that may be called though they are local. */
   readonly egressAddresses?: readonly string[];
   readonly overload?: Partial<OverloadSettings>;
+  readonly outputs?: TelemetryOutputs;
 }
 
 let ca: Promise<TestCa> | undefined;
@@ -166,15 +168,16 @@ export async function createHarness(t: Test, options: HarnessOptions): Promise<H
     clock: systemClock,
     random: { next: Math.random },
     logger: silentLogger,
+    ...(options.outputs === undefined ? {} : { outputs: options.outputs }),
   });
   t.teardown(() => waypoint.close());
   const { address } = await waypoint.listen('127.0.0.1', 0);
 
-  const connect = (named: string, identity: SpiffeId = sleepId) =>
+  const connect = (named: string, identity: SpiffeId = sleepId, headers: TunnelHeaders = []) =>
     clientRelay.open({
       target: { peer: address, sourceIdentity: identity, expectedIdentities: [productId], socket: plainSocket },
       authority: named,
-      headers: [],
+      headers,
     });
   Object.defineProperty(harness, 'outcomes', {
     get: () => {
@@ -194,8 +197,8 @@ export async function createHarness(t: Test, options: HarnessOptions): Promise<H
     counters: (name: string) =>
       Object.fromEntries(counted.flatMap((one) => (one.name === name ? [[one.labels, one.cell.value]] : []))),
     connect,
-    async tunnel(named = `${vip}:9080`, identity: SpiffeId = sleepId) {
-      const outcome = await connect(named, identity);
+    async tunnel(named = `${vip}:9080`, identity: SpiffeId = sleepId, headers: TunnelHeaders = []) {
+      const outcome = await connect(named, identity, headers);
       if (outcome.kind !== 'open') throw new Error(`no tunnel: ${outcome.kind}`);
       t.teardown(() => outcome.stream.destroy());
       return outcome.stream;

@@ -82,7 +82,7 @@ t.test('a denied connection is reset', async (t) => {
   const denied = await harness.tunnel(undefined, notSleepId);
   await t.rejects(within('the reset', text(denied)));
   t.equal(harness.arrived.length, 1);
-  await eventually('the denial to be reported', () => harness.tcp.closed.includes('DENY'));
+  await eventually('the denial to be reported', () => harness.tcp.closed.includes('RBAC'));
 });
 
 t.test('an open connection is reset once a policy of the pod or the service forbids it; others go on', async (t) => {
@@ -99,7 +99,7 @@ t.test('an open connection is reset once a policy of the pod or the service forb
     harness.waypoint.modelChanged();
     await reset;
     await eventually('the end to be reported', () => harness.tcp.closed.length === 1);
-    t.same(harness.tcp.closed, ['DENY']);
+    t.same(harness.tcp.closed, ['RBAC']);
     t.ok(harness.lines.some((line) => line.get('response_flags') === 'RBAC'));
     kept.end('y');
     t.equal(await within('the echo', text(kept)), 'y');
@@ -151,5 +151,5 @@ t.test('a dead pod is passed over; with no pod left the connection is reset', as
     ]),
   };
   await t.rejects(text(await harness.tunnel()));
-  await eventually('the failure to be reported', () => harness.tcp.closed.includes('CONNECT'));
+  await eventually('the failure to be reported', () => harness.tcp.closed.includes('UH'));
 });

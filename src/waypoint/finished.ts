@@ -1,0 +1,69 @@
+/** A request or connection that is over: what logs, metrics and traces are made of. */
+import type { SocketAddress } from '../base/address.ts';
+import { type HeaderList, noHeaders } from '../http/header-list.ts';
+import { requestHeadBytes, responseHeadBytes } from '../http/wire-size.ts';
+import type { Service } from '../mesh/model.ts';
+import type { UpstreamEndpoint, UpstreamProtocol } from '../upstream/endpoint.ts';
+import type { Tunnel, WaypointServices } from './context.ts';
+import { serves } from './gateway.ts';
+
+export interface Finished {
+  readonly protocol: 'http' | 'grpc' | 'tcp';
+  /** Head of the request as the client sent it; undefined for TCP. */
+  readonly request:
+    | {
+        readonly method: string;
+        readonly path: string;
+        readonly version: '1.1' | '2';
+        readonly authority: string;
+        readonly userAgent: string | undefined;
+        readonly forwardedFor: string | undefined;
+        readonly requestId: string;
+        readonly route: string | undefined;
+        readonly headers: HeaderList;
+        /** Of path and query. */
+        readonly targetLength: number;
+      }
+    | undefined;
+  readonly service: Service | undefined;
+  readonly servicePort: number;
+  readonly endpoint: UpstreamEndpoint | undefined;
+  readonly link: { readonly local: SocketAddress; readonly peer: SocketAddress } | undefined;
+  readonly status: number;
+  readonly flags: string;
+  readonly details: string;
+  readonly grpcStatus: string | undefined;
+  readonly requestBytes: number;
+  readonly responseBytes: number;
+  readonly startedMs: number;
+  readonly failure: string | undefined;
+  /** Matching AUDIT and dry-run policies. */
+  readonly audited: readonly string[];
+  readonly tries?: number;
+  /** Of an endpoint's answer. */
+  readonly responseHeaders?: HeaderList | undefined;
+  readonly responseTrailers?: HeaderList | undefined;
+  readonly responseStartedMs?: number | undefined;
+  readonly upstreamProtocol?: UpstreamProtocol | undefined;
+}
+
+/** With the head; of a TCP connection, what passed. */
+export function requestWireBytes({ request, requestBytes }: Finished): number {
+  if (request === undefined) return requestBytes;
+  return requestBytes + requestHeadBytes(request.method, request.targetLength, request.authority, request.headers);
+}
+
+export function responseWireBytes(finished: Finished): number {
+  const { request, status, responseBytes, responseHeaders = noHeaders, responseTrailers = noHeaders } = finished;
+  if (request === undefined) return responseBytes;
+  return responseBytes + responseHeadBytes(status, responseHeaders, responseTrailers);
+}
+
+export function clusterName(services: WaypointServices, tunnel: Tunnel, finished: Finished): string | undefined {
+  const { names, mesh } = services;
+  const { service, servicePort } = finished;
+  if (service === undefined || tunnel.destination.kind !== 'service') return undefined;
+  const own = services.own();
+  if (own === undefined || !serves(mesh, own, service)) return names.foreignCluster(servicePort, service.hostname);
+  return names.serviceCluster(servicePort, service.hostname, finished.request === undefined ? 'tcp' : 'http');
+}
