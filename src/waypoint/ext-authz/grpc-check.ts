@@ -45,7 +45,7 @@ export function readCheckResponse(answer: MessageShape<typeof CheckResponseSchem
   }
   if (httpResponse.case !== 'deniedResponse') return { kind: 'deny', status: 403, headers: [], body: '' };
   const { status: http, headers, body } = httpResponse.value;
-  const operations = readHeaders(headers);
+  const operations = readHeaders(headers, 'set');
   if (operations === undefined) return brokenHeader;
   const given = http?.code ?? 0;
   return { kind: 'deny', status: given >= 200 && given <= 599 ? given : 403, headers: operations, body };
@@ -55,7 +55,7 @@ function readOk(response: MessageShape<typeof CheckResponseSchema>['httpResponse
   if (response.case !== 'okResponse') return allowUnchanged;
   const { headers, headersToRemove, responseHeadersToAdd, queryParametersToSet, queryParametersToRemove } =
     response.value;
-  const [request, added] = [readHeaders(headers), readHeaders(responseHeadersToAdd)];
+  const [request, added] = [readHeaders(headers, 'set'), readHeaders(responseHeadersToAdd, 'add')];
   if (request === undefined || added === undefined) return brokenHeader;
   return {
     kind: 'allow',
@@ -69,28 +69,45 @@ function readOk(response: MessageShape<typeof CheckResponseSchema>['httpResponse
 
 const brokenHeader: CheckDecision = { kind: 'error', reason: 'the answer has a header that no message can have' };
 
-/** Undefined: one of them can stand in no message. */
-function readHeaders(options: readonly HeaderValueOption[]): readonly HeaderOperation[] | undefined {
+/** Undefined: one of them can stand in no message. `otherwise`: what is meant where the provider does not say. */
+function readHeaders(
+  options: readonly HeaderValueOption[],
+  otherwise: 'set' | 'add',
+): readonly HeaderOperation[] | undefined {
   const operations: HeaderOperation[] = [];
   for (const { header, append, appendAction } of options) {
     const name = (header?.key ?? '').toLowerCase();
     const raw = header?.rawValue ?? new Uint8Array();
     const value = raw.length > 0 ? Buffer.from(raw).toString('latin1') : latin1(header?.value ?? '');
     if (!name.startsWith(':') && !isHeader(name, value)) return undefined;
-    if (isProvidersMatter(name)) operations.push({ name, value, action: actionOf(append?.value, appendAction) });
+    // Of cookies there may be several.
+    const unsaid = name === 'set-cookie' ? 'add' : otherwise;
+    if (isProvidersMatter(name))
+      operations.push({ name, value, action: actionOf(append?.value, appendAction, unsaid) });
   }
   return operations;
 }
 
-function actionOf(append: boolean | undefined, action: HeaderAppendAction): HeaderOperation['action'] {
-  if (append !== undefined) return append ? 'append-to-existing' : 'set';
+/**
+ * A request's header is set, whatever the client sent of that name, unless the provider says otherwise: it tells who the
+ * client is.
+ */
+function actionOf(
+  append: boolean | undefined,
+  action: HeaderAppendAction,
+  unsaid: 'set' | 'add',
+): HeaderOperation['action'] {
+  if (append === false) return 'set';
+  if (append === true) return unsaid === 'add' ? 'add' : 'append-to-existing';
   switch (action) {
     case HeaderAppendAction.ADD_IF_ABSENT:
       return 'add-if-absent';
     case HeaderAppendAction.OVERWRITE_IF_EXISTS:
       return 'set-if-present';
-    default:
+    case HeaderAppendAction.OVERWRITE_IF_EXISTS_OR_ADD:
       return 'set';
+    default:
+      return unsaid;
   }
 }
 
@@ -118,7 +135,7 @@ function httpRequest(http: HttpQuestion, bodyAsBytes: boolean) {
   headers[':path'] = path;
   headers[':scheme'] = 'http';
   if (body !== undefined) headers[partialBodyHeader] = String(!body.complete);
-  const length = headerValue(http.headers, 'content-length');
+  const length = http.bodyless ? '0' : headerValue(http.headers, 'content-length');
   const held = body === undefined ? {} : bodyAsBytes ? { rawBody: body.bytes } : { body: body.bytes.toString() };
   const size = length !== undefined && /^\d{1,15}$/.test(length) ? BigInt(length) : -1n;
   return { id, method, headers, path, host, scheme: 'http', size, protocol, ...held };

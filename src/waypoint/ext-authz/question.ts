@@ -25,6 +25,8 @@ export interface HttpQuestion {
   readonly host: string;
   readonly headers: HeaderList;
   readonly protocol: 'HTTP/1.1' | 'HTTP/2';
+  /** The request has no body. */
+  readonly bodyless: boolean;
   /** Undefined: not asked for, or there is none. */
   readonly body: { readonly bytes: Buffer; readonly complete: boolean } | undefined;
 }
@@ -44,6 +46,7 @@ export function questionOf(record: RequestRecord, body: HttpQuestion['body']): Q
       host: record.authority,
       headers: withProxyHeaders(record.headers, record.requestId),
       protocol: exchange.request.version === '2' ? 'HTTP/2' : 'HTTP/1.1',
+      bodyless: exchange.request.body === undefined,
       body,
     },
   };
