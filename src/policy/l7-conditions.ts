@@ -4,7 +4,7 @@
  */
 import { cidrContains, ipToBytes } from '../base/address.ts';
 import { type Identity, parseSpiffeId, type SpiffeId } from '../base/spiffe.ts';
-import { type HeaderList, joinedHeader } from '../http/header-list.ts';
+import { type HeaderList, headerValues } from '../http/header-list.ts';
 import type { StringMatch } from '../mesh/model.ts';
 import { matchesText } from '../route/match-text.ts';
 import type { L7Condition, TextMatch } from '../route/model.ts';
@@ -111,7 +111,7 @@ export function requestHolds(condition: RequestCondition, request: L7Request | u
     case 'host':
       return judgeHost(request.host, condition, widen);
     case 'header':
-      return judge(joinedHeader(request.headers, condition.name), condition, matchesText);
+      return judgeHeader(headerValues(request.headers, condition.name), condition, widen);
     case 'request-principal': {
       const principal = request.claims === undefined ? undefined : requestPrincipal(request.claims);
       return judge(principal, condition, matchesString);
@@ -162,4 +162,22 @@ function judgeHost(
   const { values, notValues } = condition;
   if (values.length > 0 && !values.some(widen ? loosely : strictly)) return false;
   return !notValues.some(widen ? strictly : loosely);
+}
+
+/**
+ * I1: a header that is sent several times evades no DENY, and gets past no exception of an ALLOW, whichever of its values
+ * the application takes (CVE-2026-26308 of Envoy). A DENY holds by any value, an ALLOW by all of them or by their list.
+ */
+function judgeHeader(
+  sent: readonly string[],
+  { values, notValues }: { readonly values: readonly TextMatch[]; readonly notValues: readonly TextMatch[] },
+  widen: boolean,
+): boolean {
+  if (sent.length < 2) return judge(sent[0], { values, notValues }, matchesText);
+  const list = sent.join(',');
+  const holds = (matches: readonly TextMatch[], text: string) => matches.some((match) => matchesText(match, text));
+  const any = (matches: readonly TextMatch[]) => holds(matches, list) || sent.some((one) => holds(matches, one));
+  const all = (matches: readonly TextMatch[]) => holds(matches, list) || sent.every((one) => holds(matches, one));
+  if (values.length > 0 && !(widen ? any(values) : all(values))) return false;
+  return !(widen ? all(notValues) : any(notValues));
 }

@@ -3,7 +3,7 @@
  * precedence (GEP-1294, or as written for VirtualService), so nothing is ranked here. Of many routes only those are
  * looked at whose path can be the request's.
  */
-import { type HeaderList, joinedHeader } from '../http/header-list.ts';
+import { type HeaderList, headerValues } from '../http/header-list.ts';
 import { matchesText } from './match-text.ts';
 import type { NamedMatch, PathMatch, PortRoutes, Route, RouteGroup, RouteMatch } from './model.ts';
 import { TextIndex, type TextKeys } from './text-index.ts';
@@ -85,7 +85,7 @@ function routeMatches(
   if (match.path !== undefined && !pathMatches(match.path, request.path)) return false;
   if (match.authority !== undefined && !matchesText(match.authority, request.authority)) return false;
   if (match.scheme !== undefined && !matchesText(match.scheme, request.scheme)) return false;
-  if (!match.headers.every((named) => namedMatches(named, joinedHeader(request.headers, named.name)))) return false;
+  if (!match.headers.every((named) => headerMatches(named, request.headers))) return false;
   return match.queryParams.every((named) => namedMatches(named, queryParams().get(named.name)));
 }
 
@@ -106,6 +106,14 @@ export function pathMatches(match: PathMatch, path: string): boolean {
 
 function withoutEndSlash(prefix: string): string {
   return prefix.endsWith('/') ? prefix.slice(0, -1) : prefix;
+}
+
+/** A repeated header holds by any of its values, and by all of them as one list: who adds a value hides none. */
+function headerMatches(named: NamedMatch, headers: HeaderList): boolean {
+  const values = headerValues(headers, named.name);
+  if (values.length < 2) return namedMatches(named, values[0]);
+  const holds = [values.join(','), ...values].some((value) => namedMatches({ ...named, negate: false }, value));
+  return holds !== named.negate;
 }
 
 /** A header that is there with an empty value is present; a query parameter likewise. */

@@ -105,6 +105,24 @@ t.test('repeated header values are matched joined by comma', async (t) => {
   t.match(evaluateL7([policy('allow', 'p', [joined])], request).verdict, { kind: 'allow' });
 });
 
+t.test('a repeated header evades no DENY, and gets nobody past an ALLOW or an exception of it', async (t) => {
+  const token = (fields: Partial<Extract<L7Condition, { kind: 'header' }>>): L7Condition => ({
+    kind: 'header',
+    name: 'x-token',
+    values: [],
+    notValues: [],
+    ...fields,
+  });
+  const kind = (action: L7Policy['action'], condition: L7Condition) =>
+    evaluateL7([policy(action, 'p', [condition])], request).verdict.kind;
+  t.equal(kind('deny', token({ values: [text('b')] })), 'deny', 'the second of its values');
+  t.equal(kind('deny', token({ notValues: [text('a')] })), 'deny', 'one good value excuses no other');
+  t.equal(kind('allow', token({ values: [text('a')] })), 'deny', 'one good value is not all of them');
+  t.equal(kind('allow', token({ notValues: [text('b')] })), 'deny');
+  t.equal(kind('allow', token({ values: [text('a'), text('b')] })), 'allow', 'each of them is good');
+  t.equal(kind('deny', token({ notValues: [text('a'), text('b')] })), 'allow', 'each of them is excepted');
+});
+
 t.test('addresses and ports are those the client addressed', async (t) => {
   const block = parseCidr('10.96.0.0/16');
   if (block === undefined) throw new Error('test block');

@@ -139,7 +139,14 @@ function holds(
       return http === undefined ? widen : judge(condition, http.method, isText);
     case 'header': {
       const values = http?.headers.filter((_, i, all) => i % 2 === 1 && all[i - 1]?.toLowerCase() === 'x-a') ?? [];
-      return http === undefined ? widen : judge(condition, values.length === 0 ? undefined : values.join(), isText);
+      if (http === undefined) return widen;
+      if (values.length === 0) return condition.values.length === 0;
+      // What closes holds by any of the values or by their list; what opens by all of them or by their list.
+      const is = (text: string) => (list: readonly TextMatch[]) => list.some((match) => isText(match, text));
+      const any = (list: readonly TextMatch[]) => [values.join(), ...values].some((text) => is(text)(list));
+      const all = (list: readonly TextMatch[]) => is(values.join())(list) || values.every((text) => is(text)(list));
+      const [wanted, excepted] = widen ? [any, all] : [all, any];
+      return (condition.values.length === 0 || wanted(condition.values)) && !excepted(condition.notValues);
     }
     default:
       throw new Error(`not drawn: ${condition.kind}`);

@@ -58,6 +58,8 @@ t.test('conditions are all required', async (t) => {
   t.notOk(matches({ method: exact('GET'), authority: exact('ratings') }));
   t.ok(matches({ headers: [named('x-env', 'prod')] }));
   t.ok(matches({ headers: [named('cookie', 'u=1,v=2')] }), 'repeated values are joined');
+  t.ok(matches({ headers: [named('cookie', 'v=2')] }), 'and hide none of them');
+  t.notOk(matches({ headers: [named('cookie', 'v=2', true)] }));
   t.notOk(matches({ headers: [named('x-env', 'prod'), named('absent', 'x')] }));
 });
 
