@@ -8,6 +8,7 @@ import { errorText } from '../base/errors.ts';
 import {
   duration,
   type Environment,
+  flag,
   integer,
   optionalText,
   port,
@@ -68,6 +69,7 @@ const shape = {
   AMBIT_JWKS_ORIGINS: text(''),
   AMBIT_EXTENSIONS: optionalText(),
   AMBIT_EGRESS_ADDRESSES: text(''),
+  AMBIT_PORT_REUSE: flag(false),
   AMBIT_MESH_CONFIG: optionalText(),
   CONNECTION_TERMINATION_DEADLINE: duration(5000),
 };

@@ -90,6 +90,7 @@ async function run(settings: WaypointProgramSettings, seen: Observability): Prom
       },
       hbonePort: variables.AMBIT_ENDPOINT_PORT,
       jwksOrigins: settings.jwksOrigins,
+      reusePort: variables.AMBIT_PORT_REUSE,
       extensionsDirectory: variables.AMBIT_EXTENSIONS ?? extensionsBeside(settings.mesh.directory),
       egressAddresses: settings.egressAddresses,
     },

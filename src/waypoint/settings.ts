@@ -15,6 +15,8 @@ export interface WaypointSettings {
   readonly hbonePort: number;
   /** Origins of key servers that may be called without TLS or at addresses that are not public. */
   readonly jwksOrigins: readonly string[];
+  /** Another process may listen on the same port: one that takes over. */
+  readonly reusePort: boolean;
   /** Where modules of extensions are; undefined: nowhere. */
   readonly extensionsDirectory: string | undefined;
   readonly overload: OverloadSettings;
@@ -29,6 +31,7 @@ export const defaultWaypointSettings: WaypointSettings = {
   maxTunnelsPerIdentity: 10_000,
   hbonePort: 15008,
   jwksOrigins: [],
+  reusePort: false,
   extensionsDirectory: undefined,
   overload: defaultOverloadSettings,
   egressAddresses: [],

@@ -152,8 +152,9 @@ export function createWaypoint(options: WaypointOptions): Waypoint {
   return {
     services,
     async listen(ip, port) {
+      const { reusePort } = options.settings;
       const listener = await relay.serve(
-        { ip, port, transparent: false, mark: undefined, namespace: undefined, reusePort: false, redirected: false },
+        { ip, port, transparent: false, mark: undefined, namespace: undefined, reusePort, redirected: false },
         {
           secretFor: () => secrets.current(identity),
           trusts: (trustDomain) => trusted.has(trustDomain),
