@@ -56,8 +56,13 @@ export function respond(exchange: Exchange, status: number, headers: HeaderList,
 
 /** A connection whose requests are served. */
 export interface ServedConnection {
-  /** No further request after those under way: GOAWAY, or `connection: close` on the next response. */
+  /**
+   * Tells the client to go elsewhere: GOAWAY, or `connection: close` on the next response. What an HTTP/1.1 client sends
+   * before it knows is served, since it could not tell whether it may send it again (RFC 9112 §9.6): idle connections stay.
+   */
   drain(): void;
+  /** It has had the time to know: ends with what is under way, at once when nothing is. After `drain`. */
+  finish(): void;
   destroy(): void;
 }
 

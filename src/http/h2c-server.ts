@@ -40,7 +40,10 @@ export function serveH2c(stream: Duplex, handlers: ConnectionHandlers): ServedCo
     serve(h2, rawHeaders, (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0, handlers);
   });
   return {
+    // A stream that crosses the GOAWAY is refused by its last number, and so safe to ask again (RFC 9113 §8.7). The notice
+    // beforehand of §6.8 cannot be sent: node:http2 ignores streams silently once `goaway` was called, whatever its number.
     drain: () => session.close(),
+    finish: () => session.close(),
     destroy: () => session.destroy(),
   };
 }

@@ -31,7 +31,10 @@ interface Connection {
   refusal: Refusal | undefined;
   /** Requests read and not answered yet, those that are ignored after a refusal included. */
   unanswered: number;
+  /** Responses from now on say that they are the last. One that had begun does not, so another request may follow it. */
   draining: boolean;
+  /** What is under way is the last, whatever its head said. */
+  finishing: boolean;
   /** Refused: whatever else was read with the disputed request is not taken for a request. */
   over: boolean;
 }
@@ -97,6 +100,7 @@ export function serveHttp1(stream: Duplex, handlers: ConnectionHandlers, server 
     refusal: undefined,
     unanswered: 0,
     draining: false,
+    finishing: false,
     over: false,
   };
   stream.on('error', ignore);
@@ -107,6 +111,9 @@ export function serveHttp1(stream: Duplex, handlers: ConnectionHandlers, server 
   return {
     drain() {
       connection.draining = true;
+    },
+    finish() {
+      connection.finishing = true;
       if (connection.active === 0) stream.end();
     },
     destroy: () => stream.destroy(),
@@ -162,7 +169,7 @@ function answered(connection: Connection, response: ServerResponse): void {
   const next = queue.shift();
   if (next !== undefined) next();
   else if (connection.refusal !== undefined) endWith(stream, connection.refusal);
-  else if (connection.draining) stream.end();
+  else if (connection.finishing) stream.end();
 }
 
 function serveUpgrade(request: IncomingMessage, stream: Duplex, head: Buffer): void {
@@ -186,7 +193,7 @@ function serveUpgrade(request: IncomingMessage, stream: Duplex, head: Buffer): v
     response.detachSocket(stream as IncomingMessage['socket']);
     // As node:http tells for the responses that it made.
     response.emit('close');
-    if (response.shouldKeepAlive && !connection.draining) connection.server.emit('connection', stream);
+    if (response.shouldKeepAlive && !connection.finishing) connection.server.emit('connection', stream);
     else stream.end();
   });
   serve(request, response, offered ? stream : undefined);

@@ -14,6 +14,9 @@ import { declaredKind } from './protocol.ts';
 import { sniff, sniffServerName } from './sniff.ts';
 import { serveTcpChain, streamRoutes } from './tcp-chain.ts';
 
+/** From telling clients to go elsewhere to ending what is idle: what they had sent by then is still served. */
+const noticeMs = 1000;
+
 /** Tunnels that are open, per client identity for its budget, and as a whole for draining. */
 export class Tunnels {
   readonly #services: WaypointServices;
@@ -68,10 +71,11 @@ export class Tunnels {
     return { kind: 'bytes', headers: [], receive: (stream) => this.#receive(tunnel, stream) };
   }
 
-  /** Connections end as soon as what is under way in them has. */
+  /** Clients are told to go elsewhere; a moment later connections end as soon as what is under way in them has. */
   drain(): void {
+    if (this.#draining) return;
     this.#draining = true;
-    for (const connection of this.#http) connection.drain();
+    this.#leave([...this.#http]);
   }
 
   /** Resolves when no tunnel is open. */
@@ -121,7 +125,14 @@ export class Tunnels {
     const connection = serveHttpChain(this.#services, tunnel, stream, found === 'http2' ? '2' : '1.1');
     this.#http.add(connection);
     stream.once('close', () => this.#http.delete(connection));
-    if (this.#draining) connection.drain();
+    if (this.#draining) this.#leave([connection]);
+  }
+
+  #leave(connections: readonly ServedConnection[]): void {
+    for (const connection of connections) connection.drain();
+    this.#services.clock.after(noticeMs, () => {
+      for (const connection of connections) connection.finish();
+    });
   }
 
   #logClosed(tunnel: Tunnel, reason: string): void {

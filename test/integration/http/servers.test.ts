@@ -1,19 +1,19 @@
 /** HTTP/1.1 and h2c served over byte streams that are no sockets. */
 import { request as http1Request } from 'node:http';
-import { type ClientHttp2Session, connect } from 'node:http2';
+import { type ClientHttp2Session, connect, constants } from 'node:http2';
 import { type Duplex, duplexPair } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import t, { type Test } from 'tap';
 import { type Exchange, respond } from '../../../src/http/exchange.ts';
 import { serveH2c } from '../../../src/http/h2c-server.ts';
 import { createHttp1Server, serveHttp1 } from '../../../src/http/http1-server.ts';
-import { within } from '../../support/eventually.ts';
+import { eventually, within } from '../../support/eventually.ts';
 
 interface Served {
   readonly client: Duplex;
   readonly server: Duplex;
   readonly refused: number[];
-  readonly connection: { drain(): void };
+  readonly connection: { drain(): void; finish(): void };
 }
 
 function serve(t: Test, version: '1.1' | '2', exchange: (exchange: Exchange) => void): Served {
@@ -268,15 +268,72 @@ t.test('nothing is written into a response under way about a late head behind it
   t.match(got, /begun$/);
 });
 
-t.test('draining closes an idle connection at once and a busy one after its response', async (t) => {
-  const idle = serve(t, '1.1', hello);
-  idle.connection.drain();
-  t.equal(await within('the idle connection to end', text(idle.client)), '');
+t.test('draining serves what was sent before the client could know, and says that it was the last', async (t) => {
+  const crossing = serve(t, '1.1', hello);
+  crossing.connection.drain();
+  t.match(await raw(crossing.client, 'GET / HTTP/1.1\r\nHost: a\r\n\r\n'), /connection: close[\s\S]*hello/i);
   const busy = serve(t, '1.1', (exchange) => {
     busy.connection.drain();
     hello(exchange);
   });
   t.match(await raw(busy.client, 'GET / HTTP/1.1\r\nHost: a\r\n\r\n'), 'hello');
+});
+
+t.test('a response that began before the drain promised another: that one is served, too', async (t) => {
+  const { client, connection } = serve(t, '1.1', (exchange) => {
+    exchange.start(200, [], false);
+    exchange.write(Buffer.from('begun'));
+    setImmediate(() => {
+      connection.drain();
+      exchange.end();
+    });
+  });
+  let got = '';
+  client.on('data', (chunk: Buffer) => {
+    got += chunk.toString();
+    if (got.endsWith('0\r\n\r\n') && got.split('begun').length === 2) client.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n');
+  });
+  client.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n');
+  await within('the last response', new Promise((resolve) => client.once('end', resolve)));
+  t.equal(got.split('begun').length, 3, 'two responses');
+  t.match(got, /connection: keep-alive[\s\S]*connection: close/i);
+});
+
+t.test('once clients had the time to know, idle connections end, and busy ones with their response', async (t) => {
+  const idle = serve(t, '1.1', hello);
+  idle.connection.drain();
+  idle.connection.finish();
+  t.equal(await within('the idle connection to end', text(idle.client)), '');
+  const busy = serve(t, '1.1', (exchange) => {
+    exchange.start(200, [], false);
+    exchange.write(Buffer.from('begun'));
+    setImmediate(() => {
+      busy.connection.drain();
+      busy.connection.finish();
+      exchange.end();
+    });
+  });
+  t.match(await raw(busy.client, 'GET / HTTP/1.1\r\nHost: a\r\n\r\n'), 'begun');
+});
+
+t.test('an HTTP/2 stream that crosses the GOAWAY of a drain is told that it may be asked again', async (t) => {
+  const [client, near] = duplexPair();
+  const [far, server] = duplexPair();
+  const connection = serveH2c(server, { exchange: hello, refused: () => {} });
+  far.pipe(near);
+  near.pipe(far);
+  const session = h2client(t, client);
+  t.equal(await within('the first answer', text(session.request({ ':path': '/' }))), 'hello');
+  // What the client sends from now on is on its way.
+  near.unpipe(far);
+  const crossing = session.request({ ':path': '/' });
+  crossing.on('error', () => {});
+  await eventually('it to be sent', () => near.readableLength > 0);
+  connection.drain();
+  await within('the refusal', new Promise((resolve) => crossing.once('close', resolve)));
+  t.equal(crossing.rstCode, constants.NGHTTP2_REFUSED_STREAM);
+  near.pipe(far);
+  await within('the end', new Promise((resolve) => session.once('close', resolve)));
 });
 
 function h2client(t: Test, client: Duplex): ClientHttp2Session {

@@ -3,7 +3,7 @@
  * connection when it is told to (`connection: close`, GOAWAY), as any client would. Whatever else happens is a failure.
  */
 import { Agent, request } from 'node:http';
-import { type ClientHttp2Session, connect } from 'node:http2';
+import { type ClientHttp2Session, connect, constants } from 'node:http2';
 import type { Duplex } from 'node:stream';
 
 export interface Hammer {
@@ -81,22 +81,24 @@ async function http2Connection(stream: Duplex, go: () => boolean, answered: () =
     leaving = true;
   });
   while (go() && !leaving && !session.closed) {
-    await http2Request(session);
-    answered();
+    if (await http2Request(session)) answered();
   }
   session.close();
   if (failure !== undefined) throw failure;
 }
 
-/** A stream that was certainly not processed (REFUSED_STREAM) may be asked again: RFC 9113 §8.7. */
-function http2Request(session: ClientHttp2Session): Promise<void> {
+/** False: refused before it was looked at, so that it may be asked again (RFC 9113 §8.7). */
+function http2Request(session: ClientHttp2Session): Promise<boolean> {
   return new Promise((resolve, reject) => {
     const outgoing = session.request({ ':path': '/' });
-    outgoing.on('error', reject);
+    outgoing.on('error', (error) => {
+      if (outgoing.rstCode === constants.NGHTTP2_REFUSED_STREAM) resolve(false);
+      else reject(error);
+    });
     outgoing.once('response', (headers) => {
       if (headers[':status'] !== 200) reject(new Error(`status ${headers[':status']}`));
     });
-    outgoing.once('end', resolve).resume();
+    outgoing.once('end', () => resolve(outgoing.rstCode === constants.NGHTTP2_NO_ERROR)).resume();
     outgoing.end();
   });
 }
