@@ -55,8 +55,8 @@ async function tryOnce(
   if (end === undefined || answer === undefined) throw new Error('a stream came without its listeners');
   const answered = await answer;
   if (answered.kind === 'failed') return answered;
-  const { local, peer, peerIdentity } = facts;
-  const established = { local, peer, peerIdentity, headers: answered.headers };
+  const { local, peer, peerIdentity, leaving } = facts;
+  const established = { local, peer, peerIdentity, leaving, headers: answered.headers };
   if (answered.status === 200) return { kind: 'open', end, established };
   // By END_STREAM: a reset for every refusal would look like an attack to the peer.
   end.destroyWhenFinished();

@@ -9,6 +9,7 @@ import type { ClientHttp2Session, SecureClientSessionOptions } from 'node:http2'
 import type { TLSSocket } from 'node:tls';
 import { Agent } from 'http2-wrapper';
 import type { SocketAddress } from '../base/address.ts';
+import { Cancellation } from '../base/cancellation.ts';
 import { AmbitError } from '../base/errors.ts';
 import type { SpiffeId } from '../base/spiffe.ts';
 import type { PeerChain } from '../identity/revocation.ts';
@@ -31,6 +32,8 @@ export interface SessionFacts {
   readonly peerChain: PeerChain | undefined;
   /** It runs inside a tunnel to `peer`, a gateway. */
   readonly nested: boolean;
+  /** Cancelled once the session takes no new streams: those who hold idle ones may let them go. */
+  readonly leaving: Cancellation;
 }
 
 const factsOfSocket = Symbol('session facts');
@@ -102,6 +105,7 @@ export class MeshAgent extends Agent {
       peerIdentity,
       peerChain,
       nested: target.outer !== undefined,
+      leaving: new Cancellation(),
       settled: () => settings.cancel(),
     };
     // The Agent would now check the certificate for DNS names. It was verified; show it a socket without one.

@@ -202,11 +202,11 @@ export class SessionPool {
   }
 
   forgetPeer(ip: string): void {
-    for (const [session, facts] of this.#sessions) if (facts.peer.ip === ip) retire(session);
+    for (const [session, facts] of this.#sessions) if (facts.peer.ip === ip) leave(session, facts);
   }
 
   forgetIdentity(identity: SpiffeId): void {
-    for (const [session, facts] of this.#sessions) if (facts.sourceIdentity === identity) retire(session);
+    for (const [session, facts] of this.#sessions) if (facts.sourceIdentity === identity) leave(session, facts);
   }
 
   /** Ends the sessions with peers that the lists in force now name. */
@@ -236,10 +236,10 @@ export class SessionPool {
     session.on('error', (error) => {
       logger.debug('HBONE session failed', { peer: formatSocketAddress(facts.peer), error: errorText(error) });
     });
-    session.once('goaway', () => retire(session));
+    session.once('goaway', () => leave(session, facts));
     // The certificate was replaced during the handshake: good for those who waited, not for later ones.
     const current = this.#dependencies.secrets.current(facts.sourceIdentity);
-    if (current?.generation !== facts.generation) setImmediate(() => retire(session));
+    if (current?.generation !== facts.generation) setImmediate(() => leave(session, facts));
     // The lists were replaced between the handshake and now.
     const { revocation } = this.#dependencies;
     if (revocation !== undefined) endIfRevoked(session, facts, revocation, 'source', logger);
@@ -249,7 +249,7 @@ export class SessionPool {
       onIdle: () => retire(session),
       onDead: () => logger.warn('HBONE ping timeout', { peer: formatSocketAddress(facts.peer) }),
     });
-    const aged = facts.nested ? clock.after(options.nestedSessionMs, () => retire(session)) : undefined;
+    const aged = facts.nested ? clock.after(options.nestedSessionMs, () => leave(session, facts)) : undefined;
     session.once('close', () => {
       stopWatching();
       aged?.cancel();
@@ -258,6 +258,12 @@ export class SessionPool {
       if (alike.sessions.size === 0) this.#byKey.delete(facts.key);
     });
   }
+}
+
+/** No new streams, and those who hold idle ones are told: the peer, or what vouched for the session, goes. */
+function leave(session: ClientHttp2Session, facts: SessionFacts): void {
+  retire(session);
+  facts.leaving.cancel();
 }
 
 /** Until then a session stands, or the reason why it does not is known. */

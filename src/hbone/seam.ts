@@ -67,6 +67,8 @@ export interface Established {
   readonly peerIdentity: SpiffeId | undefined;
   /** Of the CONNECT answer; empty for plain TCP. */
   readonly headers: TunnelHeaders;
+  /** Cancelled when the session of a tunnel takes no new streams: its peer goes. What runs goes on; what is idle should not. */
+  readonly leaving?: Cancellation | undefined;
 }
 
 /** How a joined connection ended. */

@@ -21,6 +21,8 @@ export interface Connected {
   readonly stream: Duplex;
   readonly local: SocketAddress;
   readonly peer: SocketAddress;
+  /** Cancelled when the way to the endpoint takes nothing new: a connection without a request is to be closed. */
+  readonly leaving?: Cancellation | undefined;
 }
 
 export type ConnectOutcome =
@@ -139,7 +141,8 @@ async function openTunnel(
   if (outcome.kind === 'open') {
     const { stream, established } = outcome;
     stream.on('error', ignore);
-    return { kind: 'connected', connected: { stream, local: established.local, peer: established.peer } };
+    const { local, peer, leaving } = established;
+    return { kind: 'connected', connected: { stream, local, peer, leaving } };
   }
   if (outcome.kind === 'failed') return outcome;
   const error = new AmbitError(`${request.authority} refused the tunnel with status ${outcome.status}`, {

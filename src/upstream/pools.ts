@@ -9,6 +9,7 @@
 import type { Duplex, Readable } from 'node:stream';
 import { type Dispatcher, Pool } from 'undici';
 import type { SocketAddress } from '../base/address.ts';
+import type { Cancellation } from '../base/cancellation.ts';
 import type { Clock, Timer } from '../base/clock.ts';
 import { maxHeaderBytes } from '../http/framing.ts';
 import type { HeaderList } from '../http/header-list.ts';
@@ -86,10 +87,19 @@ export function createUpstreamPools(connector: Connector, clock: Clock): Upstrea
   mendUndiciStreams();
 
   const drop = (entry: Entry) => {
+    if (!entry.open) return;
     entry.idle?.cancel();
     entry.open = false;
     if (entries.get(entry.key) === entry) entries.delete(entry.key);
     entry.pool.close().catch(ignore);
+  };
+
+  /** Idle connections would keep a peer that drains waiting; new requests find their way by another session. */
+  const dropWhenLeaving = (entry: Entry, stream: Duplex, leaving: Cancellation) => {
+    const onLeaving = () => drop(entry);
+    if (leaving.cancelled) onLeaving();
+    leaving.on(onLeaving);
+    stream.once('close', () => leaving.off(onLeaving));
   };
 
   const known = (endpoint: UpstreamEndpoint, protocol: UpstreamProtocol): Entry | undefined => {
@@ -116,8 +126,9 @@ export function createUpstreamPools(connector: Connector, clock: Clock): Upstrea
           entry.connections++;
           if (circuit !== undefined) circuit.connections++;
         },
-        linked: (link, stream) => {
+        linked: (link, stream, leaving) => {
           entry.link = link;
+          if (leaving !== undefined) dropWhenLeaving(entry, stream, leaving);
           const { maxDurationMs } = profile?.connections ?? {};
           if (maxDurationMs === undefined) return;
           const old = clock.after(maxDurationMs, () => drop(entry));
@@ -214,7 +225,11 @@ export function createUpstreamPools(connector: Connector, clock: Clock): Upstrea
 /** Each connection has begun before it is linked, and is gone once, whether or not it was. */
 interface ConnectionEvents {
   begun(): void;
-  linked(link: { readonly local: SocketAddress; readonly peer: SocketAddress }, stream: Duplex): void;
+  linked(
+    link: { readonly local: SocketAddress; readonly peer: SocketAddress },
+    stream: Duplex,
+    leaving: Cancellation | undefined,
+  ): void;
   gone(): void;
 }
 
@@ -241,9 +256,9 @@ function makePool(
           callback(new NotConnected(outcome.error.message, { cause: outcome.error }), null);
           return;
         }
-        const { stream, local, peer } = outcome.connected;
+        const { stream, local, peer, leaving } = outcome.connected;
         stream.once('close', () => events.gone());
-        events.linked({ local, peer }, stream);
+        events.linked({ local, peer }, stream, leaving);
         // undici reads the negotiated protocol from here.
         Object.assign(stream, { alpnProtocol: protocol === 'h2c' ? 'h2' : 'http/1.1' });
         callback(null, stream as never);

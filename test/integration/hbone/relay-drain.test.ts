@@ -11,7 +11,7 @@ import { eventually, within } from '../../support/eventually.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
 import { greeting } from '../../support/http2-frames.ts';
 import { pair } from '../../support/relay-compliance.ts';
-import { clientId, makeWorld, readAll, tcpClient } from '../../support/relay-world.ts';
+import { clientId, makeWorld, readAll, serverId, tcpClient } from '../../support/relay-world.ts';
 
 const echo = () => ({ kind: 'bytes', headers: [], receive: (stream: Duplex) => void stream.pipe(stream) }) as const;
 
@@ -40,6 +40,25 @@ t.test('who has connected before the listener leaves is served, handshake and al
   t.equal((await within('echo', readAll(stream))).data.toString(), 'to the end');
   await within('the session', once(session, 'close'));
   await world.server.drained();
+});
+
+t.test('who holds a tunnel is told when its session takes no new ones', async (t) => {
+  const world = await makeWorld(t, createRelay, { onConnect: echo });
+  const target = {
+    peer: world.served.address,
+    sourceIdentity: clientId,
+    expectedIdentities: [serverId],
+    socket: plainSocket,
+  };
+  const outcome = await world.client.open({ target, authority: '192.0.2.1:80', headers: [] });
+  if (outcome.kind !== 'open') throw new Error(outcome.kind);
+  const { stream, established } = outcome;
+  t.equal(established.leaving?.cancelled, false);
+  void world.served.close();
+  await eventually('the news', () => established.leaving?.cancelled);
+  stream.end('to the end');
+  t.equal((await within('echo', readAll(stream))).data.toString(), 'to the end', 'what runs goes on');
+  await within('the drain', world.server.drained());
 });
 
 t.test('a relay has drained when its last connection has ended, and not before', async (t) => {

@@ -3,11 +3,14 @@ import { createServer, type RequestListener, type Server } from 'node:http';
 import { createServer as createHttp2Server, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2';
 import { connect } from 'node:net';
 import t, { type Test } from 'tap';
+import { Cancellation } from '../../../src/base/cancellation.ts';
 import { AmbitError } from '../../../src/base/errors.ts';
 import { plainSocket } from '../../../src/net/socket-spec.ts';
+import { Circuit } from '../../../src/upstream/circuit.ts';
 import type { Connector } from '../../../src/upstream/connector.ts';
 import type { UpstreamEndpoint, UpstreamProtocol } from '../../../src/upstream/endpoint.ts';
 import { createUpstreamPools, type UpstreamPools } from '../../../src/upstream/pools.ts';
+import { type ConnectionLimits, plainConnections, type UpstreamProfile } from '../../../src/upstream/profile.ts';
 import { eventually, within } from '../../support/eventually.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
 import { makeWorkload } from '../../support/mesh-records.ts';
@@ -21,7 +24,12 @@ interface World {
   send(protocol?: UpstreamProtocol, method?: string): Promise<string>;
 }
 
-async function world(t: Test, server: Server | ReturnType<typeof createHttp2Server>, down = false): Promise<World> {
+async function world(
+  t: Test,
+  server: Server | ReturnType<typeof createHttp2Server>,
+  down = false,
+  fields: { readonly leaving?: Cancellation; readonly connections?: Partial<ConnectionLimits> } = {},
+): Promise<World> {
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const { port } = server.address() as { port: number };
   let made = 0;
@@ -37,7 +45,10 @@ async function world(t: Test, server: Server | ReturnType<typeof createHttp2Serv
         socket.on('error', () => {});
         const local = { ip: '127.0.0.1', port: 1 };
         socket.once('connect', () =>
-          resolve({ kind: 'connected', connected: { stream: socket, local, peer: endpoint.address } }),
+          resolve({
+            kind: 'connected',
+            connected: { stream: socket, local, peer: endpoint.address, leaving: fields.leaving },
+          }),
         );
       }),
   };
@@ -49,7 +60,20 @@ async function world(t: Test, server: Server | ReturnType<typeof createHttp2Serv
   });
   const workload = makeWorkload({ name: 'pod' });
   const address = { ip: '127.0.0.1', port };
-  const endpoint: UpstreamEndpoint = { workload, address, transport: { kind: 'plain', socket: plainSocket } };
+  const profile: UpstreamProfile | undefined = fields.connections && {
+    key: 'test',
+    circuit: new Circuit(),
+    queues: false,
+    connectTimeoutMs: undefined,
+    tcp: undefined,
+    tls: undefined,
+    proxyProtocol: undefined,
+    origin: undefined,
+    everywhere: true,
+    connections: { ...plainConnections, ...fields.connections },
+    refusal: undefined,
+  };
+  const endpoint: UpstreamEndpoint = { workload, address, transport: { kind: 'plain', socket: plainSocket }, profile };
   return {
     pools,
     clock,
@@ -145,4 +169,39 @@ t.test('after GOAWAY a new session is opened while an old stream lives on', asyn
   t.equal(made(), 2);
   held[0]?.();
   t.equal(await within('the first answer', first), '200');
+});
+
+t.test('idle connections go when the way to the endpoint is leaving, requests find another', async (t) => {
+  let open = 0;
+  const server = createServer(ok).on('connection', (socket) => {
+    open++;
+    socket.on('close', () => open--);
+  });
+  const leaving = new Cancellation();
+  const { send, pools, made } = await world(t, server, false, { leaving });
+  t.equal(await send(), '200');
+  t.equal(open, 1);
+  leaving.cancel();
+  await eventually('the idle connection to be closed', () => open === 0);
+  t.equal(pools.size, 0);
+  t.equal(await send(), '200');
+  t.equal(made(), 2);
+});
+
+t.test('a connection stands no longer than the rule says, and serves no more requests', async (t) => {
+  const duration = await world(t, createServer(ok), false, {
+    connections: { maxDurationMs: 60_000 * 60, idleMs: Infinity },
+  });
+  await duration.send();
+  duration.clock.advance(60_000 * 60 - 1);
+  await duration.send();
+  t.equal(duration.made(), 1, 'never idle for too long');
+  duration.clock.advance(1);
+  await duration.send();
+  t.equal(duration.made(), 2);
+  const server = createHttp2Server();
+  server.on('stream', (stream: ServerHttp2Stream) => stream.respond({ ':status': 200 }, { endStream: true }));
+  const requests = await world(t, server, false, { connections: { maxRequests: 2 } });
+  for (let i = 0; i < 5; i++) t.equal(await requests.send('h2c'), '200');
+  t.equal(requests.made(), 3, 'HTTP/2: five requests, two a connection');
 });
