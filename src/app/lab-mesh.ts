@@ -267,6 +267,6 @@ export class LabMesh {
 }
 
 async function readPlan({ folder, preset }: LabMeshOptions): Promise<LabPlan> {
-  const scan = await new FolderFiles(folder).scan();
+  const scan = await new FolderFiles(folder, systemClock).scan();
   return labPlanOf(compileFolder(scan, { ...defaultCompileOptions, preset }));
 }

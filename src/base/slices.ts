@@ -27,6 +27,27 @@ export async function inSlices(steps: Iterable<unknown>, options: SliceOptions):
   }
 }
 
+/** As `inSlices`, with what the generator returns. */
+export async function resultInSlices<T>(steps: Generator<undefined, T>, options: SliceOptions): Promise<T> {
+  let result: { readonly value: T } | undefined;
+  await inSlices(
+    (function* () {
+      result = { value: yield* steps };
+    })(),
+    options,
+  );
+  if (result === undefined) throw new Error('the steps ended without a result');
+  return result.value;
+}
+
+/** All steps at once. */
+export function completed<T>(steps: Generator<undefined, T>): T {
+  for (;;) {
+    const step = steps.next();
+    if (step.done === true) return step.value;
+  }
+}
+
 /** Sockets, timers and promises that are ready come first. */
 export function turnOfTheLoop(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));

@@ -16,11 +16,20 @@ import { type HttpRouteSpec, parseHttpRoute } from './http-route.ts';
 import { type MeshConfigSpec, parseMeshConfig } from './mesh-config.ts';
 import { type NamespaceSpec, parseNamespace } from './namespace.ts';
 import { type NodeSpec, parseNode } from './node.ts';
-import { type ConfigObject, diagnose, objectGroup, objectName, olderFirst, type Parsed } from './object.ts';
+import {
+  type ConfigObject,
+  diagnose,
+  objectGroup,
+  objectName,
+  olderFirst,
+  type Parsed,
+  qualifiedName,
+} from './object.ts';
 import { type PeerAuthenticationSpec, parsePeerAuthentication } from './peer-authentication.ts';
 import { type PodSpec, parsePod } from './pod.ts';
 import { parseReferenceGrant, type ReferenceGrantSpec } from './reference-grant.ts';
 import { parseRequestAuthentication, type RequestAuthenticationSpec } from './request-authentication.ts';
+import type { RouteKind, RouteOfKind, RouteSpec } from './route-attachments.ts';
 import { parseService, type ServiceSpec } from './service.ts';
 import { parseServiceEntry } from './service-entry.ts';
 import { entryServices } from './service-entry-hosts.ts';
@@ -102,6 +111,9 @@ const kinds: Readonly<Record<string, ((object: ConfigObject) => Parsed<unknown>)
   'telemetry.istio.io/Telemetry': parseTelemetry,
 };
 
+/** Objects looked at before the generator yields. */
+const objectsPerStep = 500;
+
 /**
  * What is wrong with an object by itself, whatever else there is. A source that keeps the last good version of an object
  * asks this before it hands over a new one.
@@ -110,11 +122,13 @@ export function checkObject(object: ConfigObject): readonly Diagnostic[] {
   return kinds[kindKey(object)]?.(object).diagnostics ?? [];
 }
 
-export function readInputs(objects: readonly ConfigObject[], diagnostics: Diagnostic[]): Inputs {
+/** Yields where it may pause. */
+export function* inputSteps(objects: readonly ConfigObject[], diagnostics: Diagnostic[]): Generator<undefined, Inputs> {
   const kept = new Map<string, ConfigObject[]>(Object.keys(kinds).map((kind) => [kind, []]));
-  const seen = new Set<string>();
+  const seen = new Map<string, Set<string>>();
   const ignored = new Set<string>();
-  for (const object of objects) {
+  for (const [i, object] of objects.entries()) {
+    if (i % objectsPerStep === objectsPerStep - 1) yield;
     const kind = kindKey(object);
     const list = kept.get(kind);
     if (list === undefined) {
@@ -123,21 +137,30 @@ export function readInputs(objects: readonly ConfigObject[], diagnostics: Diagno
       ignored.add(kind);
       continue;
     }
-    const name = `${kind} ${object.metadata.namespace}/${object.metadata.name}`;
-    if (seen.has(name)) {
+    const name = qualifiedName(object);
+    const names = seen.getOrInsertComputed(kind, newNames);
+    if (names.has(name)) {
       diagnostics.push(
         diagnose(object, 'OBJECT_DUPLICATE', `another ${objectName(object)} was read before; this one is not used`),
       );
       continue;
     }
-    seen.add(name);
+    names.add(name);
     list.push(object);
+  }
+  // Parsed here, step by step; what follows finds it done.
+  for (const [kind, list] of kept) {
+    const parse = kinds[kind];
+    for (const [i, object] of list.entries()) {
+      parse?.(object);
+      if (i % objectsPerStep === objectsPerStep - 1) yield;
+    }
   }
   const parseAll = <T>(kind: string, parse: (object: ConfigObject) => Parsed<T>): T[] => {
     const values: T[] = [];
     for (const object of kept.get(kind) ?? []) {
       const parsed = parse(object);
-      diagnostics.push(...parsed.diagnostics);
+      if (parsed.diagnostics.length > 0) diagnostics.push(...parsed.diagnostics);
       if (parsed.value !== undefined) values.push(parsed.value);
     }
     return values;
@@ -188,6 +211,29 @@ export function readInputs(objects: readonly ConfigObject[], diagnostics: Diagno
   };
 }
 
+/** Whether nothing but routes depends on the object. */
+export function isRouteKind(object: ConfigObject): boolean {
+  const kind = kindKey(object);
+  return routeParsers[kind] !== undefined || kind === 'gateway.networking.k8s.io/ReferenceGrant';
+}
+
+/** Undefined: it is of another kind, or cannot be used. */
+export function parseRoute(object: ConfigObject): RouteOfKind | undefined {
+  const kind = routeParsers[kindKey(object)];
+  const spec = kind?.parse(object).value;
+  return kind === undefined || spec === undefined ? undefined : { kind: kind.kind, spec };
+}
+
+const routeParsers: Readonly<
+  Record<string, { readonly kind: RouteKind; readonly parse: (object: ConfigObject) => Parsed<RouteSpec> } | undefined>
+> = {
+  'gateway.networking.k8s.io/HTTPRoute': { kind: 'http', parse: parseHttpRoute },
+  'gateway.networking.k8s.io/GRPCRoute': { kind: 'grpc', parse: parseGrpcRoute },
+  'gateway.networking.k8s.io/TLSRoute': { kind: 'tls', parse: parseTlsRoute },
+  'gateway.networking.k8s.io/TCPRoute': { kind: 'tcp', parse: parseTcpRoute },
+  'networking.istio.io/VirtualService': { kind: 'virtual', parse: parseVirtualService },
+};
+
 /** Named only so that a Gateway without an account knows them all: `namespace/name`. */
 function parseServiceAccount(object: ConfigObject): Parsed<string> {
   const { namespace, name } = object.metadata;
@@ -196,11 +242,18 @@ function parseServiceAccount(object: ConfigObject): Parsed<string> {
   return { value: undefined, diagnostics: [diagnose(object, 'OBJECT_INVALID', message, ['metadata', 'name'])] };
 }
 
-function qualifiedName({ metadata: { namespace, name } }: ConfigObject): string {
-  return `${namespace}/${name}`;
-}
-
 /** Versions of a group are the same kind: the preview's v1alpha2 Gateway and today's v1. */
 function kindKey(object: ConfigObject): string {
-  return `${objectGroup(object)}/${object.kind}`;
+  let key = kindKeys.get(object);
+  if (key === undefined) {
+    key = `${objectGroup(object)}/${object.kind}`;
+    kindKeys.set(object, key);
+  }
+  return key;
+}
+
+const kindKeys = new WeakMap<ConfigObject, string>();
+
+function newNames(): Set<string> {
+  return new Set();
 }

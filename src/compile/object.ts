@@ -105,8 +105,20 @@ export function diagnose(object: ConfigObject, code: CompileCode, message: strin
 export function olderFirst(a: ConfigObject, b: ConfigObject): number {
   const [x, y] = [a.metadata, b.metadata];
   if (x.createdMs !== y.createdMs) return x.createdMs - y.createdMs;
-  const [xName, yName] = [`${x.namespace}/${x.name}`, `${y.namespace}/${y.name}`];
+  const [xName, yName] = [qualifiedName(a), qualifiedName(b)];
   return xName < yName ? -1 : xName > yName ? 1 : 0;
+}
+
+const qualifiedNames = new WeakMap<ConfigObject, string>();
+
+/** `namespace/name`. */
+export function qualifiedName(object: ConfigObject): string {
+  let name = qualifiedNames.get(object);
+  if (name === undefined) {
+    name = `${object.metadata.namespace}/${object.metadata.name}`;
+    qualifiedNames.set(object, name);
+  }
+  return name;
 }
 
 /** Parses with a schema; every issue becomes an OBJECT_INVALID at its place. */

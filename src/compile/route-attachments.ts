@@ -7,7 +7,7 @@ import type { Diagnostic } from '../base/diagnostics.ts';
 import type { Bindings } from './bindings.ts';
 import type { HttpRouteSpec, ParentSpec } from './http-route.ts';
 import type { Inputs } from './inputs.ts';
-import { type ConfigObject, diagnose, objectName, type Path } from './object.ts';
+import { type ConfigObject, diagnose, objectName, olderFirst, type Path } from './object.ts';
 import type { CompileOptions } from './options.ts';
 import type { RouteFinding } from './route-status.ts';
 import type { ServiceSpec } from './service.ts';
@@ -38,141 +38,221 @@ export interface Attachments {
 
 export type RouteKind = Exclude<keyof Attachments, 'service'>;
 
+export type RouteSpec = HttpRouteSpec | TlsRouteSpec | TcpRouteSpec | VirtualServiceSpec;
+
+/** What is to be said of a route before those of a Service are put together. */
+export interface AttachmentNotes {
+  readonly diagnostics: readonly Diagnostic[];
+  /** Of attachments that come to nothing, or are not applied. */
+  readonly findings: readonly RouteFinding[];
+}
+
 export interface AttachedRoutes {
   /** Services with at least one. */
   readonly services: ReadonlyMap<ServiceSpec, Attachments>;
-  /** Of attachments that come to nothing, or are not applied. */
-  readonly findings: readonly RouteFinding[];
+  /** Of routes of which there is something to say. */
+  readonly notes: ReadonlyMap<RouteSpec, AttachmentNotes>;
+}
+
+export interface RouteOfKind {
+  readonly kind: RouteKind;
+  readonly spec: RouteSpec;
 }
 
 /** Routes looked at before the generator yields. */
 const routesPerStep = 250;
 
-/** Yields where it may pause. */
+/** All of them. Yields where it may pause. */
 export function* attachRoutes(
   inputs: Inputs,
   bindings: Bindings,
   options: CompileOptions,
-  diagnostics: Diagnostic[],
 ): Generator<undefined, AttachedRoutes> {
-  const attaching = new Attaching(inputs, bindings, options, diagnostics);
+  const services = new Map<ServiceSpec, Attachments>();
+  const notes = new Map<RouteSpec, AttachmentNotes>();
+  const context = { inputs, bindings, options };
   let done = 0;
-  for (const kind of ['grpc', 'http', 'tls', 'tcp'] as const) {
-    const specs: readonly (HttpRouteSpec | TlsRouteSpec | TcpRouteSpec)[] = inputs[`${kind}Routes`];
-    for (const spec of specs) {
-      for (const parent of spec.parents) attaching.addParent(kind, spec, parent);
-      if (++done % routesPerStep === 0) yield;
+  for (const { kind, spec } of routesOf(inputs)) {
+    for (const { service, attachment } of placesOf(kind, spec, context, notes)) {
+      let attachments = services.get(service);
+      if (attachments === undefined) {
+        attachments = emptyAttachments(service);
+        services.set(service, attachments);
+      }
+      (attachments[kind] as Attachment<RouteSpec>[]).push(attachment);
     }
-  }
-  for (const spec of inputs.virtualServices) {
-    for (const [i, host] of spec.hosts.entries()) attaching.addHost(spec, host, ['spec', 'hosts', i]);
     if (++done % routesPerStep === 0) yield;
   }
-  return { services: attaching.services, findings: attaching.findings };
+  return { services, notes };
 }
 
-class Attaching {
-  readonly services = new Map<ServiceSpec, Attachments>();
-  readonly findings: RouteFinding[] = [];
-  readonly #inputs: Inputs;
-  readonly #bindings: Bindings;
-  readonly #options: CompileOptions;
-  readonly #diagnostics: Diagnostic[];
+/** As all of them after some were replaced by others of the same name and age. What is not concerned stays the same object. */
+export function replaceRoutes(
+  before: AttachedRoutes,
+  replaced: readonly { readonly kind: RouteKind; readonly old: RouteSpec; readonly spec: RouteSpec }[],
+  context: AttachingContext,
+): AttachedRoutes {
+  const services = new Map(before.services);
+  const notes = new Map(before.notes);
+  for (const { kind, old, spec } of replaced) {
+    notes.delete(old);
+    const unsaid = new Map<RouteSpec, AttachmentNotes>();
+    for (const { service } of placesOf(kind, old, context, unsaid)) {
+      const attachments = services.get(service);
+      if (attachments === undefined) continue;
+      const left = (attachments[kind] as readonly Attachment<RouteSpec>[]).filter((one) => one.spec !== old);
+      services.set(service, { ...attachments, [kind]: left });
+    }
+    for (const { service, attachment } of placesOf(kind, spec, context, notes)) {
+      const attachments = services.get(service) ?? emptyAttachments(service);
+      const list = attachments[kind] as readonly Attachment<RouteSpec>[];
+      const at = list.findIndex((one) => olderFirst(one.spec.object, spec.object) > 0);
+      const place = at < 0 ? list.length : at;
+      services.set(service, { ...attachments, [kind]: list.toSpliced(place, 0, attachment) });
+    }
+  }
+  for (const [service, attachments] of services) {
+    if (routeKinds.every((kind) => attachments[kind].length === 0)) services.delete(service);
+  }
+  return { services, notes };
+}
 
-  constructor(inputs: Inputs, bindings: Bindings, options: CompileOptions, diagnostics: Diagnostic[]) {
-    this.#inputs = inputs;
-    this.#bindings = bindings;
-    this.#options = options;
-    this.#diagnostics = diagnostics;
+const routeKinds = ['grpc', 'http', 'tls', 'tcp', 'virtual'] as const;
+
+function* routesOf(inputs: Inputs): Generator<RouteOfKind> {
+  for (const spec of inputs.grpcRoutes) yield { kind: 'grpc', spec };
+  for (const spec of inputs.httpRoutes) yield { kind: 'http', spec };
+  for (const spec of inputs.tlsRoutes) yield { kind: 'tls', spec };
+  for (const spec of inputs.tcpRoutes) yield { kind: 'tcp', spec };
+  for (const spec of inputs.virtualServices) yield { kind: 'virtual', spec };
+}
+
+function emptyAttachments(service: ServiceSpec): Attachments {
+  return { service, grpc: [], http: [], tls: [], tcp: [], virtual: [] };
+}
+
+export interface AttachingContext {
+  readonly inputs: Inputs;
+  readonly bindings: Bindings;
+  readonly options: CompileOptions;
+}
+
+interface Place {
+  readonly service: ServiceSpec;
+  readonly attachment: Attachment<RouteSpec>;
+}
+
+/** Where one route is attached, in the order of the object. */
+function placesOf(
+  kind: RouteKind,
+  spec: RouteSpec,
+  context: AttachingContext,
+  notes: Map<RouteSpec, AttachmentNotes>,
+): readonly Place[] {
+  const placing = new Placing(spec, context);
+  if (kind === 'virtual') placing.addHosts(spec as VirtualServiceSpec);
+  else for (const parent of (spec as Exclude<RouteSpec, VirtualServiceSpec>).parents) placing.addParent(parent);
+  const { diagnostics, findings } = placing;
+  if (diagnostics.length > 0 || findings.length > 0) notes.set(spec, { diagnostics, findings });
+  return placing.places;
+}
+
+class Placing {
+  readonly places: Place[] = [];
+  readonly diagnostics: Diagnostic[] = [];
+  readonly findings: RouteFinding[] = [];
+  readonly #spec: RouteSpec;
+  readonly #object: ConfigObject;
+  readonly #context: AttachingContext;
+
+  constructor(spec: RouteSpec, context: AttachingContext) {
+    this.#spec = spec;
+    this.#object = spec.object;
+    this.#context = context;
   }
 
-  addParent(kind: RouteKind, spec: HttpRouteSpec | TlsRouteSpec | TcpRouteSpec, parent: ParentSpec): void {
-    const { object } = spec;
+  addParent(parent: ParentSpec): void {
     const { path, port } = parent;
+    const { inputs } = this.#context;
     const name = `${parent.namespace}/${parent.name}`;
     const parentKind = parent.kind ?? 'Service';
-    const services = parentKind === 'Service' ? this.#service(name) : (this.#inputs.entryHosts.get(name) ?? []);
-    const missing = (message: string) => {
-      this.#diagnostics.push(diagnose(object, 'ROUTE_UNKNOWN_PARENT', message, path));
-      this.#find(object, name, 'NoMatchingParent', message);
-    };
-    if (services.length === 0) missing(`there is no ${parentKind} ${name}`);
+    const services =
+      parentKind === 'Service' ? oneOrNone(inputs.services.get(name)) : (inputs.entryHosts.get(name) ?? []);
+    if (services.length === 0) this.#missing(name, `there is no ${parentKind} ${name}`, path);
     for (const service of services) {
-      this.#mayBeApplied(object, service, path);
+      this.#mayBeApplied(service, path);
       if (!service.ports.some((candidate) => port === undefined || candidate.port === port)) {
-        missing(`${parentKind} ${name} has no port ${port ?? 'at all'}`);
+        this.#missing(name, `${parentKind} ${name} has no port ${port ?? 'at all'}`, path);
         continue;
       }
-      const consumer = this.#isProducer(object, service) ? undefined : object.metadata.namespace;
-      const attachment = { spec, path, port, consumer };
-      (this.#of(service)[kind] as Attachment<typeof spec>[]).push(attachment);
+      const consumer = this.#isProducer(service) ? undefined : this.#object.metadata.namespace;
+      this.places.push({ service, attachment: { spec: this.#spec, path, port, consumer } });
     }
   }
 
-  #service(name: string): readonly ServiceSpec[] {
-    const service = this.#inputs.services.get(name);
-    return service === undefined ? [] : [service];
-  }
-
-  addHost(spec: VirtualServiceSpec, host: string, path: Path): void {
-    const { object } = spec;
-    const services = servicesOfHost(host, object.metadata.namespace, this.#inputs, this.#options);
-    if (services.length === 0) {
-      const message = `no Service is called ${host}`;
-      this.#diagnostics.push(diagnose(object, 'ROUTE_UNKNOWN_PARENT', message, path));
-      this.#find(object, host, 'NoMatchingParent', message);
-    }
-    for (const service of services) {
-      this.#mayBeApplied(object, service, path);
-      const name = `${service.namespace}/${service.name}`;
-      const home = this.#bindings.services.get(service)?.gateway?.namespace ?? service.namespace;
-      const refused = !this.#isProducer(object, service)
-        ? `a route for Service ${name} may not come from namespace ${object.metadata.namespace}`
-        : spec.exportTo !== undefined && !spec.exportTo.has(home)
-          ? `it is not exported to namespace ${home}, whose waypoint serves Service ${name}`
-          : undefined;
-      if (refused !== undefined) {
-        this.#diagnostics.push(diagnose(object, 'ROUTE_NAMESPACE', refused, path));
-        this.#find(object, name, 'NotAllowedByListeners', refused);
-        continue;
+  addHosts(spec: VirtualServiceSpec): void {
+    const { inputs, options, bindings } = this.#context;
+    const { namespace } = this.#object.metadata;
+    const placed = new Set<ServiceSpec>();
+    for (const [i, host] of spec.hosts.entries()) {
+      const path = ['spec', 'hosts', i];
+      const services = servicesOfHost(host, namespace, inputs, options);
+      if (services.length === 0) this.#missing(host, `no Service is called ${host}`, path);
+      for (const service of services) {
+        this.#mayBeApplied(service, path);
+        const name = `${service.namespace}/${service.name}`;
+        const home = bindings.services.get(service)?.gateway?.namespace ?? service.namespace;
+        const refused = !this.#isProducer(service)
+          ? `a route for Service ${name} may not come from namespace ${namespace}`
+          : spec.exportTo !== undefined && !spec.exportTo.has(home)
+            ? `it is not exported to namespace ${home}, whose waypoint serves Service ${name}`
+            : undefined;
+        if (refused !== undefined) {
+          this.diagnostics.push(diagnose(this.#object, 'ROUTE_NAMESPACE', refused, path));
+          this.#find(name, 'NotAllowedByListeners', refused);
+          continue;
+        }
+        // Two hosts of one object may mean the same Service.
+        if (placed.has(service)) continue;
+        placed.add(service);
+        this.places.push({ service, attachment: { spec, path, port: undefined, consumer: undefined } });
       }
-      const attached = this.#of(service).virtual;
-      // Two hosts of one object may mean the same Service.
-      if (attached.at(-1)?.spec !== spec) attached.push({ spec, path, port: undefined, consumer: undefined });
     }
   }
 
-  #mayBeApplied(object: ConfigObject, service: ServiceSpec, path: Path): void {
-    if (this.#bindings.services.has(service)) return;
+  #missing(parent: string, message: string, path: Path): void {
+    this.diagnostics.push(diagnose(this.#object, 'ROUTE_UNKNOWN_PARENT', message, path));
+    this.#find(parent, 'NoMatchingParent', message);
+  }
+
+  #mayBeApplied(service: ServiceSpec, path: Path): void {
+    if (this.#context.bindings.services.has(service)) return;
     const name = `${service.namespace}/${service.name}`;
     const message = `Service ${name} has no waypoint`;
-    this.#diagnostics.push(diagnose(object, 'ROUTE_WITHOUT_WAYPOINT', message, path));
-    this.#find(object, name, 'Pending', message);
+    this.diagnostics.push(diagnose(this.#object, 'ROUTE_WITHOUT_WAYPOINT', message, path));
+    this.#find(name, 'Pending', message);
   }
 
-  #isProducer({ metadata: { namespace } }: ConfigObject, service: ServiceSpec): boolean {
-    return namespace === service.namespace || namespace === this.#bindings.services.get(service)?.gateway?.namespace;
+  #isProducer(service: ServiceSpec): boolean {
+    const { namespace } = this.#object.metadata;
+    return (
+      namespace === service.namespace || namespace === this.#context.bindings.services.get(service)?.gateway?.namespace
+    );
   }
 
-  #of(service: ServiceSpec): Attachments {
-    return this.services.getOrInsertComputed(service, () => ({
-      service,
-      grpc: [],
-      http: [],
-      tls: [],
-      tcp: [],
-      virtual: [],
-    }));
+  #find(parent: string, reason: RouteFinding['reason'], message: string): void {
+    this.findings.push({ object: this.#object, parent, port: undefined, type: 'Accepted', reason, message });
   }
+}
 
-  #find(object: ConfigObject, parent: string, reason: RouteFinding['reason'], message: string): void {
-    this.findings.push({ object, parent, port: undefined, type: 'Accepted', reason, message });
-  }
+function oneOrNone(service: ServiceSpec | undefined): readonly ServiceSpec[] {
+  return service === undefined ? [] : [service];
 }
 
 /** Whether the same routes are attached in the same way, so that nothing of them has to be put together again. */
 export function sameAttachments(a: Attachments, b: Attachments): boolean {
-  return (['grpc', 'http', 'tls', 'tcp', 'virtual'] as const).every((kind) => {
+  if (a === b) return true;
+  return routeKinds.every((kind) => {
     const [x, y]: readonly (readonly Attachment<unknown>[])[] = [a[kind], b[kind]];
     return (
       x?.length === y?.length &&

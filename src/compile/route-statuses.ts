@@ -21,7 +21,9 @@ export function routeStatuses(table: RouteTable): readonly RouteStatus[] {
     }
     for (const finding of findings) parentOf(finding.object, finding.parent).findings.push(finding);
   }
-  for (const finding of table.findings) parentOf(finding.object, finding.parent).findings.push(finding);
+  for (const note of table.attached.notes.values()) {
+    for (const finding of note.findings) parentOf(finding.object, finding.parent).findings.push(finding);
+  }
   return [...byObject]
     .map(
       ([

@@ -6,11 +6,9 @@
  */
 import type { Diagnostic } from '../base/diagnostics.ts';
 import type { PortRoutes } from '../route/model.ts';
-import type { Bindings } from './bindings.ts';
 import type { CompileOptions } from './options.ts';
-import { attachRoutes, sameAttachments } from './route-attachments.ts';
+import { type AttachedRoutes, sameAttachments } from './route-attachments.ts';
 import type { RouteWorld } from './route-context.ts';
-import type { RouteFinding } from './route-status.ts';
 import type { ServiceSpec } from './service.ts';
 import { buildServiceRoutes, type ServiceRoutes } from './service-routes.ts';
 
@@ -18,30 +16,35 @@ export interface RouteTable {
   /** Key: `namespace/hostname:port`. */
   readonly ports: ReadonlyMap<string, PortRoutes>;
   readonly services: ReadonlyMap<ServiceSpec, ServiceRoutes>;
-  /** Of attachments, before routes are put together. */
-  readonly findings: readonly RouteFinding[];
+  readonly attached: AttachedRoutes;
 }
 
-export const emptyRouteTable: RouteTable = { ports: new Map(), services: new Map(), findings: [] };
+const nothing: AttachedRoutes = { services: new Map(), notes: new Map() };
+export const emptyRouteTable: RouteTable = { ports: new Map(), services: new Map(), attached: nothing };
+
+/** Services asked, or put together, before the generator yields. */
+const servicesPerStep = 50;
 
 /** Yields where it may pause. `before`: the table of the last compilation, which is not changed. */
 export function* routeSteps(
   world: RouteWorld,
-  bindings: Bindings,
+  attached: AttachedRoutes,
   options: CompileOptions,
   diagnostics: Diagnostic[],
   before: RouteTable,
 ): Generator<undefined, RouteTable> {
-  const attached = yield* attachRoutes(world.inputs, bindings, options, diagnostics);
   const ports = new Map<string, PortRoutes>();
   const services = new Map<ServiceSpec, ServiceRoutes>();
   const told = new Set<string>();
+  let asked = 0;
+  for (const note of attached.notes.values()) diagnostics.push(...note.diagnostics);
   for (const [service, attachments] of attached.services) {
     let routes = before.services.get(service);
     if (routes === undefined || !isSame(routes, attachments, world)) {
       routes = buildServiceRoutes(attachments, world, options);
       yield;
     }
+    if (++asked % servicesPerStep === 0) yield;
     services.set(service, routes);
     for (const [key, entry] of routes.ports) ports.set(key, entry);
     // A route with several parents has the same backends at each.
@@ -53,7 +56,7 @@ export function* routeSteps(
       diagnostics.push(diagnostic);
     }
   }
-  return { ports, services, findings: attached.findings };
+  return { ports, services, attached };
 }
 
 function isSame(routes: ServiceRoutes, attachments: ServiceRoutes['attachments'], world: RouteWorld): boolean {

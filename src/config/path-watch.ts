@@ -14,16 +14,20 @@ export interface PathWatchOptions {
   readonly debounceMs: number;
   readonly rescanMs: number;
   readonly clock: Clock;
-  /** It is time to look. Must not throw. */
-  readonly onLook: () => void;
+  /** It is time to look. `changed`: what the system named, below the path; undefined: it may be anything. Must not throw. */
+  readonly onLook: (changed: ReadonlySet<string> | undefined) => void;
   /** The path cannot be watched now. */
   readonly onLost: (error: unknown) => void;
 }
+
+/** More are as good as anything. */
+const mostNames = 100;
 
 export class PathWatch {
   readonly #options: PathWatchOptions;
   #watcher: FSWatcher | undefined;
   #debounce: Timer | undefined;
+  #named: Set<string> | undefined = new Set();
   #rescan: Timer | undefined;
   #closed = false;
 
@@ -56,11 +60,15 @@ export class PathWatch {
       return;
     }
     this.#watcher.on('error', lost);
-    this.#watcher.on('change', () => {
-      if (this.#closed || this.#debounce !== undefined) return;
-      this.#debounce = clock.after(debounceMs, () => {
+    this.#watcher.on('change', (_event, name) => {
+      if (this.#closed) return;
+      if (typeof name !== 'string' || (this.#named?.size ?? 0) >= mostNames) this.#named = undefined;
+      else this.#named?.add(name);
+      this.#debounce ??= clock.after(debounceMs, () => {
+        const named = this.#named;
         this.#debounce = undefined;
-        onLook();
+        this.#named = new Set();
+        onLook(named);
       });
     });
   }
@@ -70,7 +78,7 @@ export class PathWatch {
     this.#rescan = clock.after(rescanMs, () => {
       if (this.#watcher === undefined) this.#watch();
       this.#lookLater();
-      onLook();
+      onLook(undefined);
     });
   }
 }

@@ -4,6 +4,9 @@
  */
 import { type Document, isCollection, isNode, LineCounter, parseAllDocuments, type Tags } from 'yaml';
 import type { Diagnostic, SourcePosition } from '../base/diagnostics.ts';
+import { completed } from '../base/slices.ts';
+import { readPlainYaml } from './plain-yaml.ts';
+import { splitDocuments, type YamlPart } from './yaml-parts.ts';
 
 export type YamlPath = readonly (string | number)[];
 
@@ -30,7 +33,12 @@ export interface YamlFile {
   /** Empty when there is any diagnostic: half a file is not what the user meant. Empty documents are left out. */
   readonly documents: readonly YamlDocument[];
   readonly diagnostics: readonly Diagnostic[];
+  /** For the next version of the file. */
+  readonly parts: YamlParts;
 }
+
+/** Documents that were read, by their first line. */
+export type YamlParts = ReadonlyMap<number, { readonly text: string; readonly document: YamlDocument }>;
 
 /** `file` is what diagnostics call it. `tags`: what to do with application tags such as `!Exact`. */
 export function parseYaml(
@@ -39,14 +47,64 @@ export function parseYaml(
   limits: YamlLimits = defaultYamlLimits,
   tags: Tags = [],
 ): YamlFile {
+  return completed(yamlSteps(text, file, limits, tags));
+}
+
+/** Yields where it may pause. `before`: the version of the file before this one, whose unchanged documents stay the same objects. */
+export function* yamlSteps(
+  text: string,
+  file: string,
+  limits: YamlLimits = defaultYamlLimits,
+  tags: Tags = [],
+  before: YamlParts = new Map(),
+): Generator<undefined, YamlFile> {
   if (text.length > limits.bytes) return tooLarge(file, `larger than ${limits.bytes} bytes`);
+  const parts = splitDocuments(text) ?? [{ text, line: 1 }];
+  if (parts.length > limits.documents) return tooLarge(file, `more than ${limits.documents} documents`);
+  const diagnostics: Diagnostic[] = [];
+  const documents: YamlDocument[] = [];
+  const kept = new Map<number, { readonly text: string; readonly document: YamlDocument }>();
+  for (const part of parts) {
+    const last = before.get(part.line);
+    const document = last?.text === part.text ? last.document : plainDocument(part, file, limits, tags);
+    if (document === undefined) {
+      const read = readByLibrary(part, file, limits, tags);
+      diagnostics.push(...read.diagnostics);
+      documents.push(...read.documents);
+    } else {
+      kept.set(part.line, { text: part.text, document });
+      if (document.value !== null) documents.push(document);
+    }
+    yield;
+  }
+  if (documents.length > limits.documents) return tooLarge(file, `more than ${limits.documents} documents`);
+  return { documents: diagnostics.length > 0 ? [] : documents, diagnostics, parts: kept };
+}
+
+/** Undefined: only the library can read it. Positions are looked for when something is wrong, by reading it as YAML. */
+function plainDocument(part: YamlPart, file: string, limits: YamlLimits, tags: Tags): YamlDocument | undefined {
+  const plain = readPlainYaml(part.text);
+  if (plain === undefined) return undefined;
+  const found = new Map<string, SourcePosition>();
+  return {
+    value: plain.value,
+    at(path) {
+      return found.getOrInsertComputed(JSON.stringify(path), () => {
+        const [document] = readByLibrary(part, file, limits, tags).documents;
+        return document?.at(path) ?? { file, line: part.line, column: 1 };
+      });
+    },
+  };
+}
+
+function readByLibrary(part: YamlPart, file: string, limits: YamlLimits, tags: Tags): Omit<YamlFile, 'parts'> {
   const lines = new LineCounter();
   const position = (offset: number): SourcePosition => {
     const { line, col } = lines.linePos(offset);
-    return { file, line: Math.max(1, line), column: Math.max(1, col) };
+    return { file, line: Math.max(1, line) + part.line - 1, column: Math.max(1, col) };
   };
   try {
-    const parsed = parseAllDocuments(text, {
+    const parsed = parseAllDocuments(part.text, {
       lineCounter: lines,
       customTags: tags,
       prettyErrors: false,
@@ -94,6 +152,7 @@ function tooLarge(file: string, what: string): YamlFile {
   const position = { file, line: 1, column: 1 };
   return {
     documents: [],
+    parts: new Map(),
     diagnostics: [{ severity: 'error', code: 'YAML_TOO_LARGE', message: `the file is ${what}`, position }],
   };
 }

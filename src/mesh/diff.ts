@@ -72,10 +72,11 @@ export function splitChange(change: MeshChange, size: number): readonly MeshChan
 
 function changed<T>(before: ReadonlyMap<string, T>, after: ReadonlyMap<string, T>): T[] {
   const records: T[] = [];
+  if (before === after) return records;
   for (const [key, record] of after) if (!recordsEqual(before.get(key), record)) records.push(record);
   return records;
 }
 
 function removed<T>(before: ReadonlyMap<string, T>, after: ReadonlyMap<string, T>): string[] {
-  return [...before.keys()].filter((key) => !after.has(key));
+  return before === after ? [] : [...before.keys()].filter((key) => !after.has(key));
 }

@@ -1,4 +1,5 @@
 /** What is wrong with a configuration folder: the whole of `ambit check DIR`. */
+import { systemClock } from '../base/clock.ts';
 import type { Diagnostic } from '../base/diagnostics.ts';
 import { errorCode, errorText } from '../base/errors.ts';
 import type { CompileOptions } from '../compile/options.ts';
@@ -8,7 +9,7 @@ import { compileFolder } from './folder-model.ts';
 
 /** In order of place. A folder that cannot be read is a diagnostic too. */
 export async function checkFolder(directory: string, options: CompileOptions): Promise<readonly Diagnostic[]> {
-  const files = new FolderFiles(directory);
+  const files = new FolderFiles(directory, systemClock);
   try {
     return [...compileFolder(await files.scan(), options).diagnostics].sort(byPlace);
   } catch (error) {

@@ -4,10 +4,11 @@
  * broken object by itself.
  */
 import { type Diagnostic, hasErrors } from '../base/diagnostics.ts';
+import { completed } from '../base/slices.ts';
 import { checkObject } from '../compile/inputs.ts';
 import { meshConfigKind } from '../compile/mesh-config.ts';
 import { type ConfigObject, objectGroup, objectName, readObject } from '../compile/object.ts';
-import { parseYaml, type YamlDocument } from '../config/yaml.ts';
+import { type YamlDocument, type YamlParts, yamlSteps } from '../config/yaml.ts';
 import type { MeshModel } from '../mesh/diff.ts';
 import { folderDiagnostic } from './codes.ts';
 import { readJsonDocuments } from './json-documents.ts';
@@ -18,6 +19,8 @@ export interface ConfigFile {
   readonly models: readonly MeshModel[];
   /** What is wrong with this version beyond what compiling its objects tells. */
   readonly diagnostics: readonly Diagnostic[];
+  /** Its documents, for the next version. */
+  readonly parts: YamlParts;
 }
 
 /**
@@ -30,40 +33,88 @@ export function readConfigFile(
   previous: ConfigFile | undefined,
   asRead: (document: YamlDocument) => YamlDocument = unchanged,
 ): ConfigFile {
+  return completed(configFileSteps(text, file, previous, asRead));
+}
+
+/** Yields where it may pause. Objects of documents that have not changed, nor moved, stay the same objects. */
+export function* configFileSteps(
+  text: string,
+  file: string,
+  previous: ConfigFile | undefined,
+  asRead: (document: YamlDocument) => YamlDocument = unchanged,
+): Generator<undefined, ConfigFile> {
   const json = readJsonDocuments(text, file);
-  const { documents, diagnostics: syntax } =
-    json === undefined ? parseYaml(text, file, undefined, matchTags) : { documents: json, diagnostics: [] };
+  const {
+    documents,
+    diagnostics: syntax,
+    parts,
+  } = json === undefined
+    ? yield* yamlSteps(text, file, undefined, matchTags, previous?.parts)
+    : { documents: json, diagnostics: [], parts: noParts };
   if (hasErrors(syntax)) return keepAll(file, previous, syntax);
   const diagnostics: Diagnostic[] = [...syntax];
   const objects: ConfigObject[] = [];
   const models: MeshModel[] = [];
   let unknown = false;
-  for (const document of documents.flatMap(openList).map(asRead)) {
-    if (isLocalFile(document.value)) {
-      const local = readLocalFile(document);
+  for (const document of documents) {
+    const read =
+      asRead === unchanged ? readBefore.getOrInsertComputed(document, readDocument) : readDocument(document, asRead);
+    diagnostics.push(...read.diagnostics);
+    objects.push(...read.objects);
+    models.push(...read.models);
+    unknown ||= read.unknown;
+    yield;
+  }
+  // Something without a name may be a new version of anything: nothing may be taken as removed.
+  if (unknown && previous !== undefined) return keepAll(file, previous, diagnostics);
+  const before = new Map(previous?.objects.map((object) => [identityOf(object), object]));
+  const kept: ConfigObject[] = [];
+  for (const object of objects) {
+    const problems = checkObject(object);
+    yield;
+    const good = hasErrors(problems) ? before.get(identityOf(object)) : undefined;
+    if (good === undefined || hasErrors(checkObject(good))) {
+      kept.push(object);
+      continue;
+    }
+    const position = object.at([]) ?? { file, line: 1, column: 1 };
+    const message = 'the earlier version stays in force';
+    diagnostics.push(...problems, folderDiagnostic('LAST_GOOD_KEPT', message, position, objectName(object)));
+    kept.push(good);
+  }
+  return { objects: kept, models, diagnostics, parts };
+}
+
+interface DocumentRead {
+  readonly objects: readonly ConfigObject[];
+  readonly models: readonly MeshModel[];
+  readonly diagnostics: readonly Diagnostic[];
+  /** Of something in it not even the name can be told. */
+  readonly unknown: boolean;
+}
+
+const noParts: YamlParts = new Map();
+const readBefore = new WeakMap<YamlDocument, DocumentRead>();
+
+function readDocument(document: YamlDocument, asRead = unchanged): DocumentRead {
+  const objects: ConfigObject[] = [];
+  const models: MeshModel[] = [];
+  const diagnostics: Diagnostic[] = [];
+  let unknown = false;
+  for (const one of openList(document).map(asRead)) {
+    if (isLocalFile(one.value)) {
+      const local = readLocalFile(one);
       diagnostics.push(...local.diagnostics);
       if (local.kind === 'model') models.push(local.model);
       else unknown = true;
       continue;
     }
-    const read = readObject(document.value, document.at);
+    const read = readObject(one.value, one.at);
     diagnostics.push(...read.diagnostics);
     if (read.value === undefined) unknown = true;
     else objects.push(read.value);
   }
-  // Something without a name may be a new version of anything: nothing may be taken as removed.
-  if (unknown && previous !== undefined) return keepAll(file, previous, diagnostics);
-  const before = new Map(previous?.objects.map((object) => [identityOf(object), object]));
-  const kept = objects.map((object) => {
-    const problems = checkObject(object);
-    const good = hasErrors(problems) ? before.get(identityOf(object)) : undefined;
-    if (good === undefined || hasErrors(checkObject(good))) return object;
-    const position = object.at([]) ?? { file, line: 1, column: 1 };
-    const message = 'the earlier version stays in force';
-    diagnostics.push(...problems, folderDiagnostic('LAST_GOOD_KEPT', message, position, objectName(object)));
-    return good;
-  });
-  return { objects: kept, models, diagnostics };
+  return { objects, models, diagnostics, unknown };
 }
 
 /** A file that cannot be read now, for whatever reason. */
@@ -72,10 +123,21 @@ export function keepAll(
   previous: ConfigFile | undefined,
   diagnostics: readonly Diagnostic[],
 ): ConfigFile {
-  if (previous === undefined) return { objects: [], models: [], diagnostics };
+  if (previous === undefined) return { objects: [], models: [], diagnostics, parts: noParts };
   const message = 'the earlier content of the file stays in force';
   const kept = folderDiagnostic('LAST_GOOD_KEPT', message, { file, line: 1, column: 1 });
-  return { objects: previous.objects, models: previous.models, diagnostics: [...diagnostics, kept] };
+  return {
+    objects: previous.objects,
+    models: previous.models,
+    diagnostics: [...diagnostics, kept],
+    parts: previous.parts,
+  };
+}
+
+/** Whether something that was in the file is not in it any more. */
+export function losesObjects(before: ConfigFile, after: ConfigFile): boolean {
+  const left = new Set(after.objects.map(identityOf));
+  return before.objects.some((object) => !left.has(identityOf(object))) || after.models.length < before.models.length;
 }
 
 /** A file with nothing but a mesh configuration in it, or an object that has one. */

@@ -1,13 +1,18 @@
 /**
- * The files of a configuration folder, read again only when they changed. Names that begin with a dot are left out: they
- * are editors' and Kubernetes' (`..data`) scaffolding. Bounded in number.
+ * The files of a configuration folder, read again only when they changed, in slices. Names that begin with a dot are left out:
+ * they are editors' and Kubernetes' (`..data`) scaffolding. Bounded in number.
+ *
+ * I1: a hurried scan believes nothing that a writer who is not done could have left: a file that is gone or broken, that has lost
+ *     an object, or was written this very moment stays as it was, and `settled` is false.
  */
 import { readdir, readFile, stat } from 'node:fs/promises';
 import path from 'node:path';
-import type { Diagnostic } from '../base/diagnostics.ts';
+import type { Clock } from '../base/clock.ts';
+import { type Diagnostic, hasErrors } from '../base/diagnostics.ts';
 import { errorCode, errorText } from '../base/errors.ts';
+import { resultInSlices } from '../base/slices.ts';
 import { folderDiagnostic } from './codes.ts';
-import { asMeshConfig, type ConfigFile, keepAll, readConfigFile } from './config-file.ts';
+import { asMeshConfig, type ConfigFile, configFileSteps, keepAll, losesObjects } from './config-file.ts';
 
 export interface FolderScan {
   /** By path, in order of the path. */
@@ -15,6 +20,15 @@ export interface FolderScan {
   readonly diagnostics: readonly Diagnostic[];
   /** False: as the scan before. */
   readonly changed: boolean;
+  /** False: something is to be looked at once more, without haste. */
+  readonly settled: boolean;
+}
+
+export interface ScanOptions {
+  /** Paths that may have changed; undefined: any. */
+  readonly changed?: ReadonlySet<string> | undefined;
+  /** Whoever writes may not be done. */
+  readonly hurried?: boolean;
 }
 
 interface Known {
@@ -25,53 +39,84 @@ interface Known {
 }
 
 const maxFiles = 20_000;
+/** Who writes on and on leaves less between two writes. */
+const restMs = 8;
 
 export class FolderFiles {
   readonly #directory: string | undefined;
   readonly #meshConfig: string | undefined;
+  readonly #clock: Clock;
   #known = new Map<string, Known>();
+  #tooMany: readonly Diagnostic[] = [];
+  #listed = false;
 
   /** `meshConfig`: a file beside those of the folder, or all there is. */
-  constructor(directory: string | undefined, meshConfig?: string) {
+  constructor(directory: string | undefined, clock: Clock, meshConfig?: string) {
     this.#directory = directory;
+    this.#clock = clock;
     this.#meshConfig = meshConfig;
   }
 
   /** Rejects when the folder itself cannot be listed. One scan at a time. */
-  async scan(): Promise<FolderScan> {
+  async scan({ changed: named, hurried = false }: ScanOptions = {}): Promise<FolderScan> {
+    const before = this.#known;
+    const only = named !== undefined && this.#listed && [...named].every((name) => before.has(name));
+    const names = only ? [...named] : await this.#list();
+    const next = only ? new Map(before) : new Map<string, Known>();
+    let settled = true;
+    for (const name of names) {
+      const known = before.get(name);
+      const read = await this.#read(name, known, hurried);
+      if (read === 'unsettled') settled = false;
+      if (read === 'gone') next.delete(name);
+      else if (read !== 'unsettled') next.set(name, read);
+      else if (known !== undefined) next.set(name, known);
+    }
+    if (hurried && !only) {
+      for (const [name, known] of before) {
+        if (next.has(name)) continue;
+        settled = false;
+        next.set(name, known);
+      }
+    }
+    // What stayed though it is gone goes back to its place.
+    const inOrder = only || settled ? next : new Map([...next].sort(([a], [b]) => (a < b ? -1 : 1)));
+    const changed =
+      inOrder.size !== before.size || [...inOrder].some(([name, { file }]) => before.get(name)?.file !== file);
+    this.#known = inOrder;
+    const files = new Map([...inOrder].map(([name, { file }]) => [name, file]));
+    return { files, diagnostics: this.#tooMany, changed, settled };
+  }
+
+  async #list(): Promise<readonly string[]> {
     const directory = this.#directory;
     const listed = directory === undefined ? [] : await listFiles(directory);
     const names = listed.filter((name) => name !== this.#meshConfig);
-    const diagnostics: Diagnostic[] = [];
-    if (names.length > maxFiles) {
-      const position = { file: directory ?? '', line: 1, column: 1 };
-      diagnostics.push(folderDiagnostic('FOLDER_TOO_LARGE', `${names.length} files, ${maxFiles} are read`, position));
-    }
-    const next = new Map<string, Known>();
+    const position = { file: directory ?? '', line: 1, column: 1 };
+    const message = `${names.length} files, ${maxFiles} are read`;
+    this.#tooMany = names.length > maxFiles ? [folderDiagnostic('FOLDER_TOO_LARGE', message, position)] : [];
+    this.#listed = true;
     const extra = this.#meshConfig === undefined ? [] : [this.#meshConfig];
-    for (const name of [...extra, ...names.slice(0, maxFiles)]) {
-      const known = await this.#read(name, this.#known.get(name));
-      if (known !== undefined) next.set(name, known);
-    }
-    const changed =
-      next.size !== this.#known.size || [...next].some(([name, { file }]) => this.#known.get(name)?.file !== file);
-    this.#known = next;
-    return { files: new Map([...next].map(([name, { file }]) => [name, file])), diagnostics, changed };
+    return [...extra, ...names.slice(0, maxFiles)];
   }
 
-  /** Undefined: the file is gone. */
-  async #read(name: string, known: Known | undefined): Promise<Known | undefined> {
+  async #read(name: string, known: Known | undefined, hurried: boolean): Promise<Known | 'gone' | 'unsettled'> {
     try {
       const { size, ino, mtimeMs, ctimeMs } = await stat(name);
       const stamp = `${size} ${ino} ${mtimeMs} ${ctimeMs}`;
       if (known?.stamp === stamp) return known;
+      if (hurried && Math.abs(this.#clock.wallMs() - mtimeMs) < restMs) return 'unsettled';
       const text = await readFile(name, 'utf8');
       if (known !== undefined && known.text === text) return { ...known, stamp };
       const asRead = name === this.#meshConfig ? asMeshConfig : undefined;
-      return { stamp, text, file: readConfigFile(text, name, known?.file, asRead) };
+      const steps = configFileSteps(text, name, known?.file, asRead);
+      const file = await resultInSlices(steps, { clock: this.#clock });
+      const doubtful = hasErrors(file.diagnostics) || (known !== undefined && losesObjects(known.file, file));
+      return hurried && doubtful ? 'unsettled' : { stamp, text, file };
     } catch (error) {
-      if (errorCode(error) === 'ENOENT' && name !== this.#meshConfig) return undefined;
       if (errorCode(error) === undefined) throw error;
+      if (hurried) return 'unsettled';
+      if (errorCode(error) === 'ENOENT' && name !== this.#meshConfig) return 'gone';
       const stamp = `unreadable ${errorCode(error)}`;
       if (known?.stamp === stamp) return known;
       const position = { file: name, line: 1, column: 1 };

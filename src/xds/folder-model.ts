@@ -1,6 +1,7 @@
 /** The whole of a folder as one compilation: its objects compiled, its local files' records added. Pure. */
 import type { Diagnostic } from '../base/diagnostics.ts';
-import { type Compilation, compile } from '../compile/compile.ts';
+import { completed } from '../base/slices.ts';
+import { type Compilation, Compiler } from '../compile/compile.ts';
 import type { ConfigObject } from '../compile/object.ts';
 import type { CompileOptions } from '../compile/options.ts';
 import { folderDiagnostic } from './codes.ts';
@@ -9,11 +10,13 @@ import { discoveredFile } from './discovered-objects.ts';
 import type { FolderScan } from './folder-files.ts';
 
 export function compileFolder(scan: FolderScan, options: CompileOptions): Compilation {
+  return completed(folderSteps(scan, new Compiler(options)));
+}
+
+/** Yields where it may pause. */
+export function* folderSteps(scan: FolderScan, compiler: Compiler): Generator<undefined, Compilation> {
   const files = [...scan.files];
-  const compilation = compile(
-    files.flatMap(([, { objects }]) => objects),
-    options,
-  );
+  const compilation = yield* compiler.steps(files.flatMap(([, { objects }]) => objects));
   const diagnostics: Diagnostic[] = [...scan.diagnostics, ...files.flatMap(([, file]) => file.diagnostics)];
   if (files.every(([, { models }]) => models.length === 0)) {
     return { ...compilation, diagnostics: [...diagnostics, ...compilation.diagnostics] };
@@ -49,8 +52,15 @@ const meshKinds = new Set([
   'WorkloadEntry',
 ]);
 
-/** The rules of a folder for a mesh that comes from elsewhere: what the folder says of the mesh itself is left out. */
-export function compileRules(scan: FolderScan, mesh: DiscoveredMesh, options: CompileOptions): Compilation {
+/**
+ * The rules of a folder for a mesh that comes from elsewhere: what the folder says of the mesh itself is left out. The mesh is
+ * looked at now, before the first step.
+ */
+export function ruleSteps(
+  scan: FolderScan,
+  mesh: DiscoveredMesh,
+  compiler: Compiler,
+): Generator<undefined, Compilation> {
   const { namespace, name } = mesh.gateway;
   const diagnostics: Diagnostic[] = [...scan.diagnostics];
   const objects: ConfigObject[] = [...mesh.objects()];
@@ -73,7 +83,15 @@ export function compileRules(scan: FolderScan, mesh: DiscoveredMesh, options: Co
       diagnostics.push(folderDiagnostic('MESH_ELSEWHERE', message, { file, line: 1, column: 1 }));
     }
   }
-  const compilation = compile(objects, options);
+  return compiledRules(objects, diagnostics, compiler);
+}
+
+function* compiledRules(
+  objects: readonly ConfigObject[],
+  diagnostics: readonly Diagnostic[],
+  compiler: Compiler,
+): Generator<undefined, Compilation> {
+  const compilation = yield* compiler.steps(objects);
   const ofFolder = compilation.diagnostics.filter(({ position }) => position?.file !== discoveredFile);
   return { ...compilation, diagnostics: [...diagnostics, ...ofFolder] };
 }

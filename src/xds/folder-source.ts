@@ -5,21 +5,22 @@
  * I1: what is broken keeps its last good state and is reported; before a first scan succeeded the store is not complete.
  * I2: policies and L7 rules are in force before the records that rely on them (order of pieces and callbacks).
  */
-import { dirname } from 'node:path';
+import { dirname, join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { Clock } from '../base/clock.ts';
+import type { Clock, Timer } from '../base/clock.ts';
 import { type Diagnostic, formatDiagnostic } from '../base/diagnostics.ts';
 import { errorCode, errorText } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
-import type { Compilation } from '../compile/compile.ts';
+import { resultInSlices } from '../base/slices.ts';
+import { type Compilation, Compiler } from '../compile/compile.ts';
 import type { CompileOptions } from '../compile/options.ts';
 import { PathWatch } from '../config/path-watch.ts';
 import { diffMesh, emptyMeshModel, type MeshModel, splitChange } from '../mesh/diff.ts';
 import type { MeshStore } from '../mesh/store.ts';
 import { folderDiagnostic } from './codes.ts';
 import type { DiscoveredMesh } from './discovered-mesh.ts';
-import { FolderFiles, type FolderScan } from './folder-files.ts';
-import { compileFolder, compileRules } from './folder-model.ts';
+import { FolderFiles, type FolderScan, type ScanOptions } from './folder-files.ts';
+import { folderSteps, ruleSteps } from './folder-model.ts';
 
 export interface FolderSourceOptions {
   /** Undefined: there is no folder, which is possible where the mesh is discovered. */
@@ -36,8 +37,10 @@ export interface FolderSourceOptions {
   readonly onCompiled?: (compilation: Compilation) => void;
   /** Everything that is wrong now; called after every scan that found a change. */
   readonly onDiagnostics?: (diagnostics: readonly Diagnostic[]) => void;
-  /** Time between a change and its reading: editors and `kubectl` write in several steps. */
+  /** Time between a change and its first reading, which believes only what is whole. */
   readonly debounceMs?: number;
+  /** Time until what was not believed is: editors and `kubectl` write in several steps. */
+  readonly settleMs?: number;
   readonly rescanMs?: number;
 }
 
@@ -47,23 +50,28 @@ const recordsPerTurn = 200;
 export class FolderSource {
   readonly #options: FolderSourceOptions;
   readonly #files: FolderFiles;
+  readonly #compiler: Compiler;
   #watches: readonly PathWatch[] = [];
   #applied: MeshModel = emptyMeshModel;
   #reported = new Set<string>();
   #running: Promise<void> | undefined;
-  #again = false;
+  /** What the next scan is to look at. */
+  #wanted: ScanOptions | undefined;
+  #settling: Timer | undefined;
   #lastScan: FolderScan | undefined;
+  #compiledMs = 0;
   #closed = false;
 
   constructor(options: FolderSourceOptions) {
     this.#options = options;
-    this.#files = new FolderFiles(options.directory, options.meshConfig);
-    options.discovered?.onWaiting(() => this.#refreshInBackground());
+    this.#files = new FolderFiles(options.directory, options.clock, options.meshConfig);
+    this.#compiler = new Compiler(options.compile);
+    options.discovered?.onWaiting(() => this.#refreshInBackground({}));
   }
 
   /** Watches and reads the folder once. Resolves after that first attempt, whether or not it succeeded. */
   async start(): Promise<void> {
-    const { directory, meshConfig, clock, logger, debounceMs = 100, rescanMs = 30_000 } = this.#options;
+    const { directory, meshConfig, clock, logger, debounceMs = 10, rescanMs = 30_000 } = this.#options;
     // The directory of the file: what replaces a file is another one.
     const beside = meshConfig === undefined ? [] : [dirname(meshConfig)];
     this.#watches = [...(directory === undefined ? [] : [directory]), ...beside].map(
@@ -74,7 +82,7 @@ export class FolderSource {
           debounceMs,
           rescanMs,
           clock,
-          onLook: () => this.#refreshInBackground(),
+          onLook: (changed) => this.#refreshInBackground(hurriedScan(path, changed)),
           onLost: (error) =>
             logger.warn('cannot watch the folder, changes are noticed late', { path, error: errorText(error) }),
         }),
@@ -84,36 +92,43 @@ export class FolderSource {
 
   /** Reads the folder now. Resolves when what it says is in force. */
   async refresh(): Promise<void> {
-    this.#again = true;
-    this.#running ??= this.#run();
-    await this.#running;
+    await this.#look({});
   }
 
   /** Stops watching. Resolves when nothing is under way any more; the store keeps its last state. */
   async close(): Promise<void> {
     this.#closed = true;
     for (const watch of this.#watches) watch.close();
+    this.#settling?.cancel();
+    await this.#running;
+  }
+
+  async #look(scan: ScanOptions): Promise<void> {
+    this.#wanted = this.#wanted === undefined ? scan : bothScans(this.#wanted, scan);
+    this.#running ??= this.#run();
     await this.#running;
   }
 
   async #run(): Promise<void> {
     try {
-      while (this.#again && !this.#closed) {
-        this.#again = false;
-        await this.#scan();
+      while (this.#wanted !== undefined && !this.#closed) {
+        const scan = this.#wanted;
+        this.#wanted = undefined;
+        await this.#scan(scan);
       }
     } finally {
       this.#running = undefined;
     }
   }
 
-  async #scan(): Promise<void> {
-    const { store, compile, onCompiled, discovered, clock } = this.#options;
+  async #scan(options: ScanOptions): Promise<void> {
+    const { store, onCompiled, discovered, clock } = this.#options;
     if (discovered !== undefined && !discovered.complete) return;
-    const { scan, problem } = await this.#files.scan().then(
+    const { scan, problem } = await this.#files.scan(options).then(
       (scan) => ({ scan, problem: undefined }),
       (error: unknown) => ({ scan: this.#lastScan, problem: this.#unreadable(error) }),
     );
+    if (problem === undefined && scan?.settled === false) this.#lookAgain();
     const changed = problem === undefined && scan?.changed === true;
     if (scan === undefined || !(changed || discovered?.waiting || (problem === undefined && !store.complete))) {
       if (problem !== undefined) this.#report([problem]);
@@ -121,10 +136,13 @@ export class FolderSource {
     }
     this.#lastScan = scan;
     const startMs = clock.nowMs();
-    const compilation =
-      discovered === undefined ? compileFolder(scan, compile) : compileRules(scan, discovered, compile);
+    const steps =
+      discovered === undefined ? folderSteps(scan, this.#compiler) : ruleSteps(scan, discovered, this.#compiler);
+    const discoveredChange = discovered?.take(this.#compiledMs);
+    const compilation = await resultInSlices(steps, { clock });
+    this.#compiledMs = clock.nowMs() - startMs;
     this.#report(problem === undefined ? compilation.diagnostics : [problem, ...compilation.diagnostics]);
-    const change = discovered?.take(clock.nowMs() - startMs) ?? diffMesh(this.#applied, compilation);
+    const change = discoveredChange ?? diffMesh(this.#applied, compilation);
     onCompiled?.(compilation);
     for (const [i, piece] of splitChange(change, recordsPerTurn).entries()) {
       if (i > 0) await nextTurn();
@@ -141,6 +159,15 @@ export class FolderSource {
     if (errorCode(error) === undefined) throw error;
     const position = { file: this.#options.directory ?? '', line: 1, column: 1 };
     return folderDiagnostic('FOLDER_UNREADABLE', errorText(error), position);
+  }
+
+  /** What is still so after a while is meant. */
+  #lookAgain(): void {
+    const { clock, settleMs = 100 } = this.#options;
+    this.#settling ??= clock.after(settleMs, () => {
+      this.#settling = undefined;
+      this.#refreshInBackground({});
+    });
   }
 
   /** Logs what was not wrong before. */
@@ -160,9 +187,22 @@ export class FolderSource {
   }
 
   /** A scan that throws is a fault of ours: said aloud, and the last good state stays. */
-  #refreshInBackground(): void {
-    this.refresh().catch((error: unknown) => {
+  #refreshInBackground(scan: ScanOptions): void {
+    this.#look(scan).catch((error: unknown) => {
       this.#options.logger.error('the folder could not be applied', { error: errorText(error) });
     });
   }
+}
+
+/** `changed`: names below the path. */
+function hurriedScan(path: string, changed: ReadonlySet<string> | undefined): ScanOptions {
+  const names = changed === undefined ? undefined : new Set([...changed].map((name) => join(path, name)));
+  return { changed: names, hurried: names !== undefined };
+}
+
+/** What either would see. */
+function bothScans(a: ScanOptions, b: ScanOptions): ScanOptions {
+  const changed =
+    a.changed === undefined || b.changed === undefined ? undefined : new Set([...a.changed, ...b.changed]);
+  return { changed, hurried: a.hurried === true && b.hurried === true };
 }

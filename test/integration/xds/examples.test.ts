@@ -1,6 +1,7 @@
 /** The examples are clean, and agree with the lab that runs them. */
 import path from 'node:path';
 import t from 'tap';
+import { systemClock } from '../../../src/base/clock.ts';
 import { formatDiagnostic } from '../../../src/base/diagnostics.ts';
 import { bookinfoTopology } from '../../../src/lab/bookinfo.ts';
 import { checkFolder } from '../../../src/xds/check.ts';
@@ -18,7 +19,10 @@ for (const preset of ['legacy', 'modern'] as const) {
   });
 
   t.test(`examples/bookinfo/${preset} has the lab's pods and Services at the lab's addresses`, async (t) => {
-    const { workloads, services } = compileFolder(await new FolderFiles(directory).scan(), presetOptions(preset));
+    const { workloads, services } = compileFolder(
+      await new FolderFiles(directory, systemClock).scan(),
+      presetOptions(preset),
+    );
     const topology = bookinfoTopology();
     for (const pod of topology.pods.filter(({ captured }) => captured)) {
       t.match(workloads.get(`Kubernetes//Pod/${pod.namespace}/${pod.name}`), {
