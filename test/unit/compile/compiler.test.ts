@@ -122,7 +122,10 @@ function said({ l7, diagnostics, workloads, services, policies, routes }: Compil
     statuses: routeStatuses(routes).map(({ object, parents }) => ({
       object,
       parents: parents
-        .map(({ parent, conditions }) => ({ parent, conditions: conditions.map(({ message: _, ...rest }) => rest) }))
+        .map(({ parent, conditions }) => ({
+          parent,
+          conditions: conditions.map(({ type, status, reason }) => ({ type, status, reason })),
+        }))
         .sort((a, b) => (a.parent < b.parent ? -1 : 1)),
     })),
   };
