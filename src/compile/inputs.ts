@@ -29,7 +29,7 @@ import { type PeerAuthenticationSpec, parsePeerAuthentication } from './peer-aut
 import { type PodSpec, parsePod } from './pod.ts';
 import { parseReferenceGrant, type ReferenceGrantSpec } from './reference-grant.ts';
 import { parseRequestAuthentication, type RequestAuthenticationSpec } from './request-authentication.ts';
-import type { RouteKind, RouteOfKind, RouteSpec } from './route-attachments.ts';
+import type { RouteKind, RouteOfKind, RouteSpec } from './route-spec.ts';
 import { parseService, type ServiceSpec } from './service.ts';
 import { parseServiceEntry } from './service-entry.ts';
 import { entryServices } from './service-entry-hosts.ts';

@@ -9,6 +9,7 @@ import type { HttpRouteSpec, ParentSpec } from './http-route.ts';
 import type { Inputs } from './inputs.ts';
 import { type ConfigObject, diagnose, objectName, olderFirst, type Path } from './object.ts';
 import type { CompileOptions } from './options.ts';
+import type { RouteKind, RouteOfKind, RouteSpec } from './route-spec.ts';
 import type { RouteFinding } from './route-status.ts';
 import type { ServiceSpec } from './service.ts';
 import { servicesOfHost } from './service-hosts.ts';
@@ -36,10 +37,6 @@ export interface Attachments {
   readonly virtual: Attachment<VirtualServiceSpec>[];
 }
 
-export type RouteKind = Exclude<keyof Attachments, 'service'>;
-
-export type RouteSpec = HttpRouteSpec | TlsRouteSpec | TcpRouteSpec | VirtualServiceSpec;
-
 /** What is to be said of a route before those of a Service are put together. */
 export interface AttachmentNotes {
   readonly diagnostics: readonly Diagnostic[];
@@ -52,11 +49,6 @@ export interface AttachedRoutes {
   readonly services: ReadonlyMap<ServiceSpec, Attachments>;
   /** Of routes of which there is something to say. */
   readonly notes: ReadonlyMap<RouteSpec, AttachmentNotes>;
-}
-
-export interface RouteOfKind {
-  readonly kind: RouteKind;
-  readonly spec: RouteSpec;
 }
 
 /** Routes looked at before the generator yields. */

@@ -5,7 +5,7 @@
 import type { Diagnostic } from '../base/diagnostics.ts';
 import { checkObject, type Inputs, inputSteps, parseRoute } from './inputs.ts';
 import { type ConfigObject, qualifiedName } from './object.ts';
-import type { RouteKind, RouteSpec } from './route-attachments.ts';
+import type { RouteKind, RouteSpec } from './route-spec.ts';
 
 export type RouteInputs = Pick<
   Inputs,
