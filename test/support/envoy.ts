@@ -112,6 +112,8 @@ export async function startEnvoy(t: Test, config: EnvoyConfig): Promise<RunningE
   const file = path.join(folder, 'envoy.json');
   writeFileSync(file, JSON.stringify({ ...config, admin: { address: { pipe: { path: admin } } } }), { mode: 0o600 });
   const flags = ['--concurrency', '1', '--disable-hot-restart', '--log-level', 'warning', '--drain-time-s', '30'];
+  // Access logs are there soon after their requests.
+  flags.push('--file-flush-interval-msec', '50');
   const program = startProgram(t, [found.path, '--config-path', file, ...flags]);
   void program.exited.then(() => rmSync(folder, { recursive: true, force: true }));
   await eventually(

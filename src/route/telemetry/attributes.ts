@@ -98,11 +98,11 @@ function peer(name: string, of: (facts: TrafficFacts) => Workload | undefined): 
 
 /** With HTTP/2's pseudo headers, as Envoy has them for every version. */
 function requestHeaders(request: RequestFacts): CelMap {
-  return new CelMap((name) => requestHeader(request, name.toLowerCase()));
+  return new CelMap((name) => requestHeader(request, name.toLowerCase(), true));
 }
 
-/** `name` in lower case. */
-export function requestHeader(request: RequestFacts, name: string): string | undefined {
+/** `name` in lower case; `all`: several values with commas between, instead of the first. */
+export function requestHeader(request: RequestFacts, name: string, all = false): string | undefined {
   switch (name) {
     case ':method':
       return request.method;
@@ -118,7 +118,7 @@ export function requestHeader(request: RequestFacts, name: string): string | und
     case 'x-request-id':
       return request.requestId;
   }
-  return request.headers.get(name);
+  return all ? request.headers.get(name) : request.headers.first(name);
 }
 
 function headerMap(headers: HeaderFacts): CelMap {

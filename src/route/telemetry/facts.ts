@@ -10,6 +10,8 @@ import type { Service, Workload } from '../../mesh/model.ts';
 export interface HeaderFacts {
   /** Values of a header with commas between; the name in lower case. Undefined: there is none. */
   get(name: string): string | undefined;
+  /** The first of them. */
+  first(name: string): string | undefined;
   /** Of all names and values. */
   readonly bytes: number;
 }

@@ -77,8 +77,8 @@ const withArgument: Readonly<Record<string, Make>> = {
   REQUEST_HEADER: requestHeaderReader,
   RESP: (argument) => headerReader(argument, responseHeader),
   RESPONSE_HEADER: (argument) => headerReader(argument, responseHeader),
-  TRAILER: (argument) => headerReader(argument, ({ responseTrailers }, name) => responseTrailers.get(name)),
-  RESPONSE_TRAILER: (argument) => headerReader(argument, ({ responseTrailers }, name) => responseTrailers.get(name)),
+  TRAILER: (argument) => headerReader(argument, ({ responseTrailers }, name) => responseTrailers.first(name)),
+  RESPONSE_TRAILER: (argument) => headerReader(argument, ({ responseTrailers }, name) => responseTrailers.first(name)),
   REQ_WITHOUT_QUERY: (argument) => {
     const read = requestHeaderReader(argument);
     return typeof read === 'string' ? read : (facts) => String(read(facts) ?? '').split('?', 1)[0] || undefined;
@@ -159,7 +159,7 @@ function requestHeaderReader(argument: string): Read | string {
 /** What Envoy puts into the response for its log, we only log. */
 function responseHeader({ responseHeaders, timings, status }: TrafficFacts, name: string): string | undefined {
   if (name === ':status') return status === 0 ? undefined : String(status);
-  const value = responseHeaders.get(name);
+  const value = responseHeaders.first(name);
   if (value !== undefined || name !== 'x-envoy-upstream-service-time') return value;
   const { requestEndMs, responseStartMs } = timings;
   if (requestEndMs === undefined || responseStartMs === undefined || requestEndMs > responseStartMs) return undefined;
