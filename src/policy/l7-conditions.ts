@@ -166,7 +166,7 @@ function judgeHost(
 
 /**
  * I1: a header that is sent several times evades no DENY, and gets past no exception of an ALLOW, whichever of its values
- * the application takes (CVE-2026-26308 of Envoy). A DENY holds by any value, an ALLOW by all of them or by their list.
+ * the application takes (CVE-2026-26308 of Envoy). A DENY holds by any value, an ALLOW by all of them, or by exactly their list.
  */
 function judgeHeader(
   sent: readonly string[],
@@ -177,7 +177,9 @@ function judgeHeader(
   const list = sent.join(',');
   const holds = (matches: readonly TextMatch[], text: string) => matches.some((match) => matchesText(match, text));
   const any = (matches: readonly TextMatch[]) => holds(matches, list) || sent.some((one) => holds(matches, one));
-  const all = (matches: readonly TextMatch[]) => holds(matches, list) || sent.every((one) => holds(matches, one));
+  const all = (matches: readonly TextMatch[]) =>
+    sent.every((one) => holds(matches, one)) ||
+    matches.some((match) => match.kind === 'exact' && matchesText(match, list));
   if (values.length > 0 && !(widen ? any(values) : all(values))) return false;
   return !(widen ? all(notValues) : any(notValues));
 }

@@ -121,6 +121,9 @@ t.test('a repeated header evades no DENY, and gets nobody past an ALLOW or an ex
   t.equal(kind('allow', token({ notValues: [text('b')] })), 'deny');
   t.equal(kind('allow', token({ values: [text('a'), text('b')] })), 'allow', 'each of them is good');
   t.equal(kind('deny', token({ notValues: [text('a'), text('b')] })), 'allow', 'each of them is excepted');
+  const beginsWithA = { kind: 'prefix', value: 'a', ignoreCase: false } as const;
+  t.equal(kind('allow', token({ values: [beginsWithA] })), 'deny', 'the list begins so, its second value does not');
+  t.equal(kind('deny', token({ notValues: [beginsWithA] })), 'deny');
 });
 
 t.test('addresses and ports are those the client addressed', async (t) => {

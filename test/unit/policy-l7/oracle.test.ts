@@ -144,7 +144,9 @@ function holds(
       // What closes holds by any of the values or by their list; what opens by all of them or by their list.
       const is = (text: string) => (list: readonly TextMatch[]) => list.some((match) => isText(match, text));
       const any = (list: readonly TextMatch[]) => [values.join(), ...values].some((text) => is(text)(list));
-      const all = (list: readonly TextMatch[]) => is(values.join())(list) || values.every((text) => is(text)(list));
+      const exactly = (list: readonly TextMatch[]) => list.filter(({ kind }) => kind === 'exact');
+      const all = (list: readonly TextMatch[]) =>
+        is(values.join())(exactly(list)) || values.every((text) => is(text)(list));
       const [wanted, excepted] = widen ? [any, all] : [all, any];
       return (condition.values.length === 0 || wanted(condition.values)) && !excepted(condition.notValues);
     }
