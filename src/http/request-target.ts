@@ -37,7 +37,10 @@ export function parseTarget(raw: string): TargetOutcome {
   if (!rawPath.startsWith('/') && !rawPath.startsWith('\\')) return rejected('target is not a path');
   if (/%(?![0-9a-fA-F]{2})/.test(rawPath)) return rejected('path holds a broken escape');
   if (rawPath.includes('%00')) return rejected('path holds an escaped NUL');
-  return { kind: 'target', path: normalisePath(rawPath), query, authority: absolute?.[1] };
+  const path = normalisePath(rawPath);
+  // Servers that drop parameters of segments (Tomcat) would take it for a dot segment, past what a policy saw.
+  if (/\/\.\.?;/.test(path)) return rejected('path holds a dot segment with parameters');
+  return { kind: 'target', path, query, authority: absolute?.[1] };
 }
 
 /** `path` starts with a slash or backslash and has no query. */

@@ -36,6 +36,9 @@ t.test('an absolute-form target names the authority', async (t) => {
 
 t.test('targets that two parsers could read differently are rejected', async (t) => {
   for (const raw of [
+    '/a/..;/admin',
+    '/%2e%2e;x=1/admin',
+    '\\.;\\admin',
     '',
     '*',
     'a/b',
