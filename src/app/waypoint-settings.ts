@@ -34,7 +34,7 @@ import {
 } from './waypoint-mesh-settings.ts';
 
 export const waypointHelp = `Usage: waypoint [proxy waypoint] [options]
-       waypoint --view [listeners|clusters|endpoints|certs|dump] [--from ADDRESS]
+       waypoint --view [listeners|clusters|endpoints|destinations|certs|dump] [--from ADDRESS]
 
 The layer 7 proxy of a Gateway: takes tunnels for the services bound to it, applies routes and policies, and goes on to
 their pods in tunnels of its own.
@@ -59,6 +59,7 @@ const shape = {
   /** Both at once serve the article's world and today's. Empty: the preset's port. */
   AMBIT_WAYPOINT_PORTS: text(''),
   AMBIT_ENDPOINT_PORT: port(15008),
+  AMBIT_LOCALITY: text(''),
   AMBIT_SNIFF_TIMEOUT: duration(1000),
   AMBIT_MAX_TUNNELS_PER_CLIENT: integer(10_000, 1, 1_000_000),
   AMBIT_MAX_TUNNELS: integer(50_000, 1, 10_000_000),

@@ -19,6 +19,7 @@ import { printAdminView } from './admin-view.ts';
 import { startLifecycle } from './lifecycle.ts';
 import { keepMemorySmall } from './memory.ts';
 import { createObservability, type Observability } from './observability.ts';
+import { ownWorkload } from './own-workload.ts';
 import { startSeriesExpiry } from './series-expiry.ts';
 import { startTracing } from './tracing.ts';
 import { version } from './version.ts';
@@ -99,6 +100,7 @@ async function run(settings: WaypointProgramSettings, seen: Observability): Prom
     mesh,
     model: () => source.compilation?.l7 ?? emptyL7Model,
     own: () => ownGateway(source.gateway),
+    self: ownWorkload(mesh, variables, identity),
     relay,
     secrets,
     traffic,

@@ -2,6 +2,7 @@
 import type { View } from '../admin/interfaces.ts';
 import type { SecretStore } from '../identity/secret.ts';
 import type { WaypointServices } from './context.ts';
+import { destinationLines, destinationViews } from './destination-view.ts';
 import { buildWaypointViews, type ClusterView, type ListenerView, type WaypointViews } from './view.ts';
 
 export interface WaypointViewOptions {
@@ -38,6 +39,12 @@ export function waypointViews(options: WaypointViewOptions): readonly View[] {
     json('endpoints', (query) => build(query).clusters.map(({ name, endpoints }) => ({ cluster: name, endpoints }))),
     text('endpoints.txt', (views) => views.clusters.flatMap(endpointLines)),
     json('extensions', () => services.extensions.describe()),
+    json('destinations', (query) => destinationViews(services, limitOf(query))),
+    {
+      name: 'destinations.txt',
+      contentType: 'text/plain; charset=utf-8',
+      render: (query) => `${destinationLines(destinationViews(services, limitOf(query))).join('\n')}\n`,
+    },
     json('certs', () => certificates(secrets)),
     text('certs.txt', () =>
       certificates(secrets).map(({ identity, state, until }) => `${identity} ${state} ${until ?? ''}`),

@@ -30,6 +30,7 @@ import { Mirrors } from './mirrors.ts';
 import { ClientNamedEndpoints } from './named-endpoints.ts';
 import { stageNames } from './names.ts';
 import { createOutside } from './outside.ts';
+import { prepareDestinations } from './prepare-destinations.ts';
 import { memoryShare } from './protection/memory-share.ts';
 import { Overload } from './protection/overload.ts';
 import { PressureGauge } from './protection/pressure-gauge.ts';
@@ -153,6 +154,7 @@ export function createWaypoint(options: WaypointOptions): Waypoint {
     services,
     async listen(ip, port) {
       const { reusePort } = options.settings;
+      void prepareDestinations(services);
       const listener = await relay.serve(
         { ip, port, transparent: false, mark: undefined, namespace: undefined, reusePort, redirected: false },
         {
@@ -171,6 +173,7 @@ export function createWaypoint(options: WaypointOptions): Waypoint {
       applyExtensions();
       const { destinations } = options.model();
       clusters.prune((service, subset) => hasSubset(destinations, service, subset));
+      void prepareDestinations(services);
       tcpConnections.recheck();
     },
     async drain() {

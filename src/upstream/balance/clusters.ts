@@ -94,6 +94,11 @@ export class Clusters {
     this.#drop(({ service, subset }) => subset !== undefined && !hasSubset(service, subset));
   }
 
+  /** Makes what first requests would wait for, for a service whose requests are hashed. */
+  prepare(service: Service, port: number, destination: Destination, subset: string | undefined): void {
+    this.of(service, port, destination, subset)?.cluster.prepare();
+  }
+
   /** Active health checks of a service's endpoint. */
   setFailing(service: ServiceKey, uid: string, failing: boolean): void {
     for (const named of this.#byKey.values()) if (named.service === service) named.cluster.setFailing(uid, failing);

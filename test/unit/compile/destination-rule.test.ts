@@ -1,4 +1,6 @@
 /** DestinationRules: what each setting becomes, which rule is for whom, and how several of one host are merged. */
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
 import t from 'tap';
 import { compile } from '../../../src/compile/compile.ts';
 import { type DestinationPolicy, destinationOf, policyFor } from '../../../src/route/destination.ts';
@@ -394,4 +396,29 @@ t.test('sections stay the same objects while their rule does, whatever else chan
   const first = section(objects);
   t.ok(first);
   t.equal(section([...objects, ...objectsOf(rule('{host: web, subsets: [{name: a}]}', 'other'))]), first);
+});
+
+t.test('the example of docs/destination-rules.md is understood, and says what it seems to say', async (t) => {
+  const page = readFileSync(path.resolve(import.meta.dirname, '../../../docs/destination-rules.md'), 'utf8');
+  const example = /<!-- example -->\n```yaml\n([\s\S]*?)```/.exec(page)?.[1] ?? '';
+  const service = serviceText('reviews', '10.96.0.9', 'istio.io/use-waypoint: waypoint');
+  const { l7, diagnostics } = compileText(documents(waypoint('default'), service, example));
+  t.same(
+    diagnostics.map(({ code }) => code).filter((code) => code !== 'GATEWAY_NO_ENDPOINTS'),
+    [],
+  );
+  const reviews = 'default/reviews.default.svc.cluster.local';
+  const destination = destinationOf(l7.destinations, 'default', reviews);
+  t.match(policyFor(destination, 80, 'v1'), {
+    loadBalancer: { choice: { kind: 'hash', key: { kind: 'cookie', name: 'session', ttlMs: 3_600_000 } } },
+    outlierDetection: { consecutiveGatewayErrors: 5, maxEjectionPercent: 50 },
+  });
+  t.match(policyFor(destination, 80, 'v2'), {
+    loadBalancer: { choice: { kind: 'simple', balancer: 'round-robin' } },
+    outlierDetection: { consecutiveGatewayErrors: 5 },
+  });
+  t.match(l7.ports.get(`${reviews}:80`)?.routes, [
+    { action: { backends: [{ service: reviews, subset: 'v2' }] } },
+    { action: { backends: [{ service: reviews, subset: 'v1' }] } },
+  ]);
 });
