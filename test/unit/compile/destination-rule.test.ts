@@ -402,7 +402,7 @@ t.test('the example of docs/destination-rules.md is understood, and says what it
   const page = readFileSync(path.resolve(import.meta.dirname, '../../../docs/destination-rules.md'), 'utf8');
   const example = /<!-- example -->\n```yaml\n([\s\S]*?)```/.exec(page)?.[1] ?? '';
   const service = serviceText('reviews', '10.96.0.9', 'istio.io/use-waypoint: waypoint');
-  const { l7, diagnostics } = compileText(documents(waypoint('default'), service, example));
+  const { l7, diagnostics } = compileText(documents(waypoint('default'), service, `\n${example}`));
   t.same(
     diagnostics.map(({ code }) => code).filter((code) => code !== 'GATEWAY_NO_ENDPOINTS'),
     [],
