@@ -42,7 +42,7 @@ export function forwardRequest(record: RequestRecord, done: (result: ForwardResu
       authority,
       headers,
       body: record.body,
-      retry: route?.retry ?? defaultRetryPolicy,
+      retry: route?.retry ?? record.model.meshConfig.retry ?? defaultRetryPolicy,
       timeoutMs: route?.timeoutMs,
       circuit: upstream?.circuit,
       nextEndpoint: (tried) => {
