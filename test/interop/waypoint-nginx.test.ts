@@ -1,11 +1,16 @@
 /** nginx behind the waypoint, curl and h2load in front, an Envoy on either side in the place of the ztunnels. */
 import { createHash } from 'node:crypto';
 import t from 'tap';
+import { SecretText } from '../../src/base/secret-text.ts';
+import { emptyDestinationPolicy } from '../../src/route/destination.ts';
+import { emptyL7Model, type L7Model } from '../../src/route/model.ts';
+import { noBackendPolicies } from '../../src/route/upstream-tls.ts';
 import { missingEnvoy } from '../support/envoy.ts';
 import { eventually } from '../support/eventually.ts';
 import { nginxPaths, startNginx } from '../support/nginx.ts';
 import { missing, runProgram } from '../support/programs.ts';
-import { makeWaypointWorld, originHost } from './waypoint-world.ts';
+import { TestCa } from '../support/test-ca.ts';
+import { makeWaypointWorld, originHost, originService } from './waypoint-world.ts';
 
 const skip = missing('nginx', 'curl', 'h2load') || (await missingEnvoy());
 
@@ -102,4 +107,44 @@ t.test('nginx behind a waypoint', { skip }, async (t) => {
     const answer = String(await curl('-o', '/dev/null', '-w', '%{http_code}', `${url}${nginxPaths.echo}`));
     t.equal(answer, '503');
   });
+});
+
+t.test('nginx with TLS, which wants to know the waypoint by a certificate', { skip }, async (t) => {
+  const ca = await TestCa.create('Backends');
+  const nginx = await startNginx(t, '127.0.0.1', {
+    ...(await ca.issuePem([], { dnsNames: ['origin.example.com'] })),
+    clientRootsPem: ca.rootPem,
+  });
+  const own = await ca.issuePem([], { dnsNames: ['waypoint.example.com'] });
+  const tls = {
+    mode: 'mutual',
+    clientCertificate: undefined,
+    privateKey: undefined,
+    caCertificates: undefined,
+    caCrl: undefined,
+    credentialName: 'waypoint-client',
+    subjectAltNames: [],
+    sni: 'origin.example.com',
+    insecureSkipVerify: false,
+  } as const;
+  const policies = { otherwise: { ...emptyDestinationPolicy, tls }, ports: new Map() };
+  const otherwise = { sources: [], policies, subsets: new Map() };
+  const credential = {
+    certificate: own.certPem,
+    key: new SecretText(own.keyPem),
+    authorities: ca.rootPem,
+    revocations: undefined,
+  };
+  const model: L7Model = {
+    ...emptyL7Model,
+    destinations: new Map([[originService, { otherwise, ofNamespace: new Map() }]]),
+    backends: { ...noBackendPolicies, credentials: new Map([['shop/waypoint-client', credential]]) },
+  };
+  const world = await makeWaypointWorld(t, { origin: nginx.address, appProtocol: 'http11', model });
+  const connectTo = `${originHost}:80:${world.entry.ip}:${world.entry.port}`;
+  const curl = async (...args: string[]) =>
+    (await runProgram(['curl', '-sS', '--max-time', '20', '--connect-to', connectTo, ...args])).stdout;
+  t.match(String(await curl(`http://${originHost}${nginxPaths.echo}`)), /GET \/echo .*\n(?:.*\n)*client: SUCCESS\n/);
+  const body = await curl(`http://${originHost}${nginxPaths.large}`);
+  t.equal(createHash('sha256').update(body).digest('hex'), nginx.largeDigest, '8 MiB arrive whole');
 });

@@ -35,8 +35,15 @@ export interface RunningNginx {
   readonly text: string;
 }
 
+/** Over TLS, for clients with a certificate of the authority alone. */
+export interface NginxTls {
+  readonly certPem: string;
+  readonly keyPem: string;
+  readonly clientRootsPem: string;
+}
+
 /** Rejects with nginx's log when it does not start. Stopped with the test. */
-export async function startNginx(t: Test, ip = '127.0.0.1'): Promise<RunningNginx> {
+export async function startNginx(t: Test, ip = '127.0.0.1', tls?: NginxTls): Promise<RunningNginx> {
   const nginx = findProgram('nginx');
   if (nginx === undefined) throw new Error('nginx is not installed');
   const folder = mkdtempSync(path.join(tmpdir(), 'ambit-nginx-'));
@@ -49,7 +56,12 @@ export async function startNginx(t: Test, ip = '127.0.0.1'): Promise<RunningNgin
   for (let attempts = 3; ; attempts--) {
     const address = { ip, port: await freePort(ip) };
     const file = path.join(folder, 'nginx.conf');
-    writeFileSync(file, configuration(address, folder));
+    writeFileSync(file, configuration(address, folder, tls));
+    if (tls !== undefined) {
+      writeFileSync(path.join(folder, 'cert.pem'), tls.certPem);
+      writeFileSync(path.join(folder, 'key.pem'), tls.keyPem);
+      writeFileSync(path.join(folder, 'clients.pem'), tls.clientRootsPem);
+    }
     const process = startProgram(t, [nginx, '-p', folder, '-c', file, '-e', 'stderr']);
     const answers = await eventually('nginx to listen', async () =>
       process.hasExited() ? 'exited' : await accepts(address),
@@ -60,7 +72,12 @@ export async function startNginx(t: Test, ip = '127.0.0.1'): Promise<RunningNgin
   }
 }
 
-function configuration({ ip, port }: SocketAddress, folder: string): string {
+function configuration({ ip, port }: SocketAddress, folder: string, tls: NginxTls | undefined): string {
+  const secure = `
+    ssl_certificate ${folder}/cert.pem;
+    ssl_certificate_key ${folder}/key.pem;
+    ssl_client_certificate ${folder}/clients.pem;
+    ssl_verify_client on;`;
   const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'];
   return `
 daemon off;
@@ -80,11 +97,11 @@ http {
   gzip_proxied any;
   gzip_types text/plain;
   server {
-    listen ${ip}:${port};
+    listen ${ip}:${port}${tls === undefined ? '' : ' ssl'};${tls === undefined ? '' : secure}
     root ${folder};
     location = ${nginxPaths.echo} {
       default_type text/plain;
-      return 200 "$request_method $request_uri $http_host\\nx-forwarded-for: $http_x_forwarded_for\\nx-forwarded-proto: $http_x_forwarded_proto\\nx-forwarded-client-cert: $http_x_forwarded_client_cert\\nx-request-id: $http_x_request_id\\n";
+      return 200 "$request_method $request_uri $http_host\\nx-forwarded-for: $http_x_forwarded_for\\nx-forwarded-proto: $http_x_forwarded_proto\\nx-forwarded-client-cert: $http_x_forwarded_client_cert\\nx-request-id: $http_x_request_id\\nclient: $ssl_client_verify\\n";
     }
     location = ${nginxPaths.upload} {
       add_header x-request-length $request_length;

@@ -1,7 +1,7 @@
 /** TLS, PROXY protocol, limits and retries towards pods, through a waypoint on real tunnels and real TLS servers. */
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import type { RequestListener } from 'node:http';
-import { createSecureServer } from 'node:http2';
+import { createServer as createHttp2, createSecureServer } from 'node:http2';
 import { createServer as createHttps } from 'node:https';
 import { createServer as createTcp, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -308,6 +308,19 @@ t.test('retries are bounded by the budget of the rule, POST is not sent twice', 
 });
 
 const emptyPort = { service: serviceKey, port: 9080, appProtocol: 'http11', routes: [], streams: [] } as const;
+
+t.test('a gRPC status that came without a message is tried again, by the mesh’s own default', async (t) => {
+  let calls = 0;
+  const server = createHttp2((_request, response) => {
+    calls++;
+    response.writeHead(200, { 'content-type': 'application/grpc', 'grpc-status': calls === 1 ? '14' : '0' });
+    response.end();
+  });
+  const harness = await withServer(t, server as unknown as Server, { appProtocol: 'grpc' });
+  const told = await http2(await harness.tunnel(), { 'content-type': 'application/grpc', te: 'trailers' });
+  t.match(told.headers, { 'grpc-status': '0' });
+  t.equal(calls, 2);
+});
 
 t.test('no request fails while endpoints come and go under sixteen connections', async (t) => {
   const pods = Array.from({ length: 4 }, () => hello);
