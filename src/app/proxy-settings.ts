@@ -1,5 +1,5 @@
 /** What both proxies may be told by their environment, by the same names and with the same defaults (docs/environment.md). */
-import { choice, duration, integer, optionalText, port, text } from '../config/environment.ts';
+import { choice, duration, flag, integer, optionalText, port, text } from '../config/environment.ts';
 
 export const proxyShape = {
   AMBIT_CONFIG: optionalText(),
@@ -14,6 +14,8 @@ export const proxyShape = {
   ALT_CA_HOSTNAME: optionalText(),
   AUTH_TOKEN: optionalText(),
   SECRET_TTL: duration(86_400_000),
+  CRL_PATH: optionalText(),
+  AMBIT_CRL_REQUIRED: flag(true),
   AMBIT_CA_DIR: optionalText(),
   AMBIT_JOIN_TOKEN: optionalText(),
   AMBIT_STATE_DIR: optionalText(),

@@ -18,11 +18,13 @@ import {
 import { type Preset, presetByName } from '../config/preset.ts';
 import type { TracingOptions } from '../telemetry/tracing/tracer.ts';
 import { defaultOverloadSettings } from '../waypoint/protection/overload.ts';
+import type { ClientAddressHeader } from '../waypoint/settings.ts';
 import { readViewRequest, type ViewRequest } from './admin-view.ts';
 import { logLevelProblem } from './observability.ts';
 import { applyProxyConfig, type ProxyConfigOutcome, readMeshConfigFile } from './proxy-config.ts';
 import { proxyShape } from './proxy-settings.ts';
 import { readTracing, tracingShape } from './tracing-settings.ts';
+import { trustDomainProblems } from './trust-domain-list.ts';
 import { version } from './version.ts';
 import {
   readGatewayName,
@@ -72,6 +74,7 @@ const shape = {
   AMBIT_EGRESS_ADDRESSES: text(''),
   AMBIT_PORT_REUSE: flag(false),
   AMBIT_MESH_CONFIG: optionalText(),
+  AMBIT_CLIENT_ADDRESS_HEADERS: text(''),
   CONNECTION_TERMINATION_DEADLINE: duration(5000),
 };
 
@@ -86,6 +89,7 @@ export interface WaypointProgramSettings {
   readonly serviceAccount: string | undefined;
   readonly ports: readonly number[];
   readonly jwksOrigins: readonly string[];
+  readonly clientAddressHeaders: readonly ClientAddressHeader[];
   readonly egressAddresses: readonly Cidr[];
   readonly tracing: TracingOptions | undefined;
 }
@@ -171,6 +175,8 @@ function programSettings(
   const ports = portsOf(variables.AMBIT_WAYPOINT_PORTS, preset?.waypointPort ?? 15008);
   if (ports === undefined)
     problems.push(`AMBIT_WAYPOINT_PORTS=${variables.AMBIT_WAYPOINT_PORTS}: must be ports, with commas between`);
+  problems.push(...trustDomainProblems('AMBIT_TRUST_DOMAIN_ALIASES', variables.AMBIT_TRUST_DOMAIN_ALIASES));
+  const clientAddressHeaders = clientAddressHeadersOf(variables.AMBIT_CLIENT_ADDRESS_HEADERS, problems);
   const jwksOrigins = variables.AMBIT_JWKS_ORIGINS.split(',').flatMap((part) => part.trim() || []);
   for (const origin of jwksOrigins) {
     if (/^https?:/.test(origin) && URL.parse(origin)?.origin === origin) continue;
@@ -193,7 +199,27 @@ function programSettings(
   if (mesh === undefined || gateway === undefined || ports === undefined) return undefined;
   const tracing = readTracing(variables, { name: 'waypoint', version }, problems);
   const { SERVICE_ACCOUNT: serviceAccount } = variables;
-  return { variables, preset, mesh, gateway, serviceAccount, ports, jwksOrigins, egressAddresses, tracing };
+  return {
+    variables,
+    preset,
+    mesh,
+    gateway,
+    serviceAccount,
+    ports,
+    jwksOrigins,
+    clientAddressHeaders,
+    egressAddresses,
+    tracing,
+  };
+}
+
+function clientAddressHeadersOf(list: string, problems: string[]): readonly ClientAddressHeader[] {
+  return list.split(',').flatMap((part) => {
+    const name = part.trim().toLowerCase();
+    if (name === 'x-forwarded-for' || name === 'forwarded') return [name];
+    if (name !== '') problems.push(`AMBIT_CLIENT_ADDRESS_HEADERS: ${part}: must be x-forwarded-for or forwarded`);
+    return [];
+  });
 }
 
 function portsOf(given: string, fallback: number): readonly number[] | undefined {

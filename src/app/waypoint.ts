@@ -20,8 +20,10 @@ import { startLifecycle } from './lifecycle.ts';
 import { keepMemorySmall } from './memory.ts';
 import { createObservability, type Observability } from './observability.ts';
 import { ownWorkload } from './own-workload.ts';
+import { openRevocation } from './revocation.ts';
 import { startSeriesExpiry } from './series-expiry.ts';
 import { startTracing } from './tracing.ts';
+import { trustDomainsOf } from './trust-domain-list.ts';
 import { version } from './version.ts';
 import { openWaypointSecrets } from './waypoint-identity.ts';
 import { openWaypointMesh, type WaypointMesh } from './waypoint-mesh.ts';
@@ -73,7 +75,8 @@ async function run(settings: WaypointProgramSettings, seen: Observability): Prom
   const identity = formatSpiffeId(own);
   const { secrets, credential } = await openWaypointSecrets(settings, own, { clock, random, logger, metrics });
   source.connect(credential);
-  const relay = createRelay({ secrets, logger, clock });
+  const revocation = await openRevocation(variables, { clock, logger, metrics });
+  const relay = createRelay({ secrets, logger, clock, revocation: revocation?.checker });
   const tracing = settings.tracing && (await startTracing(settings.tracing, { clock, random, metrics, logger }));
   const waypoint = createWaypoint({
     preset,
@@ -92,11 +95,12 @@ async function run(settings: WaypointProgramSettings, seen: Observability): Prom
       hbonePort: variables.AMBIT_ENDPOINT_PORT,
       jwksOrigins: settings.jwksOrigins,
       reusePort: variables.AMBIT_PORT_REUSE,
+      clientAddressHeaders: settings.clientAddressHeaders,
       extensionsDirectory: variables.AMBIT_EXTENSIONS ?? extensionsBeside(settings.mesh.directory),
       egressAddresses: settings.egressAddresses,
     },
     identity,
-    trustDomainAliases: variables.AMBIT_TRUST_DOMAIN_ALIASES.split(',').filter((domain) => domain !== ''),
+    trustDomainAliases: trustDomainsOf(variables.AMBIT_TRUST_DOMAIN_ALIASES),
     mesh,
     model: () => source.compilation?.l7 ?? emptyL7Model,
     own: () => ownGateway(source.gateway),
@@ -133,6 +137,7 @@ async function run(settings: WaypointProgramSettings, seen: Observability): Prom
       ...(source.gateway === undefined ? [`Gateway ${gateway}`] : []),
       ...(secrets.current(identity) === undefined ? ['certificate'] : []),
       ...secrets.alarms(),
+      ...(revocation?.pending() ?? []),
       ...waypoint.services.extensions.pending().map((name) => `extension ${name}`),
       ...(address === undefined ? ['listeners'] : []),
       ...(draining ? ['draining'] : []),
@@ -219,11 +224,12 @@ const ownGateways = new WeakMap<GatewayRecord, OwnGateway>();
 /** The same object for the same record: what is looked up by it is kept as long. */
 function ownGateway(record: GatewayRecord | undefined): OwnGateway | undefined {
   if (record === undefined) return undefined;
-  return ownGateways.getOrInsertComputed(record, ({ key, namespace, address, service }) => ({
+  return ownGateways.getOrInsertComputed(record, ({ key, namespace, address, service, tellsIdentity }) => ({
     key,
     namespace,
     address,
     service,
+    tellsIdentity,
   }));
 }
 

@@ -35,8 +35,6 @@ const shape = {
   NODE_NAME: optionalText(),
   CLUSTER_ID: optionalText(),
   ISTIO_META_CLUSTER_ID: optionalText(),
-  CRL_PATH: optionalText(),
-  AMBIT_CRL_REQUIRED: flag(true),
   TLS12_ENABLED: flag(false),
   COMPLIANCE_POLICY: choice(['none', 'pqc'], 'none'),
   ENABLE_PROXY: flag(true),

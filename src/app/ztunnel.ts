@@ -28,6 +28,7 @@ import { InitialCertificates } from './initial-certificates.ts';
 import { startLifecycle } from './lifecycle.ts';
 import { keepMemorySmall } from './memory.ts';
 import { createObservability, type Observability } from './observability.ts';
+import { openRevocation } from './revocation.ts';
 import { startSeriesExpiry } from './series-expiry.ts';
 import { startTracing } from './tracing.ts';
 import { version } from './version.ts';
@@ -39,7 +40,6 @@ import { openMeshSource } from './ztunnel-mesh.ts';
 import { adminAddresses, relayOptions, ztunnelSettings } from './ztunnel-options.ts';
 import { createPlaces } from './ztunnel-places.ts';
 import { isPrivileged } from './ztunnel-privileges.ts';
-import { openRevocation } from './ztunnel-revocation.ts';
 import type { ZtunnelProgramSettings } from './ztunnel-settings.ts';
 
 /** `argv` without the program's name. The value is the exit code, or undefined: the program runs on. Never rejects. */
@@ -82,7 +82,7 @@ async function run(settings: ZtunnelProgramSettings, seen: Observability): Promi
   const mesh = new MeshStore();
   const { secrets, credential } = await openSecrets(settings, { clock, random, logger: logger.topic('ca'), metrics });
   const meshSource = openMeshSource(settings, mesh, { clock, random, logger, metrics, credential });
-  const revocation = await openRevocation(settings, { clock, logger, metrics });
+  const revocation = await openRevocation(settings.variables, { clock, logger, metrics });
   const checker = revocation?.checker;
   const relay = createRelay({ secrets, logger, clock, revocation: checker, options: relayOptions(settings) });
   const end = (error: AmbitError) => {

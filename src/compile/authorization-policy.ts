@@ -55,6 +55,7 @@ const sourceFields = [
   'ipBlocks',
   'remoteIpBlocks',
   'serviceAccounts',
+  'trustDomains',
 ] as const satisfies readonly PolicyField[];
 const operationFields = ['hosts', 'ports', 'methods', 'paths'] as const satisfies readonly PolicyField[];
 

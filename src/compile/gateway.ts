@@ -33,6 +33,8 @@ export interface GatewaySpec {
   readonly name: string;
   readonly namespace: string;
   readonly className: string;
+  /** Applications are told who the client is (`ambient.istio.io/xfcc-include-client-identity`). */
+  readonly tellsIdentity: boolean;
   readonly form: GatewayForm;
 }
 
@@ -68,7 +70,8 @@ export const parseGateway = perObject((object: ConfigObject): Parsed<GatewaySpec
   if (parsed.value === undefined) return { value: undefined, diagnostics: parsed.diagnostics };
   const { spec, status } = parsed.value;
   const { name, namespace, labels, annotations } = object.metadata;
-  const common = { object, name, namespace, className: spec.gatewayClassName };
+  const tellsIdentity = annotations['ambient.istio.io/xfcc-include-client-identity'] === 'true';
+  const common = { object, name, namespace, className: spec.gatewayClassName, tellsIdentity };
   if (spec.gatewayClassName === 'istio-mesh') {
     const serviceAccount = annotations['istio.io/service-account'];
     if (serviceAccount !== undefined && !accountSchema.safeParse(serviceAccount).success) {

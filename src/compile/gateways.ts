@@ -35,6 +35,8 @@ export interface GatewayRecord {
   readonly waypointFor: WaypointFor;
   readonly allowedFrom: AllowedFrom;
   readonly hasEndpoints: boolean;
+  /** Applications are told who the client is. */
+  readonly tellsIdentity: boolean;
 }
 
 export interface Gateways {
@@ -118,7 +120,7 @@ function accountGateway(
   members: readonly PodSpec[],
   options: CompileOptions,
 ): Built {
-  const { namespace, name, className } = spec;
+  const { namespace, name, className, tellsIdentity } = spec;
   const port = options.preset.waypointPort;
   const identity = identityOf(namespace, account, options);
   const hostname = `${account}.${namespace}.waypoint.internal`;
@@ -136,6 +138,7 @@ function accountGateway(
     waypointFor: 'all',
     allowedFrom: { kind: 'same' },
     hasEndpoints: members.length > 0,
+    tellsIdentity,
   };
   return { record, made };
 }
@@ -148,7 +151,7 @@ function labelGateway(
   endpoints: Endpoints,
   options: CompileOptions,
 ): Built {
-  const { namespace, name, className } = spec;
+  const { namespace, name, className, tellsIdentity } = spec;
   const { port, waypointFor, allowedFrom, address } = form;
   const common = {
     key: `${namespace}/${name}`,
@@ -158,6 +161,7 @@ function labelGateway(
     form: 'label',
     waypointFor,
     allowedFrom,
+    tellsIdentity,
   } as const;
   const known = [name, `${name}-${className}`].find((candidate) => inputs.services.has(`${namespace}/${candidate}`));
   if (known === undefined && members.length === 0 && address !== undefined) {

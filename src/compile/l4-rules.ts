@@ -77,6 +77,8 @@ function withCondition(match: PolicyMatch, condition: L7Condition): PolicyMatch 
     case 'host':
     case 'header':
     case 'remote-ip':
+    case 'trust-domain':
+    case 'server-name':
     case 'request-principal':
     case 'audience':
     case 'presenter':

@@ -15,6 +15,7 @@ export type PolicyField =
   | 'ipBlocks'
   | 'remoteIpBlocks'
   | 'serviceAccounts'
+  | 'trustDomains'
   | 'hosts'
   | 'ports'
   | 'methods'
@@ -37,6 +38,8 @@ export function fieldCondition(
   switch (field) {
     case 'principals':
       return condition({ kind: 'principal', ...both(values, notValues, stringMatch) });
+    case 'trustDomains':
+      return condition({ kind: 'trust-domain', ...both(values, notValues, stringMatch) });
     case 'namespaces':
       return condition({ kind: 'namespace', ...both(values, notValues, stringMatch) });
     case 'serviceAccounts':
@@ -66,6 +69,9 @@ export function whenCondition(
   const field = whenFields[key];
   if (field !== undefined) return fieldCondition(field, values, notValues, namespace);
   if (key === 'destination.ip') return blocks('destination-ip', values, notValues);
+  if (key === 'connection.sni') {
+    return condition({ kind: 'server-name', ...both(values, notValues, (text) => stringMatch(text.toLowerCase())) });
+  }
   const header = /^request\.headers\[([!#$%&'*+.^_`|~0-9A-Za-z:-]+)\]$/.exec(key)?.[1];
   if (header !== undefined) {
     const texts = both(values, notValues, (text) => textMatch(text, false));
@@ -89,6 +95,7 @@ const whenFields: Readonly<Record<string, PolicyField | undefined>> = {
   'source.namespace': 'namespaces',
   'source.serviceAccount': 'serviceAccounts',
   'source.principal': 'principals',
+  'source.trustDomain': 'trustDomains',
   'destination.port': 'ports',
   'request.auth.principal': 'requestPrincipals',
 };

@@ -55,8 +55,8 @@ const notFound: Route = {
 
 function matchesEverything(match: Route['match']): boolean {
   if (match === undefined) return true;
-  const { path, method, authority, scheme, headers, queryParams, sourceNamespace, sourceLabels } = match;
+  const { path, method, authority, scheme, headers, queryParams, sourceNamespace, sourceLabels, claims } = match;
   const anyPath = path === undefined || (path.kind === 'path-prefix' && path.value === '/');
-  const others = [method, authority, scheme, sourceNamespace, sourceLabels].every((part) => part === undefined);
+  const others = [method, authority, scheme, sourceNamespace, sourceLabels, claims].every((part) => part === undefined);
   return anyPath && others && headers.length === 0 && queryParams.length === 0;
 }

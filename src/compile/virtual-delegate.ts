@@ -66,6 +66,7 @@ function bothMatches(above: VirtualMatchEntry, below: VirtualMatchEntry): Virtua
     if (differ(labels.get(name), value)) return undefined;
     labels.set(name, value);
   }
+  const claims = [...(root.claims ?? []), ...(leaf.claims ?? [])];
   const sourceNamespace = leaf.sourceNamespace ?? root.sourceNamespace;
   const match: RouteMatch = {
     path: leaf.path ?? root.path,
@@ -74,6 +75,7 @@ function bothMatches(above: VirtualMatchEntry, below: VirtualMatchEntry): Virtua
     scheme: leaf.scheme ?? root.scheme,
     headers: [...root.headers, ...leaf.headers],
     queryParams: [...root.queryParams, ...leaf.queryParams],
+    ...(claims.length === 0 ? undefined : { claims }),
     ...(sourceNamespace === undefined ? undefined : { sourceNamespace }),
     ...(labels.size === 0 ? undefined : { sourceLabels: [...labels] }),
   };

@@ -1,6 +1,7 @@
 /** A match block of a VirtualService's `http` route (Istio: HTTPMatchRequest). */
 import { z } from 'zod';
 import type { NamedMatch, PathMatch, RouteMatch, TextMatch } from '../route/model.ts';
+import type { ClaimMatch } from '../route/request-match.ts';
 import { labelsSchema, portSchema, regexMatch } from './values.ts';
 
 export type VirtualMatchSpec =
@@ -45,11 +46,19 @@ export function readVirtualMatch(content: z.output<typeof virtualMatchSchema>): 
   const text = (match: StringMatchSpec | null | undefined) =>
     match == null ? undefined : textMatch(match, false, problems);
   const named = (map: z.output<typeof matchMap>, lower: boolean, negate: boolean): NamedMatch[] =>
-    Object.entries(map ?? {}).map(([name, match]) => ({
-      name: lower ? name.toLowerCase() : name,
-      match: textMatch(match ?? {}, false, problems),
-      negate,
-    }));
+    Object.entries(map ?? {}).flatMap(([name, match]) =>
+      lower && isClaim(name)
+        ? []
+        : {
+            name: lower ? name.toLowerCase() : name,
+            match: textMatch(match ?? {}, false, problems),
+            negate,
+          },
+    );
+  const claims = [
+    ...claimMatches(content.headers, false, problems),
+    ...claimMatches(content.withoutHeaders, true, problems),
+  ];
   const match: RouteMatch = {
     path: content.uri == null ? undefined : pathMatch(content.uri, content.ignoreUriCase, problems),
     method: text(content.method),
@@ -57,6 +66,7 @@ export function readVirtualMatch(content: z.output<typeof virtualMatchSchema>): 
     scheme: text(content.scheme),
     headers: [...named(content.headers, true, false), ...named(content.withoutHeaders, true, true)],
     queryParams: named(content.queryParams, false, false),
+    ...(claims.length === 0 ? undefined : { claims }),
     ...(content.sourceNamespace == null ? undefined : { sourceNamespace: content.sourceNamespace }),
     ...(content.sourceLabels == null ? undefined : { sourceLabels: Object.entries(content.sourceLabels) }),
   };
@@ -64,6 +74,29 @@ export function readVirtualMatch(content: z.output<typeof virtualMatchSchema>): 
   return problem === undefined
     ? { kind: 'match', match, port: content.port ?? undefined }
     : { kind: 'problem', problem };
+}
+
+const claimPrefix = '@request.auth.claims';
+
+function isClaim(name: string): boolean {
+  return name.startsWith('@');
+}
+
+/** `@request.auth.claims.a.b`, or `@request.auth.claims[a][b]` where a name has dots of its own. */
+function claimMatches(map: z.output<typeof matchMap>, negate: boolean, problems: string[]): readonly ClaimMatch[] {
+  return Object.entries(map ?? {}).flatMap(([name, match]) => {
+    if (!isClaim(name)) return [];
+    const path = claimPath(name);
+    if (path === undefined) problems.push(`${name} names no claim`);
+    return path === undefined ? [] : [{ path, match: textMatch(match ?? {}, false, problems), negate }];
+  });
+}
+
+function claimPath(name: string): readonly string[] | undefined {
+  if (!name.startsWith(claimPrefix)) return undefined;
+  const rest = name.slice(claimPrefix.length);
+  if (/^(?:\[[^[\]]+\])+$/.test(rest)) return rest.slice(1, -1).split('][');
+  return /^(?:\.[^.[\]]+)+$/.test(rest) ? rest.slice(1).split('.') : undefined;
 }
 
 /** An empty match asks for presence. */

@@ -6,6 +6,7 @@
  */
 import type { Duplex, Readable } from 'node:stream';
 import { type HeaderList, headerValue } from './header-list.ts';
+import type { PathNormalization } from './request-target.ts';
 
 export interface IncomingRequest {
   readonly version: '1.1' | '2';
@@ -67,6 +68,8 @@ export interface ServedConnection {
 }
 
 export interface ConnectionHandlers {
+  /** Of the paths of requests; `base` where it is not said. Asked for each. */
+  readonly pathNormalization?: PathNormalization;
   /** Total. */
   readonly exchange: (exchange: Exchange) => void;
   /** A request that was refused before it became an exchange; it has been answered. */

@@ -58,7 +58,7 @@ function serve(h2: ServerHttp2Stream, raw: HeaderList, bodyless: boolean, handle
   }
   const method = pseudo.get(':method') ?? '';
   const named = pseudo.get(':authority');
-  const target = parseTarget(pseudo.get(':path') ?? '');
+  const target = parseTarget(pseudo.get(':path') ?? '', handlers.pathNormalization);
   const refusal =
     method === 'CONNECT'
       ? { status: 405, reason: 'CONNECT inside a tunnel is not served' }

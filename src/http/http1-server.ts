@@ -135,7 +135,7 @@ function serve(request: IncomingMessage, response: ServerResponse, upgraded: Dup
   }
   const headers = request.rawHeaders;
   const refusal = checkHttp1Framing(request.httpVersion, headers);
-  const target = parseTarget(request.url ?? '');
+  const target = parseTarget(request.url ?? '', connection.handlers.pathNormalization);
   if (connection.over || refusal !== undefined || target.kind === 'rejected') {
     response.once('close', () => connection.unanswered--);
     if (connection.over) return;

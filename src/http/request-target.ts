@@ -16,15 +16,24 @@ export type TargetOutcome =
     }
   | { readonly kind: 'rejected'; readonly reason: string };
 
+/**
+ * Istio's `pathNormalization`. Beyond `base`, repeated slashes are one, and before that escaped ones are slashes; `none` leaves
+ * the path as it came.
+ */
+export type PathNormalization = 'none' | 'base' | 'merge-slashes' | 'decode-and-merge-slashes';
+
 /** In this form already, dot segments aside, and without query: most targets. */
 const plainPath = /^\/[A-Za-z0-9._~!$&'()*+,;=:@/-]*$/;
 
 /** Longer targets are refused before anything looks at them. */
 const longestTarget = 16_384;
 
-export function parseTarget(raw: string): TargetOutcome {
+export function parseTarget(raw: string, normalization: PathNormalization = 'base'): TargetOutcome {
   if (raw.length > longestTarget) return rejected('target too long');
-  if (plainPath.test(raw) && !raw.includes('/.')) return { kind: 'target', path: raw, query: '', authority: undefined };
+  const merges = normalization === 'merge-slashes' || normalization === 'decode-and-merge-slashes';
+  if (plainPath.test(raw) && !raw.includes('/.') && !(merges && raw.includes('//'))) {
+    return { kind: 'target', path: raw, query: '', authority: undefined };
+  }
   if (/[^\x21-\x7e]/.test(raw)) return rejected('target holds a character that must be escaped');
   if (raw.includes('#')) return rejected('target holds a fragment');
   const absolute = /^https?:\/\/([^/?]*)(.*)$/i.exec(raw);
@@ -34,13 +43,28 @@ export function parseTarget(raw: string): TargetOutcome {
   const rawPath = mark < 0 ? rest : rest.slice(0, mark);
   const query = mark < 0 ? '' : rest.slice(mark);
   if (absolute !== null && rawPath === '') return { kind: 'target', path: '/', query, authority: absolute[1] };
-  if (!rawPath.startsWith('/') && !rawPath.startsWith('\\')) return rejected('target is not a path');
+  if (!rawPath.startsWith('/') && (normalization === 'none' || !rawPath.startsWith('\\'))) {
+    return rejected('target is not a path');
+  }
   if (/%(?![0-9a-fA-F]{2})/.test(rawPath)) return rejected('path holds a broken escape');
   if (rawPath.includes('%00')) return rejected('path holds an escaped NUL');
-  const path = normalisePath(rawPath);
+  const path = normalisedBy(rawPath, normalization);
   // Servers that drop parameters of segments (Tomcat) would take it for a dot segment, past what a policy saw.
   if (/\/\.\.?;/.test(path)) return rejected('path holds a dot segment with parameters');
   return { kind: 'target', path, query, authority: absolute?.[1] };
+}
+
+function normalisedBy(path: string, normalization: PathNormalization): string {
+  switch (normalization) {
+    case 'none':
+      return path;
+    case 'base':
+      return normalisePath(path);
+    case 'merge-slashes':
+      return normalisePath(path).replace(/\/{2,}/g, '/');
+    case 'decode-and-merge-slashes':
+      return normalisePath(path.replace(/%(?:2f|5c)/gi, '/')).replace(/\/{2,}/g, '/');
+  }
 }
 
 /** `path` starts with a slash or backslash and has no query. */

@@ -14,6 +14,10 @@ import { matchesString } from './match-string.ts';
 export interface L7Connection {
   /** Proven by mTLS. */
   readonly principal: SpiffeId | undefined;
+  /** Ids that mean the same peer by aliases of its trust domain. */
+  readonly otherPrincipals?: readonly SpiffeId[];
+  /** Of a TLS client on a connection that is no HTTP; undefined: there is none. */
+  readonly serverName?: string | undefined;
   readonly sourceIp: string;
   /** The original client behind trusted forwarders; the source itself where there is none. */
   readonly remoteIp: string;
@@ -63,14 +67,24 @@ export class ConnectionSubject {
 
   /** As policies write it, without its scheme. */
   get principal(): string | undefined {
-    return this.#connection.principal?.slice('spiffe://'.length);
+    const { principal } = this.#connection;
+    return principal === undefined ? undefined : withoutScheme(principal);
+  }
+
+  /** It may be meant by more than one. */
+  get ambiguous(): boolean {
+    return (this.#connection.otherPrincipals?.length ?? 0) > 0;
   }
 
   holds(condition: ConnectionCondition): boolean {
     const { sourceIp, remoteIp, destinationIp, destinationPort } = this.#connection;
     switch (condition.kind) {
       case 'principal':
-        return judge(this.principal, condition, matchesString);
+        return judge(this.#principals, condition, (match, ids) => ids.some((id) => matchesString(match, id)));
+      case 'trust-domain':
+        return judge(this.#trustDomains, condition, (match, ids) => ids.some((id) => matchesString(match, id)));
+      case 'server-name':
+        return judge(this.#connection.serverName, condition, matchesString);
       case 'namespace':
         return judge(this.#parts?.namespace, condition, matchesString);
       case 'service-account': {
@@ -89,6 +103,15 @@ export class ConnectionSubject {
     }
   }
 
+  get #principals(): readonly string[] | undefined {
+    const { principal, otherPrincipals = [] } = this.#connection;
+    return principal === undefined ? undefined : [principal, ...otherPrincipals].map(withoutScheme);
+  }
+
+  get #trustDomains(): readonly string[] | undefined {
+    return this.#principals?.map((id) => id.slice(0, id.indexOf('/')));
+  }
+
   get #parts(): Identity | undefined {
     const { principal } = this.#connection;
     if (principal !== undefined) this.#identity ??= parseSpiffeId(principal);
@@ -98,6 +121,10 @@ export class ConnectionSubject {
   #address(ip: string): Uint8Array {
     return this.#bytes.getOrInsertComputed(ip, ipToBytes);
   }
+}
+
+function withoutScheme(id: SpiffeId): string {
+  return id.slice('spiffe://'.length);
 }
 
 /** `widen`: what cannot be judged counts as true (DENY, AUDIT), else as false (ALLOW). */

@@ -60,7 +60,8 @@ export class ConnectionPolicies {
     const { allowExists, rules } = ruleLists.getOrInsertComputed(policies, ruleListOf);
     const subject = new ConnectionSubject(connection);
     const left: RequestRule[] = [];
-    for (const rule of rules.candidates(subject.principal ?? '')) {
+    const concerned = subject.ambiguous ? rules.items : rules.candidates(subject.principal ?? '');
+    for (const rule of concerned) {
       const reduced = reduce(rule, subject);
       if (reduced !== undefined) left.push(reduced);
     }

@@ -7,7 +7,7 @@ import type { TextMatch } from './request-match.ts';
 /** One condition on a request or connection; `values` any of, `notValues` none of. */
 export type L7Condition =
   | {
-      readonly kind: 'principal' | 'namespace';
+      readonly kind: 'principal' | 'namespace' | 'trust-domain';
       readonly values: readonly StringMatch[];
       readonly notValues: readonly StringMatch[];
     }
@@ -21,6 +21,12 @@ export type L7Condition =
       readonly kind: 'source-ip' | 'remote-ip' | 'destination-ip';
       readonly values: readonly Cidr[];
       readonly notValues: readonly Cidr[];
+    }
+  /** Of the TLS that a client speaks within the tunnel, lower case; a client that speaks none has no name. */
+  | {
+      readonly kind: 'server-name';
+      readonly values: readonly StringMatch[];
+      readonly notValues: readonly StringMatch[];
     }
   | { readonly kind: 'destination-port'; readonly values: readonly number[]; readonly notValues: readonly number[] }
   | {

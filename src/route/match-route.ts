@@ -6,6 +6,8 @@
 import { type HeaderList, headerValues } from '../http/header-list.ts';
 import { matchesText } from './match-text.ts';
 import type { NamedMatch, PathMatch, PortRoutes, Route, RouteGroup, RouteMatch } from './model.ts';
+import { claimTexts, type TokenClaims } from './request-authentication.ts';
+import type { ClaimMatch } from './request-match.ts';
 import { TextIndex, type TextKeys } from './text-index.ts';
 
 export interface RouteRequest {
@@ -17,6 +19,8 @@ export interface RouteRequest {
   /** With its question mark, or empty. */
   readonly query: string;
   readonly headers: HeaderList;
+  /** Of its verified token; undefined: nobody has vouched for anything. */
+  readonly claims?: TokenClaims | undefined;
   /** Undefined: the client's is not known, and no route that asks for one matches. */
   readonly clientNamespace?: string | undefined;
   /** Of the client's workload record; undefined: not known, likewise. */
@@ -86,6 +90,7 @@ function routeMatches(
   if (match.authority !== undefined && !matchesText(match.authority, request.authority)) return false;
   if (match.scheme !== undefined && !matchesText(match.scheme, request.scheme)) return false;
   if (!match.headers.every((named) => headerMatches(named, request.headers))) return false;
+  if (match.claims !== undefined && !match.claims.every((claim) => claimMatches(claim, request.claims))) return false;
   return match.queryParams.every((named) => namedMatches(named, queryParams().get(named.name)));
 }
 
@@ -120,6 +125,11 @@ function headerMatches(named: NamedMatch, headers: HeaderList): boolean {
 function namedMatches(named: NamedMatch, value: string | undefined): boolean {
   const holds = value !== undefined && (named.match.kind === 'presence' || matchesText(named.match, value));
   return holds !== named.negate;
+}
+
+function claimMatches({ path, match, negate }: ClaimMatch, claims: TokenClaims | undefined): boolean {
+  const texts = claims === undefined ? [] : claimTexts(claims, path);
+  return texts.some((text) => match.kind === 'presence' || matchesText(match, text)) !== negate;
 }
 
 /** The first value of each parameter, decoded; a broken escape is taken as it stands. */

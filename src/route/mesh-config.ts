@@ -2,6 +2,7 @@
  * What Istio's mesh configuration says to waypoints: providers that policies and telemetry name, and defaults for the
  * whole mesh. Immutable, pre-parsed records (istio.io/latest/docs/reference/config/istio.mesh.v1alpha1).
  */
+import type { PathNormalization } from '../http/request-target.ts';
 import type { RetryPolicy } from './retry-policy.ts';
 
 /** A service of the mesh that waypoints themselves call. Found among those that are known when it is called. */
@@ -113,9 +114,6 @@ export type ExtensionProvider =
   | { readonly kind: 'prometheus'; readonly name: string }
   /** Named, but it cannot be used: who relies on it for a decision refuses. */
   | { readonly kind: 'unusable'; readonly name: string; readonly reason: string };
-
-/** Istio's `pathNormalization`; its DEFAULT is `base`. */
-export type PathNormalization = 'none' | 'base' | 'merge-slashes' | 'decode-and-merge-slashes';
 
 export interface MeshConfig {
   readonly providers: ReadonlyMap<string, ExtensionProvider>;

@@ -22,6 +22,13 @@ export interface NamedMatch {
   readonly negate: boolean;
 }
 
+/** Of a verified token. Where it says a list, one of its texts is enough. */
+export interface ClaimMatch {
+  readonly path: readonly string[];
+  readonly match: TextMatch;
+  readonly negate: boolean;
+}
+
 export interface RouteMatch {
   readonly path: PathMatch | undefined;
   readonly method: TextMatch | undefined;
@@ -29,6 +36,8 @@ export interface RouteMatch {
   readonly scheme: TextMatch | undefined;
   readonly headers: readonly NamedMatch[];
   readonly queryParams: readonly NamedMatch[];
+  /** Istio's `@request.auth.claims`. */
+  readonly claims?: readonly ClaimMatch[] | undefined;
   /** Of the client, as its certificate proves it. */
   readonly sourceNamespace?: string | undefined;
   /** Of the client's workload record, all of them. */

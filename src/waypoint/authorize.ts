@@ -3,6 +3,8 @@
  * those that select the chosen pod, after balancing, anew for every try. Which of the two holds policies is the preset's
  * binding rule; both are always asked, so no policy that was compiled is left out.
  */
+import { parseSpiffeId } from '../base/spiffe.ts';
+import { otherIds } from '../base/trust-domains.ts';
 import { ConnectionPolicies, type L7Evaluation } from '../policy/l7.ts';
 import type { L7Connection, L7Request } from '../policy/l7-conditions.ts';
 import type { L7Model, L7Policy } from '../route/model.ts';
@@ -20,16 +22,41 @@ export function hasServicePolicies(model: L7Model, own: OwnGateway | undefined, 
   return (ofGateway?.length ?? 0) + (ofService?.length ?? 0) > 0;
 }
 
+/** Whether policies ask which server a TLS client names; only then is it waited for. */
+export function policiesAskServerName(services: WaypointServices, { destination }: Tunnel): boolean {
+  const model = services.model();
+  const own = services.own();
+  const { gateways, services: ofServices } = model.customAuthorizations;
+  const key = destination.kind === 'service' ? destination.service.key : '';
+  const lists = [
+    own === undefined ? undefined : model.gatewayPolicies.get(own.key),
+    model.servicePolicies.get(key),
+    ...[...((own && gateways.get(own.key)) ?? []), ...(ofServices.get(key) ?? [])].map(({ policies }) => policies),
+  ];
+  return lists.some((list) => list !== undefined && askServerName.getOrInsertComputed(list, asksServerName));
+}
+
+const askServerName = new WeakMap<readonly L7Policy[], boolean>();
+
+function asksServerName(policies: readonly L7Policy[]): boolean {
+  return policies.some(({ rules }) =>
+    rules.some(({ clauses }) => clauses.flat(2).some(({ kind }) => kind === 'server-name')),
+  );
+}
+
 /** Decides for one tunnel. What its policies say about the tunnel itself is decided once, until they change. */
 export class TunnelAuthorizer {
   readonly #services: WaypointServices;
   readonly #tunnel: Tunnel;
+  readonly #serverName: string | undefined;
   /** By list of policies, another one once it has changed, and by where they are enforced. */
   #decided: WeakMap<readonly L7Policy[], WeakMap<Tunnel | UpstreamEndpoint, ConnectionPolicies>> | undefined;
 
-  constructor(services: WaypointServices, tunnel: Tunnel) {
+  /** `serverName`: of the TLS client in the tunnel, on a connection that is no HTTP. */
+  constructor(services: WaypointServices, tunnel: Tunnel, serverName?: string) {
     this.#services = services;
     this.#tunnel = tunnel;
+    this.#serverName = serverName;
   }
 
   /** `request` undefined: the connection is no HTTP. */
@@ -38,7 +65,7 @@ export class TunnelAuthorizer {
     const { destination } = this.#tunnel;
     const ofGateway = gateway === undefined ? undefined : model.gatewayPolicies.get(gateway.key);
     const ofService = destination.kind === 'service' ? model.servicePolicies.get(destination.service.key) : undefined;
-    return this.#evaluate(both(ofGateway ?? noPolicies, ofService ?? noPolicies), this.#tunnel, request);
+    return this.#evaluate(both(ofGateway ?? noPolicies, ofService ?? noPolicies), this.#tunnel, model, request);
   }
 
   /**
@@ -51,35 +78,46 @@ export class TunnelAuthorizer {
     if (policies === undefined) return allowed;
     const gateway = this.#services.own();
     if (gateway === undefined || !isOwn(this.#services.mesh, gateway, workload.waypoint)) return allowed;
-    return this.#evaluate(policies, endpoint, request);
+    return this.#evaluate(policies, endpoint, model, request);
   }
 
   #evaluate(
     policies: readonly L7Policy[],
     place: Tunnel | UpstreamEndpoint,
+    model: L7Model,
     request: L7Request | undefined,
   ): L7Evaluation {
     if (policies.length === 0) return allowed;
     this.#decided ??= new WeakMap();
     return this.#decided
       .getOrInsertComputed(policies, newPlaces)
-      .getOrInsertComputed(place, () => this.#decide(policies, place))
+      .getOrInsertComputed(place, () => this.#decide(policies, place, model))
       .evaluate(request);
   }
 
-  #decide(policies: readonly L7Policy[], place: Tunnel | UpstreamEndpoint): ConnectionPolicies {
+  #decide(policies: readonly L7Policy[], place: Tunnel | UpstreamEndpoint, model: L7Model): ConnectionPolicies {
     const address = 'workload' in place ? place.address : this.#tunnel.destination.address;
-    return new ConnectionPolicies(policies, tunnelFacts(this.#tunnel, address));
+    return new ConnectionPolicies(
+      policies,
+      tunnelFacts(this.#services, this.#tunnel, model, address, this.#serverName),
+    );
   }
 }
 
 /** What policies may ask about the tunnel itself, at a place that is called by the address. */
 export function tunnelFacts(
+  services: Pick<WaypointServices, 'trustDomainAliases' | 'identity'>,
   { clientIdentity, client, destination }: Tunnel,
+  model: L7Model,
   address = destination.address,
+  serverName?: string,
 ): L7Connection {
+  const aliases = [...services.trustDomainAliases, ...model.meshConfig.trustDomainAliases];
+  const own = parseSpiffeId(services.identity)?.trustDomain ?? '';
   return {
     principal: clientIdentity,
+    otherPrincipals: otherIds(clientIdentity, own, aliases),
+    serverName,
     sourceIp: client.ip,
     remoteIp: client.ip,
     destinationIp: address.ip,

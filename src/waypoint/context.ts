@@ -53,6 +53,8 @@ export interface WaypointServices {
   readonly own: () => OwnGateway | undefined;
   /** The waypoint's own identity. */
   readonly identity: SpiffeId;
+  /** Beside those of the mesh configuration. */
+  readonly trustDomainAliases: readonly string[];
   readonly pools: UpstreamPools;
   readonly clusters: Clusters;
   readonly connector: Connector;

@@ -28,9 +28,10 @@ export function forwardRequest(record: RequestRecord, done: (result: ForwardResu
     route?.rewriteHost ??
     record.authority;
   const changed = applyHeaderChange(applyHeaderChange(record.headers, route?.requestHeaders), backend?.requestHeaders);
-  const clientCert = services.preset.names === 'article';
+  const clientCert = services.preset.names === 'article' || services.own()?.tellsIdentity === true;
+  const { clientAddressHeaders } = services.settings;
   const path = `${rewritten}${record.query}`;
-  const added = withAdditions(changed, tunnel, { requestId: record.requestId, clientCert });
+  const added = withAdditions(changed, tunnel, { requestId: record.requestId, clientCert, clientAddressHeaders });
   const { telemetry } = record;
   const headers = telemetry === undefined ? added : telemetry.forwarding(path, authority, added);
   let mirroring = mirror(record, { path, authority, headers });

@@ -11,6 +11,8 @@ export interface OwnGateway {
   readonly address: GatewayAddress;
   /** The Service that is this waypoint; undefined for one known by a bare address. */
   readonly service: ServiceKey | undefined;
+  /** Applications are told who the client is, by `x-forwarded-client-cert`. */
+  readonly tellsIdentity?: boolean;
 }
 
 /** Whether this waypoint is the one of a service or workload, or one of several. */

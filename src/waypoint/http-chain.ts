@@ -36,6 +36,9 @@ export function serveHttpChain(
   const stages = new TunnelStages(services, tunnel);
   const rules = new TunnelRules(services, tunnel);
   const handlers = {
+    get pathNormalization() {
+      return services.model().meshConfig.pathNormalization;
+    },
     exchange: (exchange: Exchange) => {
       const record = new RequestRecord(services, tunnel, authorizer, exchange);
       record.telemetry = watchRecord(record, rules.of(record.model));
@@ -182,7 +185,7 @@ const unavailable = 14;
 const none: readonly Route[] = [];
 
 function routeRequest(record: RequestRecord): RouteRequest {
-  const { method, authority, path, routeQuery: query, routeHeaders: headers, tunnel } = record;
+  const { method, authority, path, routeQuery: query, routeHeaders: headers, claims, tunnel } = record;
   const { namespace: clientNamespace, labels: clientLabels } = clientFacts(tunnel);
-  return { method, authority, path, query, scheme: 'http', headers, clientNamespace, clientLabels };
+  return { method, authority, path, query, scheme: 'http', headers, claims, clientNamespace, clientLabels };
 }

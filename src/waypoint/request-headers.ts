@@ -4,8 +4,9 @@
  *
  * `forwarded`, `x-forwarded-for` and `baggage` inside the request are application data: passed on, never believed here.
  */
-import { type HeaderList, headerValue, withoutHeaders } from '../http/header-list.ts';
+import { type HeaderList, headerValue, joinedHeader, withHeader, withoutHeaders } from '../http/header-list.ts';
 import type { Tunnel } from './context.ts';
+import type { ClientAddressHeader } from './settings.ts';
 
 export function sanitised(headers: HeaderList): HeaderList {
   return withoutHeaders(
@@ -16,16 +17,29 @@ export function sanitised(headers: HeaderList): HeaderList {
 
 export interface Additions {
   readonly requestId: string;
-  /** Tell the application who the client is (the article's world). */
+  /** Tell the application who the client is. */
   readonly clientCert: boolean;
+  /** Tell the application the client's address, in these. */
+  readonly clientAddressHeaders: readonly ClientAddressHeader[];
 }
 
 export function withAdditions(headers: HeaderList, tunnel: Tunnel, additions: Additions): HeaderList {
-  const out = [...headers];
-  if (headerValue(headers, 'x-request-id') === undefined) out.push('x-request-id', additions.requestId);
-  if (headerValue(headers, 'x-forwarded-proto') === undefined) out.push('x-forwarded-proto', 'http');
+  let out: HeaderList = headers;
+  if (headerValue(headers, 'x-request-id') === undefined) out = [...out, 'x-request-id', additions.requestId];
+  if (headerValue(headers, 'x-forwarded-proto') === undefined) out = [...out, 'x-forwarded-proto', 'http'];
   if (additions.clientCert) {
-    out.push('x-forwarded-client-cert', `By=${tunnel.localIdentity};URI=${tunnel.clientIdentity}`);
+    out = [...out, 'x-forwarded-client-cert', `By=${tunnel.localIdentity};URI=${tunnel.clientIdentity}`];
+  }
+  for (const name of additions.clientAddressHeaders) {
+    const element = name === 'forwarded' ? forwardedElement(tunnel) : tunnel.client.ip;
+    const said = joinedHeader(out, name);
+    // What stands at the end is ours; what came before is what the client says.
+    out = withHeader(out, name, said === undefined || said === '' ? element : `${said}, ${element}`);
   }
   return out;
+}
+
+/** RFC 7239 §4: a colon has to be quoted, and an IPv6 address stands in brackets. */
+function forwardedElement({ client: { ip } }: Tunnel): string {
+  return `for=${ip.includes(':') ? `"[${ip}]"` : ip};proto=http`;
 }

@@ -3,6 +3,8 @@
 import type { Cidr } from '../base/address.ts';
 import { defaultOverloadSettings, type OverloadSettings } from './protection/overload.ts';
 
+export type ClientAddressHeader = 'x-forwarded-for' | 'forwarded';
+
 export interface WaypointSettings {
   readonly network: string;
   /** How long a connection of undeclared protocol may be silent before it is taken for one where the server speaks first. */
@@ -17,6 +19,8 @@ export interface WaypointSettings {
   readonly jwksOrigins: readonly string[];
   /** Another process may listen on the same port: one that takes over. */
   readonly reusePort: boolean;
+  /** Headers by which applications are told the client's address. */
+  readonly clientAddressHeaders: readonly ClientAddressHeader[];
   /** Where modules of extensions are; undefined: nowhere. */
   readonly extensionsDirectory: string | undefined;
   readonly overload: OverloadSettings;
@@ -32,6 +36,7 @@ export const defaultWaypointSettings: WaypointSettings = {
   hbonePort: 15008,
   jwksOrigins: [],
   reusePort: false,
+  clientAddressHeaders: [],
   extensionsDirectory: undefined,
   overload: defaultOverloadSettings,
   egressAddresses: [],

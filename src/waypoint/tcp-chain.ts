@@ -37,7 +37,7 @@ export async function serveTcpChain(
   const gone = new Cancellation();
   stream.once('close', () => gone.cancel());
   const startedMs = services.clock.nowMs();
-  const authorizer = new TunnelAuthorizer(services, tunnel);
+  const authorizer = new TunnelAuthorizer(services, tunnel, serverName);
   const watch = watchConnection(services, tunnel, serverName);
   const reached = await reach(services, tunnel, authorizer, gone, serverName, watch.connecting);
   const { service, port } = reached;
@@ -63,7 +63,7 @@ export async function serveTcpChain(
       recheck: () => {
         const reason =
           denialNow(services, authorizer, reached.endpoint) ??
-          unasked(services, tunnel, services.model(), reached.asked);
+          unasked(services, tunnel, services.model(), serverName, reached.asked);
         if (reason !== undefined) joined.stop(deniedError(reason));
       },
     };
@@ -122,7 +122,7 @@ async function reach(
   const backend = tcpBackend(services, tunnel, serverName);
   const service = backend.service;
   const port = backend.port;
-  const custom = await authorizeConnection(services, tunnel, model, gone);
+  const custom = await authorizeConnection(services, tunnel, model, serverName, gone);
   const early =
     custom.kind === 'deny' ? undefined : await askAboutConnection(services, tunnel, 'tcp', phasesBeforePolicies);
   const first = authorizer.service(model, undefined);

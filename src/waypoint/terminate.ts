@@ -7,6 +7,7 @@ import type { ConnectRequest, ConnectVerdict } from '../hbone/seam.ts';
 import type { ServedConnection } from '../http/exchange.ts';
 import { asksServerName } from '../route/match-stream.ts';
 import { type Destination, decideAuthority } from './authority.ts';
+import { policiesAskServerName } from './authorize.ts';
 import { allPhases, askAboutConnection } from './connection-extensions.ts';
 import type { Tunnel, WaypointServices } from './context.ts';
 import { serveHttpChain } from './http-chain.ts';
@@ -152,11 +153,12 @@ export class Tunnels {
     return this.#services.model().egress.get(destination.service.key)?.resolution === 'dynamic-dns';
   }
 
-  /** Where routes ask for a server name the client's hello is waited for; who is silent, or speaks no TLS, has none. */
+  /** Where routes or policies ask for a server name the client's hello is waited for; who is silent, or speaks no TLS, has none. */
   async #enterTcp(tunnel: Tunnel, stream: Duplex): Promise<void> {
     const { clock, settings } = this.#services;
     let serverName: string | undefined;
-    if (asksServerName(streamRoutes(this.#services, tunnel)) || this.#isWildcard(tunnel)) {
+    const routed = asksServerName(streamRoutes(this.#services, tunnel)) || this.#isWildcard(tunnel);
+    if (routed || policiesAskServerName(this.#services, tunnel)) {
       const hello = await sniffServerName(stream, clock, settings.sniffTimeoutMs);
       if (hello === undefined) {
         stream.destroy();

@@ -159,7 +159,8 @@ export function createWaypoint(options: WaypointOptions): Waypoint {
         { ip, port, transparent: false, mark: undefined, namespace: undefined, reusePort, redirected: false },
         {
           secretFor: () => secrets.current(identity),
-          trusts: (trustDomain) => trusted.has(trustDomain),
+          trusts: (trustDomain) =>
+            trusted.has(trustDomain) || options.model().meshConfig.trustDomainAliases.includes(trustDomain),
           onConnect: (request) => tunnels.accept(request),
           onDenied: (peer, _local, error) =>
             logger.info('denied a connection', { peer: peer.ip, error: error.message }),

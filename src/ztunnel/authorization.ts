@@ -6,6 +6,7 @@
  */
 import type { Clock } from '../base/clock.ts';
 import type { SpiffeId } from '../base/spiffe.ts';
+import { otherIds } from '../base/trust-domains.ts';
 import type { Preset } from '../config/preset.ts';
 import type { MeshChange, PolicyKey, Workload } from '../mesh/model.ts';
 import type { MeshView } from '../mesh/view.ts';
@@ -14,7 +15,6 @@ import { type DryRunDenial, type DryRunNote, evaluateL4, type L4Verdict, l4Denia
 import { nearestAllow, nearMissText } from '../policy/l4-near-miss.ts';
 import type { L4Connection } from '../policy/l4-peer.ts';
 import type { ZtunnelSettings } from './settings.ts';
-import { otherIds } from './trust-domains.ts';
 
 export interface AuthorizationContext {
   readonly mesh: MeshView;

@@ -3,6 +3,7 @@
  * decided on its own and delivered (ztunnel.md §4.1, seed-design.md §2 steps 9 and 10).
  */
 import { parseSpiffeId, type SpiffeId } from '../base/spiffe.ts';
+import { isTrusted } from '../base/trust-domains.ts';
 import type { ConnectRequest, ConnectVerdict, RunningListener } from '../hbone/seam.ts';
 import type { Secret, SecretStore } from '../identity/secret.ts';
 import { inboundContext, listenSpec, type Place, shareOf, soleWorkload, type ZtunnelServices } from './context.ts';
@@ -19,7 +20,6 @@ import {
   subjectOf,
 } from './inbound-flow.ts';
 import { encodeProxyPreface } from './proxy-preface.ts';
-import { isTrusted } from './trust-domains.ts';
 
 type Settled = Exclude<InboundDecision, { kind: 'wait' }>;
 

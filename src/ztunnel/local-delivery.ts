@@ -5,6 +5,7 @@
  * I1: both ends have a valid certificate at this moment, not revoked, and one trust domain, else nothing is delivered.
  */
 import type { ResponseFlag } from '../base/errors.ts';
+import { isTrusted } from '../base/trust-domains.ts';
 import type { CapturedConnection, Join, JoinObserver } from '../hbone/seam.ts';
 import { inboundContext, shareOf, type ZtunnelServices } from './context.ts';
 import type { Hop } from './hop.ts';
@@ -12,7 +13,6 @@ import { decideInbound, type InboundDecision, type InboundEvent } from './inboun
 import { type Arrival, inboundHop, Repeatable, recheck, recordRefusal, settle, subjectOf } from './inbound-flow.ts';
 import type { OutboundDecision } from './outbound-decision.ts';
 import { encodeProxyPreface } from './proxy-preface.ts';
-import { isTrusted } from './trust-domains.ts';
 import { headerOf } from './tunnel-headers.ts';
 
 type LocalDecision = Extract<OutboundDecision, { kind: 'local' }>;

@@ -20,9 +20,10 @@ export async function authorizeConnection(
   services: WaypointServices,
   tunnel: Tunnel,
   model: L7Model,
+  serverName: string | undefined,
   gone: Cancellation,
 ): Promise<ConnectionVerdict> {
-  const { matched, audited } = matchedBy(services, tunnel, model);
+  const { matched, audited } = matchedBy(services, tunnel, model, serverName);
   const asked = new Set<string>();
   const deny = (reason: string) => ({ kind: 'deny', audited, reason }) as const;
   for (const { authorization, reason } of matched) {
@@ -43,19 +44,23 @@ export function unasked(
   services: WaypointServices,
   tunnel: Tunnel,
   model: L7Model,
+  serverName: string | undefined,
   asked: ReadonlySet<string>,
 ): string | undefined {
-  return matchedBy(services, tunnel, model).matched.find(({ authorization }) => !asked.has(authorization.providerName))
-    ?.reason;
+  return matchedBy(services, tunnel, model, serverName).matched.find(
+    ({ authorization }) => !asked.has(authorization.providerName),
+  )?.reason;
 }
 
-function matchedBy(services: WaypointServices, tunnel: Tunnel, model: L7Model) {
+function matchedBy(services: WaypointServices, tunnel: Tunnel, model: L7Model, serverName: string | undefined) {
   const audited: string[] = [];
-  const matched = guardsOf({ model, own: services.own(), tunnel }).flatMap(({ authorization, policies }) => {
-    const { verdict, audited: noted } = policies.evaluate(undefined);
-    audited.push(...noted);
-    return verdict.kind === 'deny' ? [{ authorization, reason: verdict.reason }] : [];
-  });
+  const matched = guardsOf({ services, model, own: services.own(), tunnel }, serverName).flatMap(
+    ({ authorization, policies }) => {
+      const { verdict, audited: noted } = policies.evaluate(undefined);
+      audited.push(...noted);
+      return verdict.kind === 'deny' ? [{ authorization, reason: verdict.reason }] : [];
+    },
+  );
   matched.sort((a, b) => (a.authorization.providerName < b.authorization.providerName ? -1 : 1));
   return { matched, audited };
 }

@@ -36,7 +36,7 @@ export const customStage: BeforeRoute = (context) => {
 };
 
 /** What may be asked about a tunnel's requests or connection. */
-export function guardsOf({ model, own, tunnel }: Pick<StageContext, 'model' | 'own' | 'tunnel'>) {
+export function guardsOf({ services: shared, model, own, tunnel }: StageContext, serverName?: string) {
   const { gateways, services } = model.customAuthorizations;
   if (gateways.size + services.size === 0) return [];
   const { destination } = tunnel;
@@ -44,7 +44,7 @@ export function guardsOf({ model, own, tunnel }: Pick<StageContext, 'model' | 'o
   const ofService = destination.kind === 'service' ? services.get(destination.service.key) : undefined;
   return [...(ofGateway ?? []), ...(ofService ?? [])].map((authorization) => ({
     authorization,
-    policies: new ConnectionPolicies(authorization.policies, tunnelFacts(tunnel)),
+    policies: new ConnectionPolicies(authorization.policies, tunnelFacts(shared, tunnel, model, undefined, serverName)),
   }));
 }
 

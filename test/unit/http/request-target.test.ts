@@ -1,7 +1,7 @@
 /** Path normalisation: the one spelling of a path that policies see and applications get. */
 import fc from 'fast-check';
 import t from 'tap';
-import { isAuthority, normalisePath, parseTarget } from '../../../src/http/request-target.ts';
+import { isAuthority, normalisePath, type PathNormalization, parseTarget } from '../../../src/http/request-target.ts';
 
 t.test('spellings of one path become one text', async (t) => {
   const cases: [string, string][] = [
@@ -23,6 +23,33 @@ t.test('spellings of one path become one text', async (t) => {
     ['/a/...', '/a/...'],
   ];
   for (const [raw, path] of cases) t.match(parseTarget(raw), { kind: 'target', path }, raw);
+});
+
+t.test('normalisations beyond the base, and none', async (t) => {
+  const path = (raw: string, normalization: PathNormalization) => {
+    const target = parseTarget(raw, normalization);
+    return target.kind === 'target' ? target.path : target.kind;
+  };
+  t.equal(path('//a///b//', 'merge-slashes'), '/a/b/');
+  t.equal(path('/a%2f/b', 'merge-slashes'), '/a%2f/b');
+  t.equal(path('/a%2f/b%5Cc', 'decode-and-merge-slashes'), '/a/b/c');
+  t.equal(path('/x/..%2Fadmin', 'decode-and-merge-slashes'), '/admin');
+  t.equal(path('/a%252fb', 'decode-and-merge-slashes'), '/a%252fb');
+  t.equal(path('/a/../b//c', 'none'), '/a/../b//c');
+  t.equal(path('\\a', 'none'), 'rejected');
+});
+
+t.test('a second pass of a normalisation changes nothing', async () => {
+  const piece = fc.constantFrom('/', '.', '..', 'a', '%2e', '%2f', '%2F', '\\', '%5c', '%25', '2f', '~');
+  const kinds = fc.constantFrom<PathNormalization>('base', 'merge-slashes', 'decode-and-merge-slashes');
+  fc.assert(
+    fc.property(fc.array(piece, { maxLength: 20 }), kinds, (pieces, kind) => {
+      const once = parseTarget(`/${pieces.join('')}`, kind);
+      if (once.kind === 'rejected') return true;
+      const twice = parseTarget(once.path, kind);
+      return twice.kind === 'target' && twice.path === once.path && (kind === 'base' || !once.path.includes('//'));
+    }),
+  );
 });
 
 t.test('the query is kept as received', async (t) => {

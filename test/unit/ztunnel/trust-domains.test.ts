@@ -1,7 +1,7 @@
 /** Trust domains that count as one: who is let in, and whom policies mean. */
 import t from 'tap';
+import { isTrusted, otherIds } from '../../../src/base/trust-domains.ts';
 import { decideInbound } from '../../../src/ztunnel/inbound-decision.ts';
-import { isTrusted, otherIds } from '../../../src/ztunnel/trust-domains.ts';
 import { makeChange, makeMatch, makePolicy } from '../../support/mesh-records.ts';
 import { testIdentity } from '../../support/test-ca.ts';
 import { at, bookinfo, makeBench, modernPreset, productpage } from './bookinfo.ts';

@@ -1,8 +1,7 @@
-/** Revocation lists of a ztunnel: CRL_PATH, read before anybody is let in. */
+/** Revocation lists of a proxy: CRL_PATH, read before anybody is let in. */
 import { Revocation } from '../identity/revocation.ts';
 import { RevocationFile } from '../identity/revocation-file.ts';
 import type { IdentityDependencies } from './proxy-identity.ts';
-import type { ZtunnelProgramSettings } from './ztunnel-settings.ts';
 
 export interface OpenedRevocation {
   readonly checker: Revocation;
@@ -12,7 +11,7 @@ export interface OpenedRevocation {
 
 /** Undefined: nobody asked for revocation lists. Resolves after the first attempt to read them. */
 export async function openRevocation(
-  { variables }: ZtunnelProgramSettings,
+  variables: { readonly CRL_PATH?: string | undefined; readonly AMBIT_CRL_REQUIRED: boolean },
   { clock, logger: parent, metrics }: Omit<IdentityDependencies, 'random'>,
 ): Promise<OpenedRevocation | undefined> {
   const { CRL_PATH: path, AMBIT_CRL_REQUIRED: required } = variables;

@@ -4,7 +4,7 @@
  *
  * I1: without aliases a workload's own trust domain is the only one, for being let in and for policies alike.
  */
-import { formatSpiffeId, parseSpiffeId, type SpiffeId } from '../base/spiffe.ts';
+import { formatSpiffeId, parseSpiffeId, type SpiffeId } from './spiffe.ts';
 
 /** Whether peers of `trustDomain` may call a workload of `own`. */
 export function isTrusted(trustDomain: string, own: string, aliases: readonly string[]): boolean {
