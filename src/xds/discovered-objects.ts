@@ -36,7 +36,7 @@ export class DiscoveredObjects {
 
   /** `serves`: whether the service is bound to this waypoint. */
   *of(services: Iterable<Service>, serves: (service: Service) => boolean): Generator<ConfigObject> {
-    yield* this.#gateway;
+    for (const object of this.#gateway) yield object;
     const entries = new Map<string, Service[]>();
     for (const service of services) {
       if (this.#isKubernetes(service)) yield this.#service(service, serves(service));
