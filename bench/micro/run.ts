@@ -12,8 +12,15 @@ import type { MicroCase } from './micro-case.ts';
 import { policyCases } from './policy-cases.ts';
 import { routeCases } from './route-cases.ts';
 import { telemetryCases } from './telemetry-cases.ts';
+import { waypointTelemetryCases } from './waypoint-telemetry-cases.ts';
 
-export const microCases: readonly MicroCase[] = [...meshCases, ...policyCases, ...routeCases, ...telemetryCases];
+export const microCases: readonly MicroCase[] = [
+  ...meshCases,
+  ...policyCases,
+  ...routeCases,
+  ...telemetryCases,
+  ...waypointTelemetryCases,
+];
 
 export interface MicroResult extends Cost {
   readonly group: string;

@@ -6,12 +6,13 @@ import { formatSocketAddress } from '../base/address.ts';
 import type { TrafficFacts } from '../route/telemetry/facts.ts';
 import type { TelemetryRules } from '../route/telemetry/rules.ts';
 import type { AccessLogFields } from '../telemetry/traffic.ts';
+import type { TrafficLabels } from '../telemetry/traffic-labels.ts';
 import type { Tunnel, WaypointServices } from './context.ts';
 import { clusterName, type Finished, requestWireBytes, responseWireBytes } from './finished.ts';
 import { trafficLabels } from './labels.ts';
 import { endpointFields, tunnelFields } from './log-fields.ts';
 import { writeAccessLogs } from './telemetry/access-logs.ts';
-import { makeFacts, nothingWatched } from './telemetry/make-facts.ts';
+import { makeFacts } from './telemetry/make-facts.ts';
 import { shapeOf } from './telemetry/metric-shapes.ts';
 import type { RequestTelemetry } from './telemetry/request-telemetry.ts';
 
@@ -24,28 +25,28 @@ export function reportRequest(
 ): void {
   const endedMs = services.clock.nowMs();
   const durationMs = endedMs - finished.startedMs;
+  if (watch === undefined) {
+    countRequest(services, trafficLabels(tunnel, finished.service, finished.endpoint), finished, durationMs);
+    writeLines(services, tunnel, finished, durationMs);
+    return;
+  }
   let made: TrafficFacts | undefined;
   const facts = () => {
-    made ??= makeFacts(services, tunnel, finished, watch?.watched ?? nothingWatched, endedMs);
+    made ??= makeFacts(services, tunnel, finished, watch.watched, endedMs);
     return made;
   };
-  const labels = trafficLabels(tunnel, finished.service, finished.endpoint, shapeOf(watch?.rules?.metrics, facts));
-  services.traffic.request(
-    labels,
-    {
-      requestProtocol: finished.protocol,
-      responseCode: finished.status,
-      responseFlags: finished.flags,
-      grpcStatus: finished.grpcStatus,
-    },
-    durationMs,
-    requestWireBytes(finished),
-    responseWireBytes(finished),
-  );
-  writeLogs(services, tunnel, finished, durationMs, watch?.rules, facts);
-  if (watch === undefined) return;
+  const { rules, trace } = watch;
+  const labels = trafficLabels(tunnel, finished.service, finished.endpoint, shapeOf(rules?.metrics, facts));
+  countRequest(services, labels, finished, durationMs);
   watch.finishMessages(labels);
-  if (watch.trace !== undefined) watch.trace.end(facts());
+  writeLogs(services, tunnel, finished, durationMs, rules, facts);
+  if (trace !== undefined) trace.end(facts());
+}
+
+function countRequest(services: WaypointServices, labels: TrafficLabels, finished: Finished, durationMs: number): void {
+  const { protocol, status, flags, grpcStatus } = finished;
+  const request = { requestProtocol: protocol, responseCode: status, responseFlags: flags, grpcStatus };
+  services.traffic.request(labels, request, durationMs, requestWireBytes(finished), responseWireBytes(finished));
 }
 
 /** The logs that were configured, or the proxy's own. */
