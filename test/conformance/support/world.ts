@@ -122,6 +122,12 @@ export async function startWorld(folder: string, file: CaseFile): Promise<World>
     clock: systemClock,
     random: seeded(),
     logger: silentLogger,
+    outputs: {
+      lines: {
+        write: (file, line) =>
+          void accessLog.push(new Map([['file', file] as const, ['line', line.trimEnd()] as const])),
+      },
+    },
   });
   changed = () => waypoint.modelChanged();
   closers.push(() => waypoint.close());
