@@ -64,6 +64,7 @@ const shape = {
   AMBIT_LOCALITY: text(''),
   AMBIT_SNIFF_TIMEOUT: duration(1000),
   AMBIT_MAX_TUNNELS_PER_CLIENT: integer(10_000, 1, 1_000_000),
+  PILOT_HTTP10: flag(false),
   AMBIT_MAX_TUNNELS: integer(50_000, 1, 10_000_000),
   AMBIT_MAX_REQUESTS: integer(50_000, 1, 10_000_000),
   AMBIT_SHED_EVENT_LOOP_DELAY: duration(2000),

@@ -85,6 +85,7 @@ async function run(settings: WaypointProgramSettings, seen: Observability): Prom
       network: variables.NETWORK,
       sniffTimeoutMs: variables.AMBIT_SNIFF_TIMEOUT,
       maxTunnelsPerIdentity: variables.AMBIT_MAX_TUNNELS_PER_CLIENT,
+      http10: variables.PILOT_HTTP10,
       overload: {
         maxRequests: variables.AMBIT_MAX_REQUESTS,
         maxTunnels: variables.AMBIT_MAX_TUNNELS,

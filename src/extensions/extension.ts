@@ -75,7 +75,7 @@ export interface RequestHead {
   /** With its question mark; empty without query. */
   readonly query: string;
   readonly authority: string;
-  readonly version: '1.1' | '2';
+  readonly version: '1.0' | '1.1' | '2';
   readonly headers: HeaderView;
   readonly hasBody: boolean;
 }

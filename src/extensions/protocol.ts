@@ -30,7 +30,7 @@ export interface SentRequestHead {
   readonly path: string;
   readonly query: string;
   readonly authority: string;
-  readonly version: '1.1' | '2';
+  readonly version: '1.0' | '1.1' | '2';
   readonly headers: HeaderList;
   readonly hasBody: boolean;
 }

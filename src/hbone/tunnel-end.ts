@@ -40,11 +40,7 @@ export class TunnelEnd implements ByteEnd {
       this.#cause = error;
     });
     stream.on('wantTrailers', () => this.#sendEnd());
-    const push = stream.push.bind(stream);
-    stream.push = (chunk, encoding) => {
-      if (chunk === null && !stream.closed && !stream.destroyed) this.#whole = true;
-      return push(chunk, encoding);
-    };
+    this.#watchEnd();
   }
 
   /** Why the stream was ended from here, when its session was. */
@@ -53,7 +49,8 @@ export class TunnelEnd implements ByteEnd {
   }
 
   get heldBytes(): number {
-    return this.#stream.readableLength + this.#stream.writableLength;
+    const { heldBytes = this.#stream.readableLength } = this.#reads as Partial<DirectReads>;
+    return heldBytes + this.#stream.writableLength;
   }
 
   start(handler: ByteEndHandler): void {
@@ -65,6 +62,8 @@ export class TunnelEnd implements ByteEnd {
     if (stream.readableEnded) this.#ended();
     else stream.on('end', () => this.#ended());
     this.#reads = new DirectReads(stream, (chunk) => this.#handler?.data(chunk));
+    // It may keep the end back.
+    this.#watchEnd();
     if (stream.destroyed) setImmediate(() => this.#closed());
   }
 
@@ -110,6 +109,15 @@ export class TunnelEnd implements ByteEnd {
     this.#reads.resume();
     if (this.#sentEnd) this.cancel();
     else this.end(() => this.cancel());
+  }
+
+  #watchEnd(): void {
+    const stream = this.#stream;
+    const push = stream.push.bind(stream);
+    stream.push = (chunk, encoding) => {
+      if (chunk === null && !stream.closed && !stream.destroyed) this.#whole = true;
+      return push(chunk, encoding);
+    };
   }
 
   #ended(): void {

@@ -9,7 +9,7 @@ import { type HeaderList, headerValue } from './header-list.ts';
 import type { PathNormalization } from './request-target.ts';
 
 export interface IncomingRequest {
-  readonly version: '1.1' | '2';
+  readonly version: '1.0' | '1.1' | '2';
   readonly method: string;
   /** Host header, `:authority`, or the authority of an absolute-form target. */
   readonly authority: string;

@@ -1,22 +1,23 @@
 /**
  * An exchange on a node:http2 server stream.
  *
- * Node tells 'end' for a stream that was reset, too, and its peers send END_STREAM together with RST_STREAM, which would
- * make a truncated upload look whole: the body is handed on through a stream of its own that ends only when END_STREAM
- * is certain. In the other direction `close` sends END_STREAM before RST_STREAM unless trailers are awaited.
+ * A truncated upload would look whole: the body is handed on through a stream of its own (`http2-bytes.ts`). In the other
+ * direction `close` sends END_STREAM before RST_STREAM unless trailers are awaited.
  */
 import { constants, type ServerHttp2Stream } from 'node:http2';
-import { type Duplex, Readable } from 'node:stream';
+import type { Duplex } from 'node:stream';
 import { closeHttp2Stream } from '../base/close-http2-stream.ts';
 import type { Exchange, IncomingRequest } from './exchange.ts';
 import { type HeaderList, headerValue, noHeaders } from './header-list.ts';
 import { stripHopByHop } from './hop-by-hop.ts';
+import { http2Bytes, wholeBody } from './http2-bytes.ts';
 
 export class Http2Exchange implements Exchange {
   readonly request: IncomingRequest;
   readonly #stream: ServerHttp2Stream;
   readonly #closedListeners: ((complete: boolean) => void)[] = [];
   readonly #expects: boolean;
+  readonly #upgrading: Duplex | undefined;
   #trailers: HeaderList = noHeaders;
   #continued = false;
   #ended = false;
@@ -27,15 +28,18 @@ export class Http2Exchange implements Exchange {
     head: { readonly method: string; readonly authority: string; readonly path: string; readonly query: string },
     headers: HeaderList,
     bodyless: boolean,
+    /** `:protocol` of an extended CONNECT (RFC 8441). */
+    upgrade?: 'websocket',
   ) {
     this.#stream = stream;
+    this.#upgrading = upgrade === undefined ? undefined : http2Bytes(stream);
     this.#expects = headerValue(headers, 'expect') !== undefined;
     this.request = {
       version: '2',
       ...head,
       headers: stripHopByHop(headers, (name) => name === 'host' || name === 'expect'),
-      body: bodyless ? undefined : wholeBody(stream),
-      upgrade: undefined,
+      body: bodyless || upgrade !== undefined ? undefined : wholeBody(stream),
+      upgrade,
     };
     if (bodyless) stream.resume();
     stream.on('wantTrailers', () => {
@@ -61,6 +65,8 @@ export class Http2Exchange implements Exchange {
     for (let i = 0; i < headers.length; i += 2)
       list.push((headers[i] as string).toLowerCase(), headers[i + 1] as string);
     try {
+      // What the client wrote behind its CONNECT is nobody's.
+      this.#upgrading?.resume();
       this.#stream.respond(list, { endStream: empty, waitForTrailers: !empty, sendDate: false } as object);
     } catch {
       // Somebody else's headers, and Node throws for what HTTP/2 cannot carry.
@@ -87,8 +93,14 @@ export class Http2Exchange implements Exchange {
     this.#stream.end();
   }
 
-  switchProtocols(): Duplex {
-    throw new TypeError('HTTP/2 requests ask for no upgrade');
+  switchProtocols(headers: HeaderList): Duplex {
+    const bytes = this.#upgrading as Duplex;
+    const list = [':status', '200'];
+    for (let i = 0; i < headers.length; i += 2)
+      list.push((headers[i] as string).toLowerCase(), headers[i + 1] as string);
+    if (this.#stream.destroyed || this.#stream.closed) bytes.destroy(new Error('the stream has closed'));
+    else this.#stream.respond(list, { sendDate: false } as object);
+    return bytes;
   }
 
   reset(): void {
@@ -114,39 +126,6 @@ export class Http2Exchange implements Exchange {
     this.#closed = true;
     for (const listener of this.#closedListeners) listener(complete);
   }
-}
-
-/** Must be called in the tick in which the stream was announced; the whole body may have been read by then. */
-function wholeBody(stream: ServerHttp2Stream): Readable {
-  let whole = !stream.closed && stream.state.remoteClose === 1;
-  const push = stream.push.bind(stream);
-  stream.push = (chunk, encoding) => {
-    if (chunk === null && !stream.closed && !stream.destroyed) whole = true;
-    return push(chunk, encoding);
-  };
-  const body = new Readable({
-    highWaterMark: 64 * 1024,
-    read: () => {
-      stream.resume();
-    },
-    destroy(error, done) {
-      stream.resume();
-      done(error);
-    },
-  });
-  body.on('error', () => {});
-  stream.on('data', (chunk: Buffer) => {
-    if (!body.destroyed && !body.push(chunk)) stream.pause();
-  });
-  const believe = () => {
-    if (whole && (!stream.closed || stream.rstCode === constants.NGHTTP2_NO_ERROR)) body.push(null);
-    else body.destroy(new Error('the client reset the stream'));
-  };
-  stream.once('end', () => setImmediate(believe));
-  stream.once('close', () => {
-    if (!whole) body.destroy(new Error('the stream closed before its end'));
-  });
-  return body;
 }
 
 function fields(list: HeaderList): Record<string, string[]> {

@@ -1,7 +1,7 @@
 /**
  * HTTP/2 in clear (prior knowledge) served over any byte stream with node:http2. Limits follow what meshes use: 100
  * concurrent streams a connection, a bounded header list, a budget for resets; pushes are off by being a server that
- * never pushes, extended CONNECT is not offered.
+ * never pushes; extended CONNECT is offered for WebSocket alone.
  *
  * I1: when the client's bytes end, so does the session, in that very event. Node's adapter between a stream and HTTP/2
  *     (JSStreamSocket) ends its own side then, whatever the session has yet to send, and throws at the next write; a
@@ -10,7 +10,7 @@
 import { constants, performServerHandshake, type ServerHttp2Stream } from 'node:http2';
 import type { Duplex } from 'node:stream';
 import type { ConnectionHandlers, ServedConnection } from './exchange.ts';
-import { checkHttp2Framing, maxHeaderBytes, maxHeaderCount } from './framing.ts';
+import { checkHttp2Framing, maxHeaderBytes, maxHeaderCount, type Refusal } from './framing.ts';
 import { Http2Exchange } from './h2c-exchange.ts';
 import type { HeaderList } from './header-list.ts';
 import { parseTarget } from './request-target.ts';
@@ -30,7 +30,7 @@ export function serveH2c(stream: Duplex, handlers: ConnectionHandlers): ServedCo
       maxConcurrentStreams: 100,
       initialWindowSize: windowBytes,
       maxHeaderListSize: maxHeaderBytes,
-      enableConnectProtocol: false,
+      enableConnectProtocol: true,
     },
   });
   session.on('error', ignore);
@@ -56,14 +56,14 @@ function serve(h2: ServerHttp2Stream, raw: HeaderList, bodyless: boolean, handle
     if (name.startsWith(':')) pseudo.set(name, raw[i + 1] as string);
     else headers.push(name, raw[i + 1] as string);
   }
-  const method = pseudo.get(':method') ?? '';
+  const protocol = pseudo.get(':protocol');
+  const asked = pseudo.get(':method') ?? '';
   const named = pseudo.get(':authority');
   const target = parseTarget(pseudo.get(':path') ?? '', handlers.pathNormalization);
   const refusal =
-    method === 'CONNECT'
-      ? { status: 405, reason: 'CONNECT inside a tunnel is not served' }
-      : (checkHttp2Framing(named, headers) ??
-        (target.kind === 'rejected' ? { status: 400, reason: target.reason } : undefined));
+    checkConnect(asked, protocol, bodyless) ??
+    checkHttp2Framing(named, headers) ??
+    (target.kind === 'rejected' ? { status: 400, reason: target.reason } : undefined);
   if (refusal !== undefined || target.kind === 'rejected') {
     const status = refusal?.status ?? 400;
     if (!h2.headersSent && !h2.destroyed) h2.respond({ ':status': status }, { endStream: true });
@@ -73,9 +73,18 @@ function serve(h2: ServerHttp2Stream, raw: HeaderList, bodyless: boolean, handle
   }
   const host = headers.findIndex((text, i) => i % 2 === 0 && text === 'host');
   const authority = target.authority ?? named ?? (headers[host + 1] as string);
-  handlers.exchange(
-    new Http2Exchange(h2, { method, authority, path: target.path, query: target.query }, headers, bodyless),
-  );
+  const upgrade = protocol === undefined ? undefined : 'websocket';
+  // As an HTTP/1.1 client would ask for it: what policies and routes say about the one they say about the other.
+  const method = upgrade === undefined ? asked : 'GET';
+  const where = { method, authority, path: target.path, query: target.query };
+  handlers.exchange(new Http2Exchange(h2, where, headers, bodyless, upgrade));
+}
+
+function checkConnect(method: string, protocol: string | undefined, bodyless: boolean): Refusal | undefined {
+  if (method !== 'CONNECT') return protocol === undefined ? undefined : { status: 400, reason: 'malformed CONNECT' };
+  if (protocol === undefined) return { status: 405, reason: 'CONNECT inside a tunnel is not served' };
+  if (protocol !== 'websocket') return { status: 501, reason: 'only WebSocket is served over CONNECT' };
+  return bodyless ? { status: 400, reason: 'a WebSocket that has ended' } : undefined;
 }
 
 function ignore(): void {}

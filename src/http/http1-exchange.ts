@@ -29,7 +29,7 @@ export class Http1Exchange implements Exchange {
     this.#response = response;
     this.#upgraded = upgraded;
     this.request = {
-      version: '1.1',
+      version: incoming.httpVersion === '1.0' ? '1.0' : '1.1',
       method: incoming.method ?? '',
       ...target,
       headers: stripHopByHop(incoming.rawHeaders, isOwnMatter),
@@ -42,13 +42,14 @@ export class Http1Exchange implements Exchange {
   }
 
   expectBody(): void {
-    if (this.#continued || this.#response.headersSent) return;
+    if (this.#continued || this.#response.headersSent || this.request.version === '1.0') return;
     this.#continued = true;
     if (headerValue(this.#incoming.rawHeaders, 'expect') !== undefined) this.#response.writeContinue();
   }
 
   inform(status: number, headers: HeaderList): void {
-    if (this.#response.headersSent || this.#closed) return;
+    // RFC 9110 §15.2: a client of HTTP/1.0 knows no interim responses.
+    if (this.#response.headersSent || this.#closed || this.request.version === '1.0') return;
     // No prototype: a name may be `constructor`.
     const fields: Record<string, string[]> = Object.create(null);
     for (let i = 0; i < headers.length; i += 2) {

@@ -18,6 +18,7 @@ import { parseTarget } from './request-target.ts';
 
 interface Connection {
   readonly server: Server;
+  readonly http10Host: string | undefined;
   readonly stream: Duplex;
   readonly handlers: ConnectionHandlers;
   active: number;
@@ -87,10 +88,18 @@ export function createHttp1Server(headTimeoutMs: number): Server {
 
 const defaultServer = createHttp1Server(defaultHeadTimeoutMs);
 
+export interface Http1Options {
+  readonly server?: Server;
+  /** The authority of a request of HTTP/1.0 that names none; undefined: HTTP/1.0 is not served. */
+  readonly http10Host?: string | undefined;
+}
+
 /** Serves the stream's requests. Takes ownership of it: it is ended or destroyed here. */
-export function serveHttp1(stream: Duplex, handlers: ConnectionHandlers, server = defaultServer): ServedConnection {
+export function serveHttp1(stream: Duplex, handlers: ConnectionHandlers, options: Http1Options = {}): ServedConnection {
+  const { server = defaultServer, http10Host } = options;
   const connection: Connection = {
     server,
+    http10Host,
     stream,
     handlers,
     active: 0,
@@ -134,7 +143,7 @@ function serve(request: IncomingMessage, response: ServerResponse, upgraded: Dup
     return;
   }
   const headers = request.rawHeaders;
-  const refusal = checkHttp1Framing(request.httpVersion, headers);
+  const refusal = checkHttp1Framing(request.httpVersion, headers, connection.http10Host !== undefined);
   const target = parseTarget(request.url ?? '', connection.handlers.pathNormalization);
   if (connection.over || refusal !== undefined || target.kind === 'rejected') {
     response.once('close', () => connection.unanswered--);
@@ -145,7 +154,7 @@ function serve(request: IncomingMessage, response: ServerResponse, upgraded: Dup
   connection.active++;
   connection.last = request;
   const begin = () => {
-    const authority = target.authority ?? (headerValue(headers, 'host') as string);
+    const authority = target.authority ?? headerValue(headers, 'host') ?? connection.http10Host ?? '';
     const where = { authority, path: target.path, query: target.query };
     const exchange = new Http1Exchange(request, response, where, upgraded, () => connection.draining);
     connection.current = { request, response };
@@ -268,7 +277,9 @@ function keepsAlive(request: IncomingMessage): boolean {
 function asksForWebSocket(request: IncomingMessage): boolean {
   const { upgrade, 'content-length': length = '0', 'transfer-encoding': coding } = request.headers;
   const bodyless = length === '0' && coding === undefined;
-  return request.method === 'GET' && bodyless && upgrade?.toLowerCase() === 'websocket';
+  return (
+    request.httpVersion === '1.1' && request.method === 'GET' && bodyless && upgrade?.toLowerCase() === 'websocket'
+  );
 }
 
 function ignore(): void {}

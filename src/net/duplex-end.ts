@@ -32,7 +32,8 @@ export class DuplexEnd implements ByteEnd {
   }
 
   get heldBytes(): number {
-    return this.#duplex.readableLength + this.#duplex.writableLength;
+    const { heldBytes = this.#duplex.readableLength } = this.#reads as Partial<DirectReads>;
+    return heldBytes + this.#duplex.writableLength;
   }
 
   start(handler: ByteEndHandler): void {

@@ -15,6 +15,7 @@ import { type HeaderList, headerValue, noHeaders, withoutHeaders } from '../http
 import { stripHopByHop } from '../http/hop-by-hop.ts';
 import { BodyTooLong } from '../http/limit-body.ts';
 import { isGrpc, localReply } from '../http/local-reply.ts';
+import { acceptedHeaders, openingHeaders } from '../http/websocket.ts';
 import { DuplexEnd } from '../net/duplex-end.ts';
 import { join } from '../net/join.ts';
 import {
@@ -68,6 +69,8 @@ export interface ForwardPlan {
   readonly retry: RetryPolicy;
   /** For the whole exchange; undefined: none. */
   readonly timeoutMs: number | undefined;
+  /** What a gRPC client is told when that is over; undefined: what stands for 504. */
+  readonly timeoutGrpcStatus?: number | undefined;
   /** `tried`: uids of the workloads that failed so far. */
   readonly nextEndpoint: (tried: ReadonlySet<string>) => EndpointAnswer;
   readonly responseHeaders: (headers: HeaderList, status: number) => HeaderList;
@@ -144,6 +147,8 @@ class Forwarding implements TryHandler {
   #flags: string[] = [];
   #details = 'via_upstream';
   #grpcStatus: string | undefined;
+  /** Headers of the last try. */
+  #sent: HeaderList = noHeaders;
   #responseBytes = 0;
   #informed = 0;
   #upgradedBytes = 0;
@@ -160,7 +165,8 @@ class Forwarding implements TryHandler {
     this.#done = done;
     const { body } = plan;
     const keep = mayResendBody(plan.retry) ? maxReplayBytes : 0;
-    this.#body = body === undefined ? undefined : new ReplayBody(body, keep, plan.bodyObserver);
+    this.#body =
+      body === undefined ? undefined : new ReplayBody(body, keep, plan.bodyObserver, () => plan.exchange.expectBody());
   }
 
   start(): void {
@@ -173,7 +179,6 @@ class Forwarding implements TryHandler {
       return;
     }
     this.#entered = true;
-    this.#exchange.expectBody();
     this.#attempt();
   }
 
@@ -190,11 +195,15 @@ class Forwarding implements TryHandler {
     this.#tries++;
     const generation = ++this.#generation;
     const { request } = this.#exchange;
+    const { headers } = this.#plan;
+    const to = answer.protocol === 'h2c' ? '2' : '1.1';
+    const translated = request.upgrade !== undefined && (request.version === '2') !== (to === '2');
+    this.#sent = translated ? openingHeaders(headers, to) : headers;
     const upstream: UpstreamRequest = {
       method: request.method,
       path: this.#plan.path,
       authority: this.#plan.authority,
-      headers: this.#plan.headers,
+      headers: this.#sent,
       body: this.#body?.open(),
       upgrade: request.upgrade,
     };
@@ -256,11 +265,20 @@ class Forwarding implements TryHandler {
 
   upgraded(headers: HeaderList, stream: Duplex): void {
     this.#tryTimer?.cancel();
+    const from = this.#current?.protocol === 'h2c' ? '2' : '1.1';
+    const { version, headers: received } = this.#exchange.request;
+    const translated = (version === '2') !== (from === '2');
+    const accepted = translated ? acceptedHeaders(headers, from, { sent: this.#sent, received }) : headers;
+    if (accepted === undefined) {
+      stream.destroy();
+      this.#tryFailed({ kind: 'reset' }, 'a WebSocket was accepted without its key');
+      return;
+    }
     this.#deadline?.cancel();
     this.#status = 101;
     this.#started = true;
     const clean = withoutHeaders(
-      this.#plan.responseHeaders(stripHopByHop(headers), 101),
+      this.#plan.responseHeaders(stripHopByHop(accepted), 101),
       (name) => name === 'content-length',
     );
     this.#responseHeaders = clean;

@@ -324,7 +324,7 @@ function dispatchOptions(request: UpstreamRequest, protocol: UpstreamProtocol): 
     headers: withHost(request.authority, request.headers),
     // Its types know nothing of iterables, which it takes as bodies all the same.
     body: (body as Readable | undefined) ?? null,
-    upgrade: protocol === 'h1' ? (request.upgrade ?? null) : null,
+    upgrade: request.upgrade ?? null,
     reset: false,
     // Of HTTP/1.1 connections one request uses one: never wait behind another.
     blocking: false,

@@ -10,6 +10,7 @@ export class ReplayBody {
   readonly #source: Readable;
   readonly #limitBytes: number;
   readonly #observer: BodyObserver | undefined;
+  readonly #wanted: () => void;
   #kept: Buffer[] = [];
   #resendable: boolean;
   #received = 0;
@@ -18,11 +19,12 @@ export class ReplayBody {
   #reader: Readable | undefined;
   #started = false;
 
-  /** `limitBytes` 0: nothing is kept. The source's errors reach the current reader. */
-  constructor(source: Readable, limitBytes: number, observer?: BodyObserver) {
+  /** `limitBytes` 0: nothing is kept. The source's errors reach the current reader. `wanted`: somebody begins to read. */
+  constructor(source: Readable, limitBytes: number, observer?: BodyObserver, wanted = () => {}) {
     this.#source = source;
     this.#limitBytes = limitBytes;
     this.#observer = observer;
+    this.#wanted = wanted;
     this.#resendable = limitBytes > 0;
     source.on('error', (error) => this.#fail(error));
   }
@@ -68,6 +70,7 @@ export class ReplayBody {
       return;
     }
     this.#started = true;
+    this.#wanted();
     this.#source.on('data', (chunk: Buffer) => this.#take(chunk));
     this.#source.once('end', () => {
       this.#ended = true;

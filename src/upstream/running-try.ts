@@ -1,8 +1,10 @@
 /** One request on undici's hands: its events as those of a try, each at the right time and the last one once. */
+import type { ClientHttp2Stream } from 'node:http2';
 import type { Duplex } from 'node:stream';
 import type { Dispatcher } from 'undici';
 import { errorText } from '../base/errors.ts';
 import { type HeaderList, noHeaders } from '../http/header-list.ts';
+import { http2Bytes } from '../http/http2-bytes.ts';
 import type { TryResult } from '../route/retry.ts';
 
 /** What becomes of one try. Exactly one of `end`, `failed` and `upgraded` comes, as the last call. */
@@ -37,6 +39,7 @@ export class Try implements RunningTry {
   onUnderWay: () => void = ignore;
   #controller: Dispatcher.DispatchController | undefined;
   #aborted: string | undefined;
+  #refusal: Duplex | undefined;
   #over = false;
 
   constructor(handler: TryHandler, release: () => void) {
@@ -57,10 +60,12 @@ export class Try implements RunningTry {
     this.#aborted = reason;
     // undici tells the abort as an error, at once: by then this try must be over.
     this.#finish();
+    this.#refusal?.destroy();
     this.#controller?.abort(new Error(reason));
   }
 
   resume(): void {
+    this.#refusal?.resume();
     this.#controller?.resume();
   }
 
@@ -87,19 +92,40 @@ export class Try implements RunningTry {
     this.#handler.end(rawList(controller.rawTrailers));
   }
 
-  onRequestUpgrade(
-    controller: Dispatcher.DispatchController,
-    _status: number,
-    _headers: unknown,
-    stream: Duplex,
-  ): void {
+  onRequestUpgrade(controller: Dispatcher.DispatchController, status: number, _headers: unknown, stream: Duplex): void {
     stream.on('error', ignore);
     if (this.#over) {
       stream.destroy();
       return;
     }
-    this.#finish();
-    this.#handler.upgraded(rawList(controller.rawHeaders), stream);
+    const headers = rawList(controller.rawHeaders);
+    if (status === 101) {
+      this.#finish();
+      this.#handler.upgraded(headers, stream);
+      return;
+    }
+    // HTTP/2: undici hands over whatever answered the CONNECT.
+    const bytes = http2Bytes(stream as ClientHttp2Stream);
+    if (status === 200) {
+      this.#finish();
+      this.#handler.upgraded(headers, bytes);
+    } else this.#refused(status, headers, bytes);
+  }
+
+  /** The answer to an upgrade that was refused is one like any other. */
+  #refused(status: number, headers: HeaderList, bytes: Duplex): void {
+    this.#refusal = bytes;
+    bytes.end();
+    this.#handler.head(status, headers);
+    bytes.on('data', (chunk: Buffer) => {
+      if (!this.#over && !this.#handler.data(chunk)) bytes.pause();
+    });
+    bytes.once('end', () => {
+      if (this.#over) return;
+      this.#finish();
+      this.#handler.end(noHeaders);
+    });
+    bytes.once('error', (error) => this.onResponseError(undefined, error));
   }
 
   onResponseError(_controller: Dispatcher.DispatchController | undefined, error: Error): void {

@@ -151,17 +151,15 @@ function makeEndpoint(services: WaypointServices, workload: Workload, ip: string
 }
 
 /**
- * HTTP/2 where the port or the rule says so; HTTP/1.1 where the port says that, or for an upgrade; undeclared, or where the
+ * HTTP/2 where the port or the rule says so; HTTP/1.1 where the port says that; undeclared, or where the
  * rule wants it: as the client speaks.
  */
 export function upstreamProtocol(
   service: Service | undefined,
   servicePort: number,
-  version: '1.1' | '2',
-  upgrade: boolean,
+  version: '1.0' | '1.1' | '2',
   pool?: ConnectionPoolPolicy,
 ): UpstreamProtocol {
-  if (upgrade) return 'h1';
   if (pool?.useClientProtocol === true) return version === '2' ? 'h2c' : 'h1';
   if (pool?.h2Upgrade === 'always') return 'h2c';
   switch (service?.ports.get(servicePort)?.appProtocol) {

@@ -14,7 +14,7 @@ export interface Finished {
     | {
         readonly method: string;
         readonly path: string;
-        readonly version: '1.1' | '2';
+        readonly version: '1.0' | '1.1' | '2';
         readonly authority: string;
         readonly userAgent: string | undefined;
         readonly forwardedFor: string | undefined;

@@ -2,6 +2,9 @@
  * Forwarding of a request that all stages let pass: what is sent by its route and backend, to which endpoint, and what is
  * mirrored. Every try's endpoint is authorized anew: the pod stage.
  */
+import { grpcTimeoutMs } from '../http/grpc-timeout.ts';
+import { headerValue } from '../http/header-list.ts';
+import { isGrpc } from '../http/local-reply.ts';
 import { applyHeaderChange, changedHost } from '../route/header-change.ts';
 import type { RouteBackend } from '../route/model.ts';
 import { defaultRetryPolicy } from '../route/retry.ts';
@@ -44,7 +47,7 @@ export function forwardRequest(record: RequestRecord, done: (result: ForwardResu
       headers,
       body: record.body,
       retry: route?.retry ?? record.model.meshConfig.retry ?? defaultRetryPolicy,
-      timeoutMs: route?.timeoutMs,
+      ...deadlineOf(record),
       circuit: upstream?.circuit,
       nextEndpoint: (tried) => {
         const answer = nextEndpoint(record, backend, authority, route?.retry?.mayRepeatHosts === true ? nobody : tried);
@@ -68,6 +71,18 @@ export function forwardRequest(record: RequestRecord, done: (result: ForwardResu
     done,
   );
 }
+
+/** The route's, or the client's own where that is shorter: an answer after it is of no use to anybody. */
+function deadlineOf({ route, headers, exchange }: RequestRecord) {
+  const told = headerValue(headers, 'grpc-timeout');
+  const timeoutMs = route?.timeoutMs;
+  if (told === undefined || !isGrpc(exchange.request.headers)) return { timeoutMs };
+  const own = grpcTimeoutMs(told);
+  if (own === undefined || (timeoutMs !== undefined && timeoutMs <= own)) return { timeoutMs };
+  return { timeoutMs: own, timeoutGrpcStatus: deadlineExceeded };
+}
+
+const deadlineExceeded = 4;
 
 /** The service whose endpoints are balanced; undefined on the way straight to a pod, or when it left the mesh. */
 export function serviceOf({ services, tunnel }: RequestRecord, backend: RouteBackend | undefined) {
@@ -139,8 +154,7 @@ function nextEndpoint(
   const { verdict, audited } = record.authorizer.pod(endpoint, record.model, record.judged());
   record.audit(audited);
   if (verdict.kind === 'deny') return refused(403, deniedBody, '-', verdict.reason, endpoint);
-  const { version, upgrade } = record.exchange.request;
-  const protocol = upstreamProtocol(service, port, version, upgrade !== undefined, upstream?.pool);
+  const protocol = upstreamProtocol(service, port, record.exchange.request.version, upstream?.pool);
   return { kind: 'endpoint', endpoint, protocol, watch: choice.watch };
 }
 

@@ -47,7 +47,8 @@ export function serveHttpChain(
     refused: (status: number, reason: string) =>
       services.logger.info('refused a malformed request', { status, reason, peer: tunnel.client.ip }),
   };
-  return version === '2' ? serveH2c(stream, handlers) : serveHttp1(stream, handlers);
+  if (version === '2') return serveH2c(stream, handlers);
+  return serveHttp1(stream, handlers, { http10Host: services.settings.http10 ? hostOf(tunnel) : undefined });
 }
 
 class RequestFlow {
@@ -177,6 +178,11 @@ class RequestFlow {
     });
     grpcStatus = localReply(record.exchange, status, body, record.changedResponse(headers ?? [], status), grpc);
   }
+}
+
+/** For requests of HTTP/1.0, which need not name one. */
+function hostOf({ destination }: Tunnel): string {
+  return destination.kind === 'service' ? destination.service.hostname : destination.address.ip;
 }
 
 /** What GRPCRoute says to a share without a backend. */

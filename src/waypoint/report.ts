@@ -103,7 +103,7 @@ function requestFields(finished: Finished, durationMs: number): AccessLogFields 
   return [
     ['method', request?.method],
     ['path', request?.path],
-    ['protocol', request === undefined ? 'TCP' : request.version === '2' ? 'HTTP/2' : 'HTTP/1.1'],
+    ['protocol', request === undefined ? 'TCP' : request.version === '2' ? 'HTTP/2' : `HTTP/${request.version}`],
     ['response_code', finished.status],
     ['response_flags', finished.flags],
     ['response_code_details', finished.details],

@@ -24,6 +24,8 @@ export interface WaypointSettings {
   /** Where modules of extensions are; undefined: nowhere. */
   readonly extensionsDirectory: string | undefined;
   readonly overload: OverloadSettings;
+  /** HTTP/1.0 is served, as with Istio's PILOT_HTTP10; otherwise it is refused with 426. */
+  readonly http10: boolean;
   /** Addresses that ServiceEntries may lead to, whatever they are. */
   readonly egressAddresses: readonly Cidr[];
 }
@@ -39,5 +41,6 @@ export const defaultWaypointSettings: WaypointSettings = {
   clientAddressHeaders: [],
   extensionsDirectory: undefined,
   overload: defaultOverloadSettings,
+  http10: false,
   egressAddresses: [],
 };

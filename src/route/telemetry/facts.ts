@@ -47,7 +47,7 @@ export interface UpstreamFacts {
   /** Of the connection below. */
   readonly remote: SocketAddress | undefined;
   readonly local: SocketAddress | undefined;
-  readonly protocol: 'HTTP/1.1' | 'HTTP/2' | undefined;
+  readonly protocol: 'HTTP/1.0' | 'HTTP/1.1' | 'HTTP/2' | undefined;
 }
 
 export interface TrafficFacts {

@@ -24,7 +24,7 @@ export interface HttpQuestion {
   readonly path: string;
   readonly host: string;
   readonly headers: HeaderList;
-  readonly protocol: 'HTTP/1.1' | 'HTTP/2';
+  readonly protocol: 'HTTP/1.0' | 'HTTP/1.1' | 'HTTP/2';
   /** The request has no body. */
   readonly bodyless: boolean;
   /** Undefined: not asked for, or there is none. */
@@ -45,7 +45,7 @@ export function questionOf(record: RequestRecord, body: HttpQuestion['body']): Q
       path: `${record.path}${record.query}`,
       host: record.authority,
       headers: withProxyHeaders(record.headers, record.requestId),
-      protocol: exchange.request.version === '2' ? 'HTTP/2' : 'HTTP/1.1',
+      protocol: exchange.request.version === '2' ? 'HTTP/2' : `HTTP/${exchange.request.version}`,
       bodyless: exchange.request.body === undefined,
       body,
     },

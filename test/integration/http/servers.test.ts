@@ -227,7 +227,7 @@ t.test('a head that does not end in time is answered 408; bodies and idle connec
     const [client, server] = duplexPair();
     const refused: number[] = [];
     const handlers = { exchange: echo, refused: (status: number) => refused.push(status) };
-    serveHttp1(server, handlers, hasty);
+    serveHttp1(server, handlers, { server: hasty });
     t.teardown(() => {
       client.destroy();
       server.destroy();
@@ -258,7 +258,7 @@ t.test('nothing is written into a response under way about a late head behind it
     exchange.start(200, ['content-length', '1000'], false);
     exchange.write(Buffer.from('begun'));
   };
-  serveHttp1(server, { exchange, refused: () => {} }, createHttp1Server(50));
+  serveHttp1(server, { exchange, refused: () => {} }, { server: createHttp1Server(50) });
   let got = '';
   client.on('data', (chunk) => {
     got += chunk;

@@ -44,15 +44,25 @@ for (const [name, turns] of habits) {
       session.destroy();
       server.close();
     });
-    t.equal(await readAll(session.request({ ':path': '/' }), turns), expected);
+    let most = 0;
+    const read = await readAll(session.request({ ':path': '/' }), turns, (heldBytes) => {
+      most = Math.max(most, heldBytes);
+    });
+    t.equal(read, expected);
+    t.ok(most <= 4 * 1024 * 1024, `no more than its window is held: ${most} bytes`);
   });
 }
 
-async function readAll(duplex: Duplex, turns: (chunk: number) => number): Promise<string> {
+async function readAll(
+  duplex: Duplex,
+  turns: (chunk: number) => number,
+  look: (heldBytes: number) => void = () => {},
+): Promise<string> {
   const chunks: Uint8Array[] = [];
   const ended = once(duplex, 'end');
   const reads = new DirectReads(duplex, (chunk) => {
     chunks.push(chunk);
+    look(reads.heldBytes);
     const wait = turns(chunks.length);
     if (wait === 0) return;
     reads.pause();

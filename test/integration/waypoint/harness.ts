@@ -81,6 +81,7 @@ export interface HarnessOptions {
   readonly egressAddresses?: readonly string[];
   readonly overload?: Partial<OverloadSettings>;
   readonly outputs?: TelemetryOutputs;
+  readonly http10?: boolean;
 }
 
 let ca: Promise<TestCa> | undefined;
@@ -127,6 +128,7 @@ export async function createHarness(t: Test, options: HarnessOptions): Promise<H
       jwksOrigins: options.jwksOrigins ?? [],
       extensionsDirectory: options.extensionsDirectory,
       egressAddresses: (options.egressAddresses ?? []).flatMap((text) => parseCidr(text) ?? []),
+      http10: options.http10 ?? false,
       overload: { ...defaultOverloadSettings, ...options.overload },
     },
     identity: productId,
