@@ -12,6 +12,10 @@ export class SecretText {
     return this.#text;
   }
 
+  toString(): string {
+    return '[redacted]';
+  }
+
   toJSON(): string {
     return '[redacted]';
   }

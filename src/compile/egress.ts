@@ -10,7 +10,12 @@ export function buildEgress({ entryHosts }: Inputs, options: CompileOptions): Re
     if (service.entry === undefined) continue;
     const { spec, host } = service.entry;
     if (spec.resolution === 'none') continue;
-    egress.set(specKey(service, options), { resolution: spec.resolution, external: spec.external, host });
+    egress.set(specKey(service, options), {
+      resolution: spec.resolution,
+      external: spec.external,
+      host,
+      serverNames: spec.serverNames,
+    });
   }
   return egress;
 }

@@ -40,6 +40,8 @@ export interface ServiceEntrySpec {
   /** Pods and WorkloadEntries of the namespace that are endpoints. */
   readonly selector: Readonly<Record<string, string>> | undefined;
   readonly visibility: 'public' | 'namespace';
+  /** Of the endpoints' certificates. */
+  readonly serverNames: readonly string[];
   /** Without an address of its own it gets one that nobody else has. */
   readonly allocates: boolean;
 }
@@ -74,6 +76,7 @@ const schema = z.object({
     endpoints: listOf(endpointSchema),
     workloadSelector: z.object({ labels: labelsSchema.nullish() }).nullish(),
     exportTo: listOf(z.string()),
+    subjectAltNames: listOf(z.string().min(1)),
   }),
   status: z.object({ addresses: listOf(z.object({ value: z.string() })) }).nullish(),
 });
@@ -142,6 +145,7 @@ export const parseServiceEntry = perObject((object: ConfigObject): Parsed<Servic
       endpoints,
       selector: selector !== undefined && Object.keys(selector).length > 0 ? selector : undefined,
       visibility: spec.exportTo.length === 0 || spec.exportTo.includes('*') ? 'public' : 'namespace',
+      serverNames: spec.subjectAltNames,
       allocates: resolution !== 'none' && labels['networking.istio.io/enable-autoallocate-ip'] !== 'false',
     },
     diagnostics,

@@ -11,17 +11,10 @@ export function servicesOfHost(
   options: CompileOptions,
 ): readonly ServiceSpec[] {
   if (!host.includes('*')) {
-    const entries = inputs.servicesByEntryHost.get(host.toLowerCase());
-    if (entries !== undefined) {
-      // Of several that claim the name, those that its own namespace or everybody may see.
-      return entries.filter(
-        (service) => service.namespace === namespace || service.entry?.spec.visibility === 'public',
-      );
-    }
     const [name = '', owner = namespace] = host.split('.');
     const service = inputs.services.get(`${owner}/${name}`);
     const full = !host.includes('.') || (service && serviceHostname(owner, name, options) === host);
-    return service !== undefined && full === true ? [service] : [];
+    return service !== undefined && full === true ? [service] : entriesOfHost(host, namespace, inputs);
   }
   return [...inputs.services.values()].filter((service) => {
     const hostname = specHostname(service, options);
@@ -29,20 +22,22 @@ export function servicesOfHost(
   });
 }
 
-/** By full name: the entry of the own namespace, then the first that everybody sees, or a Service of the cluster. */
+/** By full name: a Service of the cluster, else an entry's host. */
 export function serviceOfHostname(
   hostname: string,
   namespace: string,
   inputs: Inputs,
   options: CompileOptions,
 ): ServiceSpec | undefined {
-  const entries = inputs.servicesByEntryHost.get(hostname) ?? [];
-  const visible = entries.filter(({ entry, namespace: home }) => {
-    return home === namespace || entry?.spec.visibility === 'public';
-  });
-  const own = visible.find((service) => service.namespace === namespace) ?? visible[0];
-  if (own !== undefined) return own;
   const [name = '', owner = namespace] = hostname.split('.');
   const service = inputs.services.get(`${owner}/${name}`);
-  return service !== undefined && specHostname(service, options) === hostname ? service : undefined;
+  if (service !== undefined && specHostname(service, options) === hostname) return service;
+  return entriesOfHost(hostname, namespace, inputs)[0];
+}
+
+/** Those of the own namespace, else those that everybody may see. Nobody's entry takes the name of a Service of the cluster. */
+function entriesOfHost(host: string, namespace: string, inputs: Inputs): readonly ServiceSpec[] {
+  const entries = inputs.servicesByEntryHost.get(host.toLowerCase()) ?? [];
+  const own = entries.filter((service) => service.namespace === namespace);
+  return own.length > 0 ? own : entries.filter(({ entry }) => entry?.spec.visibility === 'public');
 }

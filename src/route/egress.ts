@@ -7,4 +7,6 @@ export interface Egress {
   readonly external: boolean;
   /** Lower case; a leading `*.` stands for any beginning. */
   readonly host: string;
+  /** Of certificates, where TLS is originated and no others are asked for. Empty: the host. */
+  readonly serverNames: readonly string[];
 }

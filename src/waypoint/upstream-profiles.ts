@@ -112,7 +112,13 @@ export class UpstreamProfiles {
     const egress = model.egress.get(service.key);
     const ofService = backends.tls.get(service.key);
     const backendTls = ofService?.ports.get(port) ?? ofService?.otherwise;
-    const sources: TlsSources = { ...this.#dependencies, policy: policy?.tls, backendTls, namespace };
+    const sources: TlsSources = {
+      ...this.#dependencies,
+      policy: policy?.tls,
+      backendTls,
+      namespace,
+      serverNames: egress?.serverNames ?? [],
+    };
     const name = egress?.host ?? service.hostname;
     const tls = upstreamTls(sources, model, name);
     const pool = policy?.connectionPool;

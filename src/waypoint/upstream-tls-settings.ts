@@ -22,6 +22,8 @@ export interface TlsSources {
   readonly logger: Logger;
   readonly policy: ClientTlsPolicy | undefined;
   readonly backendTls: BackendTls | undefined;
+  /** Of the ServiceEntry, where the rule names none. */
+  readonly serverNames: readonly string[];
   /** Where credentials are looked for: the waypoint's. */
   readonly namespace: string;
 }
@@ -51,10 +53,9 @@ export function tlsForName(tls: UpstreamTls, hostname: string): UpstreamTls {
 
 function ofRule(policy: WrittenTls, sources: TlsSources, model: L7Model, name: string): UpstreamTls {
   const sni = policy.sni ?? name;
+  const listed = policy.subjectAltNames.length > 0 ? policy.subjectAltNames : sources.serverNames;
   const names: readonly ServerName[] =
-    policy.subjectAltNames.length > 0
-      ? policy.subjectAltNames.map((value) => ({ kind: 'any', value }))
-      : [{ kind: 'dns', value: sni }];
+    listed.length > 0 ? listed.map((value) => ({ kind: 'any', value })) : [{ kind: 'dns', value: sni }];
   const { skipVerify, ...found } = { skipVerify: policy.insecureSkipVerify, ...materialOf(policy, sources, model) };
   return { key: keyOf([policy, names, sni, found.key]), sni, names, skipVerify, material: found.material };
 }

@@ -1,4 +1,5 @@
 /** Hosts outside the mesh: names looked up, TLS originated, wildcards, and addresses that are not called. */
+import { readFile } from 'node:fs/promises';
 import { createServer as createHttp, type Server } from 'node:http';
 import { createServer as createHttps } from 'node:https';
 import type { createServer as createTcp, Socket } from 'node:net';
@@ -209,4 +210,24 @@ t.test('the last addresses are used while nobody answers', async (t) => {
     return asked > 2;
   });
   t.match(await http1(await harness.tunnel(vip)), { body: 'still here' });
+});
+
+t.test('the example of docs/egress.md does what the page says', async (t) => {
+  const port = await listen(
+    t,
+    createHttps(tls, (request, response) => response.end(`${request.url} over TLS`)),
+  );
+  const page = await readFile(new URL('../../../docs/egress.md', import.meta.url), 'utf8');
+  const example = /```yaml\n([\s\S]*?)```/.exec(page)?.[1] ?? '';
+  const yaml = documents(
+    example
+      .replace('targetPort: 443', `targetPort: ${port}`)
+      .replace('hosts: [api.example.com]', 'hosts: [api.example.com]\n  addresses: [240.1.1.1]')
+      // Its own authority instead of the Internet's.
+      .replace('mode: SIMPLE', 'mode: SIMPLE, credentialName: outside'),
+    caSecret,
+  );
+  const harness = await world(t, yaml, { ...local, nameSource: names({ 'api.example.com': ['127.0.0.1'] }) });
+  t.match(await http1(await harness.tunnel(vip), { path: '/v1/x' }), { status: 200, body: '/v1/x over TLS' });
+  t.match(await http1(await harness.tunnel(vip), { path: '/v2/x' }), { status: 403 });
 });

@@ -1,6 +1,6 @@
 /** ServiceEntries: hosts, addresses, endpoints, and what may be bound to a waypoint. */
 import t from 'tap';
-import { ambientDefault, codesOf, compileText, documents, podText } from '../../support/compile-text.ts';
+import { ambientDefault, codesOf, compileText, documents, podText, serviceText } from '../../support/compile-text.ts';
 
 const egressGateway = `
 apiVersion: gateway.networking.k8s.io/v1
@@ -42,6 +42,7 @@ t.test('each host is a service, looked up by itself where nothing else is said',
     resolution: 'dns',
     external: true,
     host: 'api.example.com',
+    serverNames: [],
   });
 });
 
@@ -159,4 +160,31 @@ spec: {hosts: [api.example.com], http: [{timeout: 3s, route: [{destination: {hos
   const routed = compileText(documents(ambientDefault, egressGateway, gatewayPod, api, virtual));
   t.strictSame(codesOf(routed), []);
   t.match(routed.l7.ports.get('default/api.example.com:80')?.routes[0], { timeoutMs: 3000 });
+});
+
+t.test('an entry of somebody else does not take the name of a Service', async (t) => {
+  const foreign = entryText(
+    'evil',
+    '{hosts: [web.default.svc.cluster.local], resolution: STATIC, ports: [{number: 80, name: http, protocol: HTTP}], endpoints: [{address: 192.0.2.66}]}',
+  ).replace('namespace: default', 'namespace: evil');
+  const web = serviceText('web', '10.96.0.1', 'istio.io/use-waypoint: egress');
+  const virtual = `
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: v, namespace: default}
+spec: {hosts: [web], http: [{route: [{destination: {host: web.default.svc.cluster.local}}]}]}
+`;
+  const { l7 } = compileText(documents(ambientDefault, egressGateway, gatewayPod, web, foreign, virtual));
+  t.match(l7.ports.get('default/web.default.svc.cluster.local:80')?.routes[0]?.action, {
+    backends: [{ service: 'default/web.default.svc.cluster.local' }],
+  });
+  t.notOk(l7.ports.has('evil/web.default.svc.cluster.local:80'));
+});
+
+t.test('names of the server that the entry lists are kept for TLS', async (t) => {
+  const named = entryText(
+    'n',
+    `{hosts: [n.example.com], resolution: DNS, subjectAltNames: [cert.example.com], ${apiPorts}}`,
+  );
+  t.match(compileText(named).l7.egress.get('default/n.example.com'), { serverNames: ['cert.example.com'] });
 });
