@@ -6,6 +6,7 @@ import { writeFileSync } from 'node:fs';
 import process from 'node:process';
 import { parseArgs } from 'node:util';
 import { errorText } from '../../src/base/errors.ts';
+import { balanceCases } from './balance-cases.ts';
 import { brief, type Cost, calibration, measure, referenceNs, thorough } from './measure.ts';
 import { meshCases } from './mesh-cases.ts';
 import type { MicroCase } from './micro-case.ts';
@@ -16,6 +17,7 @@ import { waypointTelemetryCases } from './waypoint-telemetry-cases.ts';
 
 export const microCases: readonly MicroCase[] = [
   ...meshCases,
+  ...balanceCases,
   ...policyCases,
   ...routeCases,
   ...telemetryCases,

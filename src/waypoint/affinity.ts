@@ -61,12 +61,18 @@ export function queryValue(query: string, name: string): string | undefined {
 /** Without quotes around it. An empty one is none. */
 export function cookieValue(headers: HeaderList, name: string): string | undefined {
   for (const line of headerValues(headers, 'cookie')) {
-    for (const part of line.split(';')) {
-      const equals = part.indexOf('=');
-      if (equals < 0 || part.slice(0, equals).trim() !== name) continue;
-      const value = part.slice(equals + 1).trim();
-      const bare = value.length > 1 && value.startsWith('"') && value.endsWith('"') ? value.slice(1, -1) : value;
-      if (bare !== '') return bare;
+    // Looked through in place: a line may be long, and nothing but separators.
+    for (let at = 0; at < line.length; ) {
+      const semicolon = line.indexOf(';', at);
+      const end = semicolon < 0 ? line.length : semicolon;
+      const equals = line.indexOf('=', at);
+      if (equals < 0) break;
+      if (equals < end && line.slice(at, equals).trim() === name) {
+        const value = line.slice(equals + 1, end).trim();
+        const bare = value.length > 1 && value.startsWith('"') && value.endsWith('"') ? value.slice(1, -1) : value;
+        if (bare !== '') return bare;
+      }
+      at = end + 1;
     }
   }
   return undefined;

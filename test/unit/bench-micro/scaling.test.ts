@@ -9,6 +9,10 @@ import { microCases } from '../../../bench/micro/run.ts';
 const laws = [
   { group: 'endpoint-choice', from: 10, to: 10_000, atMost: 50 },
   { group: 'endpoint-nearest', from: 10, to: 10_000, atMost: 50 },
+  { group: 'least-request', from: 10, to: 10_000, atMost: 50 },
+  { group: 'round-robin', from: 10, to: 10_000, atMost: 50 },
+  { group: 'ring-hash', from: 10, to: 1000, atMost: 10 },
+  { group: 'maglev', from: 10, to: 1000, atMost: 10 },
   { group: 'waypoint-decision', from: 1, to: 1000, atMost: 8 },
   { group: 'matcher', from: 100, to: 10_000, atMost: 25 },
   { group: 'l4-policy', from: 1, to: 1000, atMost: 20 },
