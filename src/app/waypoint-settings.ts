@@ -18,11 +18,13 @@ import {
 import { type Preset, presetByName } from '../config/preset.ts';
 import type { TracingOptions } from '../telemetry/tracing/tracer.ts';
 import { defaultOverloadSettings } from '../waypoint/protection/overload.ts';
+import type { SessionKeys } from '../waypoint/session-token.ts';
 import type { ClientAddressHeader } from '../waypoint/settings.ts';
 import { readViewRequest, type ViewRequest } from './admin-view.ts';
 import { logLevelProblem } from './observability.ts';
 import { applyProxyConfig, type ProxyConfigOutcome, readMeshConfigFile } from './proxy-config.ts';
 import { proxyShape } from './proxy-settings.ts';
+import { readSessionKeys } from './session-keys.ts';
 import { readTracing, tracingShape } from './tracing-settings.ts';
 import { trustDomainProblems } from './trust-domain-list.ts';
 import { version } from './version.ts';
@@ -72,6 +74,7 @@ const shape = {
   AMBIT_PRIORITY_PATHS: text(defaultOverloadSettings.priorityPaths.join(',')),
   AMBIT_JWKS_ORIGINS: text(''),
   AMBIT_EXTENSIONS: optionalText(),
+  AMBIT_SESSION_KEY_FILE: optionalText(),
   AMBIT_EGRESS_ADDRESSES: text(''),
   AMBIT_PORT_REUSE: flag(false),
   AMBIT_MESH_CONFIG: optionalText(),
@@ -92,6 +95,7 @@ export interface WaypointProgramSettings {
   readonly jwksOrigins: readonly string[];
   readonly clientAddressHeaders: readonly ClientAddressHeader[];
   readonly egressAddresses: readonly Cidr[];
+  readonly sessionKeys: SessionKeys | undefined;
   readonly tracing: TracingOptions | undefined;
 }
 
@@ -190,7 +194,9 @@ function programSettings(
       problems.push(`AMBIT_EGRESS_ADDRESSES: ${text}: must be a block of addresses`);
     return cidr === undefined ? [] : [cidr];
   });
-  if (preset === undefined) return undefined;
+  const sessionKeys = readSessionKeys(variables.AMBIT_SESSION_KEY_FILE);
+  if (typeof sessionKeys === 'string') problems.push(sessionKeys);
+  if (preset === undefined || typeof sessionKeys === 'string') return undefined;
   const mesh = readWaypointMesh(
     variables,
     environment,
@@ -210,6 +216,7 @@ function programSettings(
     jwksOrigins,
     clientAddressHeaders,
     egressAddresses,
+    sessionKeys,
     tracing,
   };
 }

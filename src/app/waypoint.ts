@@ -22,6 +22,7 @@ import { createObservability, type Observability } from './observability.ts';
 import { ownWorkload } from './own-workload.ts';
 import { openRevocation } from './revocation.ts';
 import { startSeriesExpiry } from './series-expiry.ts';
+import { usesSessions } from './session-keys.ts';
 import { startTracing } from './tracing.ts';
 import { trustDomainsOf } from './trust-domain-list.ts';
 import { version } from './version.ts';
@@ -113,6 +114,7 @@ async function run(settings: WaypointProgramSettings, seen: Observability): Prom
     metrics,
     clock,
     random,
+    sessionKeys: settings.sessionKeys,
     logger,
     outputs: {
       lines: seen.files,
@@ -128,7 +130,17 @@ async function run(settings: WaypointProgramSettings, seen: Observability): Prom
       },
     },
   });
-  source.onModel(() => waypoint.modelChanged());
+  let toldOfSessions = settings.sessionKeys !== undefined;
+  const tellOfSessions = () => {
+    if (toldOfSessions || !usesSessions(source.compilation?.l7 ?? emptyL7Model)) return;
+    toldOfSessions = true;
+    logger.warn('sessions end with this process and are not shared with others: AMBIT_SESSION_KEY_FILE names no key');
+  };
+  tellOfSessions();
+  source.onModel(() => {
+    tellOfSessions();
+    waypoint.modelChanged();
+  });
   let address: string | undefined;
   let quit = () => {};
   let draining = false;

@@ -5,12 +5,14 @@
 import type { Diagnostic } from '../base/diagnostics.ts';
 import type { ServiceKey } from '../mesh/model.ts';
 import type { RetryBudgetPolicy } from '../route/destination.ts';
+import type { SessionPersistence } from '../route/session.ts';
 import type { BackendPolicies, BackendTls } from '../route/upstream-tls.ts';
 import type { BackendTlsPolicySpec } from './backend-tls-policy.ts';
 import type { Inputs } from './inputs.ts';
 import { type ConfigObject, diagnose, type Path } from './object.ts';
 import { type CompileOptions, specKey } from './options.ts';
 import type { ServiceSpec } from './service.ts';
+import { sessionOf } from './session-persistence.ts';
 
 export function buildBackendPolicies(
   inputs: Inputs,
@@ -23,6 +25,7 @@ export function buildBackendPolicies(
   return {
     tls: tlsOfServices(inputs, options, diagnostics),
     retryBudgets: budgetsOfServices(inputs, options, diagnostics),
+    sessions: sessionsOfServices(inputs, options),
     credentials: new Map(credentials),
   };
 }
@@ -78,16 +81,31 @@ function budgetsOfServices(
   diagnostics: Diagnostic[],
 ): ReadonlyMap<ServiceKey, RetryBudgetPolicy> {
   const budgets = new Map<ServiceKey, RetryBudgetPolicy>();
-  for (const { object, namespace, targets, retryBudget } of inputs.backendTrafficPolicies) {
-    if (retryBudget === undefined) continue;
+  for (const { object, namespace, targets, retryBudget, session } of inputs.backendTrafficPolicies) {
+    if (retryBudget === undefined && session === undefined) continue;
     for (const { kind, name, path } of targets) {
       for (const service of targetsOf(object, { kind, namespace, name, path }, inputs, diagnostics)) {
         const key = specKey(service, options);
-        if (!budgets.has(key)) budgets.set(key, retryBudget);
+        if (retryBudget !== undefined && !budgets.has(key)) budgets.set(key, retryBudget);
       }
     }
   }
   return budgets;
+}
+
+/** The oldest policy of a service that says something about sessions. Targets that do not exist were told of before. */
+function sessionsOfServices(inputs: Inputs, options: CompileOptions): ReadonlyMap<ServiceKey, SessionPersistence> {
+  const sessions = new Map<ServiceKey, SessionPersistence>();
+  for (const { object, namespace, targets, session } of inputs.backendTrafficPolicies) {
+    if (session === undefined) continue;
+    for (const { kind, name, path } of targets) {
+      for (const service of targetsOf(object, { kind, namespace, name, path }, inputs, [])) {
+        const key = specKey(service, options);
+        if (!sessions.has(key)) sessions.set(key, sessionOf(session, key, 'none'));
+      }
+    }
+  }
+  return sessions;
 }
 
 function targetsOf(

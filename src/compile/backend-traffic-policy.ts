@@ -1,10 +1,11 @@
 /**
  * XBackendTrafficPolicy (gateway.networking.x-k8s.io): of `retryConstraint` its budget, as istiod reads it: a percentage, and as
- * many retries at a time as `minRetryRate` counts.
+ * many retries at a time as `minRetryRate` counts; `sessionPersistence`.
  */
 import { z } from 'zod';
 import type { RetryBudgetPolicy } from '../route/destination.ts';
 import { type ConfigObject, type Parsed, type Path, parseContent, perObject } from './object.ts';
+import { type SessionSpec, sessionSchema } from './session-persistence.ts';
 import { listOf } from './values.ts';
 
 export interface BackendTrafficPolicySpec {
@@ -12,6 +13,7 @@ export interface BackendTrafficPolicySpec {
   readonly namespace: string;
   readonly targets: readonly { readonly kind: string; readonly name: string; readonly path: Path }[];
   readonly retryBudget: RetryBudgetPolicy | undefined;
+  readonly session: SessionSpec | undefined;
 }
 
 const schema = z.object({
@@ -23,13 +25,14 @@ const schema = z.object({
         minRetryRate: z.object({ count: z.number().int().min(1).max(1_000_000).default(10) }).nullish(),
       })
       .nullish(),
+    sessionPersistence: sessionSchema.nullish(),
   }),
 });
 
 export const parseBackendTrafficPolicy = perObject((object: ConfigObject): Parsed<BackendTrafficPolicySpec> => {
   const parsed = parseContent(object, schema);
   if (parsed.value === undefined) return { value: undefined, diagnostics: parsed.diagnostics };
-  const { targetRefs, retryConstraint } = parsed.value.spec;
+  const { targetRefs, retryConstraint, sessionPersistence } = parsed.value.spec;
   return {
     value: {
       object,
@@ -42,6 +45,7 @@ export const parseBackendTrafficPolicy = perObject((object: ConfigObject): Parse
               percent: retryConstraint.budget?.percent ?? 20,
               minRetryConcurrency: retryConstraint.minRetryRate?.count ?? 10,
             },
+      session: sessionPersistence ?? undefined,
     },
     diagnostics: [],
   };

@@ -25,7 +25,7 @@ const matchSchema = z.strictObject({
 });
 
 export const parseGrpcRoute = routeParser({
-  fields: new Set(['name', 'matches', 'filters', 'backendRefs']),
+  fields: new Set(['name', 'matches', 'filters', 'backendRefs', 'sessionPersistence']),
   filters: new Set(['RequestHeaderModifier', 'ResponseHeaderModifier', 'RequestMirror']),
   readMatch(text): HttpMatchSpec {
     const parsed = matchSchema.safeParse(text);

@@ -11,6 +11,7 @@ import { headerFilterSchema } from './header-changes.ts';
 import { type HttpMatchSpec, httpMatchSchema, type MatchRank, readHttpMatch } from './http-match.ts';
 import { type ConfigObject, diagnose, type Parsed, type Path, parseContent, perObject } from './object.ts';
 import { defaultGrpcStatuses, mayRepeatAll } from './retry-on.ts';
+import { type SessionSpec, sessionSchema } from './session-persistence.ts';
 import type { StagesSpec } from './stages.ts';
 import { durationSchema, listOf, portSchema } from './values.ts';
 
@@ -51,6 +52,7 @@ export interface HttpRuleSpec {
   readonly timeoutMs: number | undefined;
   readonly retry: RetryPolicy | undefined;
   readonly stages: StagesSpec<BackendSpec> | undefined;
+  readonly session: SessionSpec | undefined;
 }
 
 export interface HttpRouteSpec {
@@ -139,6 +141,7 @@ const ruleSchema = z.object({
       backoff: durationSchema.optional(),
     })
     .nullish(),
+  sessionPersistence: sessionSchema.nullish(),
 });
 
 const outerSchema = z.object({
@@ -249,6 +252,7 @@ function readRule(
     rewritePath: rewrite?.path,
     rewriteHost: rewrite?.hostname,
     stages: stagesOf(object, filters, path),
+    session: parsed.data.sessionPersistence ?? undefined,
     ...(dialect.fields?.has('timeouts') === false ? noTimes : timesOf(parsed.data, object)),
   };
 }
@@ -262,6 +266,7 @@ export const plainRule = {
   timeoutMs: undefined,
   retry: undefined,
   stages: undefined,
+  session: undefined,
 } as const;
 
 function stagesOf(object: ConfigObject, filters: readonly Filter[], path: Path): StagesSpec<BackendSpec> | undefined {

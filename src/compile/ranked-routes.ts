@@ -2,9 +2,11 @@
 import type { Route } from '../route/model.ts';
 import { compareRank, type MatchRank } from './http-match.ts';
 import type { HttpRouteSpec, HttpRuleSpec } from './http-route.ts';
+import { qualifiedName } from './object.ts';
 import type { Attachment } from './route-attachments.ts';
 import { type RouteContext, resolveBackend, unknownMirror } from './route-context.ts';
 import { broken, makeRoute } from './route-record.ts';
+import { sessionOf } from './session-persistence.ts';
 import { buildStages } from './stages.ts';
 
 /** `attached`: oldest first, which decides among equal ranks, as does then the place in the object. */
@@ -17,11 +19,15 @@ export function rankedRoutes(
   for (const { spec, consumer } of attached) {
     for (const [i, rule] of spec.rules.entries()) {
       const action = actionOf(spec, rule, port, context, consumer);
+      // A named rule keeps its sessions when it moves.
+      const scope = `${spec.object.kind} ${qualifiedName(spec.object)} ${rule.name ?? i}`;
       const stages = buildStages(rule.stages, (mirror) =>
         resolveBackend(spec, mirror, port, context, consumer, unknownMirror),
       );
       for (const { index, match, rank } of rule.matches) {
-        routes.push({ rank, route: { ...makeRoute(spec.object, rule, `${i}/${index}`, match, action), stages } });
+        const route = { ...makeRoute(spec.object, rule, `${i}/${index}`, match, action), stages };
+        const session = rule.session && sessionOf(rule.session, scope, match.path);
+        routes.push({ rank, route: session === undefined ? route : { ...route, session } });
       }
     }
   }

@@ -15,6 +15,7 @@ import type { ObjectRef } from './object-ref.ts';
 import type { RequestAuthentication } from './request-authentication.ts';
 import type { RouteMatch, TextMatch } from './request-match.ts';
 import type { RetryPolicy } from './retry-policy.ts';
+import type { SessionPersistence } from './session.ts';
 import type { TelemetryModel } from './telemetry/rules.ts';
 import type { TrafficProtections } from './traffic-protection.ts';
 import { type BackendPolicies, noBackendPolicies } from './upstream-tls.ts';
@@ -118,6 +119,7 @@ export interface Route {
   readonly retry: RetryPolicy | undefined;
   /** What few routes ask for. */
   readonly stages?: RouteStages | undefined;
+  readonly session?: SessionPersistence | undefined;
 }
 
 /** Where connections go that are not parsed as HTTP. */

@@ -6,6 +6,7 @@ import type { SecretText } from '../base/secret-text.ts';
 import type { ServiceKey } from '../mesh/model.ts';
 import type { RetryBudgetPolicy } from './destination.ts';
 import type { ObjectRef } from './object-ref.ts';
+import type { SessionPersistence } from './session.ts';
 
 /** PEM. Undefined parts were not given. */
 export interface TlsCredential {
@@ -36,8 +37,14 @@ export interface BackendTlsOfService {
 export interface BackendPolicies {
   readonly tls: ReadonlyMap<ServiceKey, BackendTlsOfService>;
   readonly retryBudgets: ReadonlyMap<ServiceKey, RetryBudgetPolicy>;
+  readonly sessions: ReadonlyMap<ServiceKey, SessionPersistence>;
   /** By `namespace/name` of the Secret. */
   readonly credentials: ReadonlyMap<string, TlsCredential>;
 }
 
-export const noBackendPolicies: BackendPolicies = { tls: new Map(), retryBudgets: new Map(), credentials: new Map() };
+export const noBackendPolicies: BackendPolicies = {
+  tls: new Map(),
+  retryBudgets: new Map(),
+  sessions: new Map(),
+  credentials: new Map(),
+};

@@ -22,6 +22,7 @@ import type { ClientNamedEndpoints } from './named-endpoints.ts';
 import type { StageNames } from './names.ts';
 import type { Overload } from './protection/overload.ts';
 import type { Protections } from './protection/protections.ts';
+import type { SessionKeys } from './session-token.ts';
 import type { WaypointSettings } from './settings.ts';
 import type { TcpConnections } from './tcp-connections.ts';
 import type { WaypointTelemetry } from './telemetry/waypoint-telemetry.ts';
@@ -63,6 +64,7 @@ export interface WaypointServices {
   readonly mirrors: Mirrors;
   readonly tcpConnections: TcpConnections;
   readonly authenticator: Authenticator;
+  readonly sessionKeys: SessionKeys;
   readonly extensions: Extensions;
   readonly admission: Overload;
   readonly protections: Protections;

@@ -36,6 +36,8 @@ export interface EndpointHint {
   readonly subset?: string | undefined;
   /** Of what the policy hashes; undefined: the request has none. */
   readonly hash?: number | undefined;
+  /** Of a session. */
+  readonly pinnedUid?: string | undefined;
 }
 
 /** What the waypoint's DestinationRules say for the port; undefined: nothing. */
@@ -57,11 +59,11 @@ export function chooseEndpoint(
   hint: EndpointHint = noHint,
 ): EndpointChoice {
   const { clusters } = services;
-  const { model = services.model(), subset, hash } = hint;
+  const { model = services.model(), subset, hash, pinnedUid } = hint;
   const named = clusters.of(service, port, ownDestination(services, model, service), subset);
   if (named === undefined) return { kind: 'unknown-subset' };
   const { ip } = tunnel.destination.address;
-  const choice = named.cluster.choose({ hash, tried, destinationIp: ip });
+  const choice = named.cluster.choose({ hash, tried, pinnedUid, destinationIp: ip });
   if (choice.kind === 'none') return choice;
   if (choice.panic) clusters.panicked();
   const { host } = choice;

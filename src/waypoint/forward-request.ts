@@ -17,6 +17,7 @@ import { chooseEndpoint, destinationPolicy, dynamicEndpoint, endpointAt, upstrea
 import { profiled } from './profiled-endpoint.ts';
 import { withAdditions } from './request-headers.ts';
 import type { RequestRecord } from './request-record.ts';
+import { plainSession, withSession } from './sessions.ts';
 import { deniedBody } from './stages/policies.ts';
 import type { Upstream } from './upstream-profiles.ts';
 
@@ -39,6 +40,12 @@ export function forwardRequest(record: RequestRecord, done: (result: ForwardResu
   const headers = telemetry === undefined ? added : telemetry.forwarding(path, authority, added);
   let mirroring = mirror(record, { path, authority, headers });
   const upstream = upstreamOf(record, backend);
+  if (route === undefined && record.model.backends.sessions.size > 0) {
+    const { service, port } = serviceOf(record, undefined);
+    if (service !== undefined) record.session = plainSession(record, service.key, port);
+  }
+  const { session } = record;
+  let chosenUid: string | undefined;
   forward(
     {
       exchange,
@@ -52,17 +59,22 @@ export function forwardRequest(record: RequestRecord, done: (result: ForwardResu
       nextEndpoint: (tried) => {
         const answer = nextEndpoint(record, backend, authority, route?.retry?.mayRepeatHosts === true ? nobody : tried);
         if (answer.kind === 'endpoint') {
+          chosenUid = answer.endpoint.workload.uid;
           mirroring?.begin();
           mirroring = undefined;
           telemetry?.chosen(serviceOf(record, backend).service, answer.endpoint);
         }
         return answer;
       },
-      responseHeaders: (headers, status) =>
-        record.changedResponse(
-          applyHeaderChange(applyHeaderChange(headers, backend?.responseHeaders), route?.responseHeaders),
-          status,
-        ),
+      responseHeaders: (headers, status) => {
+        const { service, port } = serviceOf(record, backend);
+        const kept =
+          session === undefined || service === undefined || chosenUid === undefined
+            ? headers
+            : withSession(record, session, { service: service.key, port, uid: chosenUid }, headers);
+        const changed = applyHeaderChange(applyHeaderChange(kept, backend?.responseHeaders), route?.responseHeaders);
+        return record.changedResponse(changed, status);
+      },
       replyHeaders: (status) => record.changedResponse([], status),
       bodyObserver: telemetry === undefined ? mirroring?.body : telemetry.bodyObserver(mirroring?.body),
       responseObserver: telemetry?.responseObserver,
@@ -139,6 +151,7 @@ function nextEndpoint(
             model: record.model,
             subset,
             hash: affinityOf(record, service, { port, subset }, backend === record.backend),
+            pinnedUid: backend === record.backend ? record.session?.found?.uid : undefined,
           })
         : directEndpoint(services, tunnel);
   if (

@@ -21,6 +21,7 @@ import type { Tunnel, WaypointServices } from './context.ts';
 import { forwardRequest } from './forward-request.ts';
 import { RequestRecord } from './request-record.ts';
 import { ownResult, reportRecord, watchRecord } from './request-report.ts';
+import { findSession, newSession } from './sessions.ts';
 import { TunnelStages } from './stages/list.ts';
 import type { Stage, StageAnswer, StageReply } from './stages/stage.ts';
 import { TunnelRules } from './telemetry/tunnel-rules.ts';
@@ -145,12 +146,17 @@ class RequestFlow {
         return;
       }
       case 'forward': {
-        const choice = chooseBackend(action.backends, this.#record.services.random);
+        const found = findSession(this.#record, action.backends);
+        const choice =
+          found?.backend === undefined
+            ? chooseBackend(action.backends, this.#record.services.random)
+            : ({ kind: 'backend', backend: found.backend } as const);
         if (choice.kind === 'none') this.#answer(500, '', '-', 'no_backend', [], unavailable);
         else if (choice.backend.service === undefined)
           this.#answer(choice.backend.refusal ?? 500, '', 'NC', 'invalid_backend', [], unavailable);
         else {
           this.#record.backend = choice.backend;
+          this.#record.session = found?.session ?? newSession(this.#record, choice.backend.service);
           this.#forward();
         }
       }

@@ -17,6 +17,7 @@ import type { TunnelAuthorizer } from './authorize.ts';
 import type { Tunnel, WaypointServices } from './context.ts';
 import { sanitised } from './request-headers.ts';
 import { newRequestId } from './request-id.ts';
+import type { RequestSession } from './sessions.ts';
 import type { RequestTelemetry } from './telemetry/request-telemetry.ts';
 
 /** Makes other headers of a response's. The list is a value: another one is returned. */
@@ -47,6 +48,8 @@ export class RequestRecord {
   /** Once chosen. */
   route: Route | undefined;
   backend: RouteBackend | undefined;
+  /** Undefined: nobody asked for sessions. */
+  session: RequestSession | undefined;
   /** What an extension made of the response, for the log. */
   extensionReply: ExtensionReply | undefined;
   /** What somebody wants to know of it beyond what is always told. */

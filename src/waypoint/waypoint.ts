@@ -35,6 +35,7 @@ import { memoryShare } from './protection/memory-share.ts';
 import { Overload } from './protection/overload.ts';
 import { PressureGauge } from './protection/pressure-gauge.ts';
 import { Protections } from './protection/protections.ts';
+import { ownSessionKeys, type SessionKeys } from './session-token.ts';
 import type { WaypointSettings } from './settings.ts';
 import { TcpConnections } from './tcp-connections.ts';
 import { collectorEndpoint } from './telemetry/collector-endpoint.ts';
@@ -64,6 +65,8 @@ export interface WaypointOptions {
   readonly metrics: MetricsRegistry;
   readonly clock: Clock;
   readonly random: Random;
+  /** Shared by replicas; undefined: sessions are this process's own. */
+  readonly sessionKeys?: SessionKeys | undefined;
   readonly logger: Logger;
   /** Where configured logs and spans go; without it, nowhere. */
   readonly outputs?: TelemetryOutputs;
@@ -121,6 +124,7 @@ export function createWaypoint(options: WaypointOptions): Waypoint {
       pools,
       endpointOf: (target, tried) => collectorEndpoint(services, target, tried),
     }),
+    sessionKeys: options.sessionKeys ?? ownSessionKeys(),
     authenticator: new Authenticator({
       fetchText: createFetchText(new Set(options.settings.jwksOrigins)),
       clock,

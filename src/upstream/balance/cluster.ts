@@ -38,6 +38,8 @@ export interface HostRequest {
   readonly hash: number | undefined;
   /** Uids of those that failed for this request: taken again only when there is nobody else. */
   readonly tried: ReadonlySet<string>;
+  /** Of a session: taken as long as it is well and was not tried. */
+  readonly pinnedUid?: string | undefined;
   /** Where the client was going: for PASSTHROUGH. */
   readonly destinationIp: string;
 }
@@ -153,6 +155,10 @@ export class Cluster {
     this.#refresh();
     const inputs = this.#inputs;
     if (inputs === undefined || this.#levels.length === 0) return none(this.#reason);
+    const pinned = request.pinnedUid === undefined ? undefined : this.#byUid.get(request.pinnedUid);
+    if (pinned?.healthy === true && pinned.present && !request.tried.has(pinned.uid)) {
+      return { kind: 'host', host: pinned, panic: false };
+    }
     const choice = inputs.loadBalancer?.choice;
     if (choice?.kind === 'simple' && choice.balancer === 'passthrough') return this.#passthrough(request.destinationIp);
     const { tried } = request;

@@ -185,7 +185,7 @@ t.test('a route says when nothing will apply it', async (t) => {
   );
   t.same(codes(httpRoute('[]').replace('name: web', 'name: nobody')), ['ROUTE_UNKNOWN_PARENT']);
   t.same(codes(httpRoute('[]').replace('group: "", kind: Service', 'kind: Gateway')), ['ROUTE_PARENT_IGNORED']);
-  t.same(codes(httpRoute(`[{sessionPersistence: {}, ${to('v1')}}]`)), ['ROUTE_FIELD_UNSUPPORTED']);
+  t.same(codes(httpRoute(`[{sessionPersistance: {}, ${to('v1')}}]`)), ['ROUTE_FIELD_UNSUPPORTED']);
 });
 
 t.test('VirtualService routes stay in written order and forward by host', async (t) => {
