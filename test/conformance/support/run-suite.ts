@@ -91,8 +91,9 @@ async function mirrored(world: World, seen: Observation[], count: number): Promi
 /** `${NAME}` of what an earlier step saved. */
 function withSaved(step: Step, saved: ReadonlyMap<string, string>): Step {
   if (saved.size === 0) return step;
-  const text = JSON.stringify(step.request).replaceAll(/\$\{(\w+)\}/g, (whole, name: string) =>
+  const { request, expect, ...rest } = step;
+  const text = JSON.stringify({ request, expect }).replaceAll(/\$\{(\w+)\}/g, (whole, name: string) =>
     saved.has(name) ? JSON.stringify(saved.get(name)).slice(1, -1) : whole,
   );
-  return { ...step, request: JSON.parse(text) as Step['request'] };
+  return { ...rest, ...(JSON.parse(text) as Pick<Step, 'request' | 'expect'>) };
 }
