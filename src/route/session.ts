@@ -3,7 +3,6 @@
  * that endpoint is there. The token itself is sealed by `../waypoint/session-token.ts`.
  */
 import type { ServiceKey } from '../mesh/model.ts';
-import type { RouteBackend } from './model.ts';
 
 export interface SessionPersistence {
   readonly carrier: 'cookie' | 'header';
@@ -42,7 +41,10 @@ export function isAlive({ absoluteMs, idleMs }: SessionPersistence, session: Ses
 }
 
 /** The backend of the route that a session is with, whatever its weight (GEP-1619, "Traffic Splitting"). */
-export function backendOf(backends: readonly RouteBackend[], session: Session): RouteBackend | undefined {
+export function backendOf<Backend extends { readonly service: ServiceKey | undefined; readonly port: number }>(
+  backends: readonly Backend[],
+  session: Session,
+): Backend | undefined {
   return backends.find(({ service, port }) => service === session.service && port === session.port);
 }
 
