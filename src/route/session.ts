@@ -31,6 +31,13 @@ export interface Session {
   readonly seenMs: number;
 }
 
+/** What a request has to do with sessions. */
+export interface RequestSession {
+  readonly persistence: SessionPersistence;
+  /** Undefined: the client has none that is alive. */
+  readonly found: Session | undefined;
+}
+
 /** Clocks of replicas differ; a token from further ahead was not made by one of them. */
 const toleratedMs = 60_000;
 

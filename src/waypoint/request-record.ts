@@ -13,11 +13,11 @@ import { type HeaderList, headerValue, headerValues, withoutHeaders } from '../h
 import type { L7Request } from '../policy/l7-conditions.ts';
 import type { L7Model, Route, RouteBackend } from '../route/model.ts';
 import type { TokenClaims } from '../route/request-authentication.ts';
+import type { RequestSession } from '../route/session.ts';
 import type { TunnelAuthorizer } from './authorize.ts';
 import type { Tunnel, WaypointServices } from './context.ts';
 import { sanitised } from './request-headers.ts';
 import { newRequestId } from './request-id.ts';
-import type { RequestSession } from './sessions.ts';
 import type { RequestTelemetry } from './telemetry/request-telemetry.ts';
 
 /** Makes other headers of a response's. The list is a value: another one is returned. */

@@ -8,18 +8,12 @@
 import { type HeaderList, headerValues, withAddedHeader, withHeader } from '../http/header-list.ts';
 import type { ServiceKey } from '../mesh/model.ts';
 import type { RouteBackend } from '../route/model.ts';
-import { backendOf, isAlive, type Session, type SessionPersistence } from '../route/session.ts';
+import { backendOf, isAlive, type RequestSession, type Session, type SessionPersistence } from '../route/session.ts';
 import type { RequestRecord } from './request-record.ts';
 import { openSession, sealSession } from './session-token.ts';
 
 /** Values of one name that are tried: a client may have cookies of several paths. */
 const mostTokens = 4;
-
-export interface RequestSession {
-  readonly persistence: SessionPersistence;
-  /** Undefined: the client has none that is alive. */
-  readonly found: Session | undefined;
-}
 
 /** Of a route that asks for sessions, or of the service behind it. Undefined: none is asked for. */
 export function findSession(
