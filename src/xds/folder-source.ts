@@ -124,7 +124,8 @@ export class FolderSource {
   async #scan(options: ScanOptions): Promise<void> {
     const { store, onCompiled, discovered, clock } = this.#options;
     if (discovered !== undefined && !discovered.complete) return;
-    const { scan, problem } = await this.#files.scan(options).then(
+    // The first state is never a hurried one: what it leaves out for now would not be in force.
+    const { scan, problem } = await this.#files.scan(store.complete ? options : {}).then(
       (scan) => ({ scan, problem: undefined }),
       (error: unknown) => ({ scan: this.#lastScan, problem: this.#unreadable(error) }),
     );

@@ -198,7 +198,7 @@ t.test('workloads and services of istiod, routes and policies of a folder', asyn
   const world = await makeWorld(t);
   const { server, program, set, get, service, pod } = world;
   await eventually('a first state, which is empty, is acknowledged', () => server.answers(addressType).length > 0);
-  t.same(await get(cartVip), 404, 'a service that nobody told of');
+  await eventually('a service that nobody told of is refused', async () => (await get(cartVip)) === 404);
   const first = server.first(addressType, 1);
   t.equal(first?.node?.id, 'waypoint~10.0.0.9~waypoint-1.shop~shop.svc.cluster.local');
   t.match(first?.node?.metadata, { NAMESPACE: 'shop', SERVICE_ACCOUNT: 'waypoint', CLUSTER_ID: 'Kubernetes' });
