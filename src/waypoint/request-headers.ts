@@ -24,12 +24,13 @@ export interface Additions {
 }
 
 export function withAdditions(headers: HeaderList, tunnel: Tunnel, additions: Additions): HeaderList {
-  let out: HeaderList = headers;
-  if (headerValue(headers, 'x-request-id') === undefined) out = [...out, 'x-request-id', additions.requestId];
-  if (headerValue(headers, 'x-forwarded-proto') === undefined) out = [...out, 'x-forwarded-proto', 'http'];
+  const added = [...headers];
+  if (headerValue(headers, 'x-request-id') === undefined) added.push('x-request-id', additions.requestId);
+  if (headerValue(headers, 'x-forwarded-proto') === undefined) added.push('x-forwarded-proto', 'http');
   if (additions.clientCert) {
-    out = [...out, 'x-forwarded-client-cert', `By=${tunnel.localIdentity};URI=${tunnel.clientIdentity}`];
+    added.push('x-forwarded-client-cert', `By=${tunnel.localIdentity};URI=${tunnel.clientIdentity}`);
   }
+  let out: HeaderList = added;
   for (const name of additions.clientAddressHeaders) {
     const element = name === 'forwarded' ? forwardedElement(tunnel) : tunnel.client.ip;
     const said = joinedHeader(out, name);

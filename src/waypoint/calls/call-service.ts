@@ -14,15 +14,17 @@ import { serviceByHostname } from '../../mesh/named-service.ts';
 import type { ServiceTarget } from '../../route/mesh-config.ts';
 import type { UpstreamProtocol } from '../../upstream/endpoint.ts';
 import type { RunningTry, TryHandler } from '../../upstream/pools.ts';
-import { sendWatched } from '../../upstream/try-watch.ts';
+import { sendWatched, type TryWatch } from '../../upstream/try-watch.ts';
 import type { Tunnel, WaypointServices } from '../context.ts';
-import { chooseEndpoint } from '../endpoints.ts';
+import { chooseEndpoint, destinationPolicy, upstreamProtocol } from '../endpoints.ts';
+import { profiled } from '../profiled-endpoint.ts';
 
 const maxTries = 3;
 
 export interface ServiceCall {
   readonly target: ServiceTarget;
-  readonly protocol: UpstreamProtocol;
+  /** Undefined: as the port of the service says, HTTP/1.1 where it says nothing. */
+  readonly protocol: UpstreamProtocol | undefined;
   readonly method: string;
   /** With query. */
   readonly path: string;
@@ -79,6 +81,7 @@ class RunningCall implements TryHandler {
   readonly #cancel = () => this.#finish({ kind: 'failed', reason: 'the client has left' });
   #deadline: { cancel(): void } | undefined;
   #try: RunningTry | undefined;
+  #watch: TryWatch | undefined;
   #bytes = 0;
   #head: { readonly status: number; readonly headers: HeaderList } | undefined;
   #over = false;
@@ -92,25 +95,36 @@ class RunningCall implements TryHandler {
 
   start(): void {
     const { timeoutMs } = this.#call;
-    this.#deadline = this.#caller.services.clock.after(timeoutMs, () =>
-      this.#finish({ kind: 'failed', reason: `no answer within ${timeoutMs} ms` }),
-    );
+    this.#deadline = this.#caller.services.clock.after(timeoutMs, () => {
+      this.#watch?.observe({ kind: 'timeout' });
+      this.#finish({ kind: 'failed', reason: `no answer within ${timeoutMs} ms` });
+    });
     this.#caller.gone?.on(this.#cancel);
     this.#send();
   }
 
   #send(): void {
     const { services, tunnel } = this.#caller;
-    const { target, protocol, method, path, authority, headers, body } = this.#call;
-    const choice = chooseEndpoint(services, tunnel, this.#service, target.port, this.#tried);
+    const { target, method, path, authority, headers, body } = this.#call;
+    const model = services.model();
+    const [service, port] = [this.#service, target.port];
+    if (destinationPolicy(services, { model, service, port, subset: undefined })?.tls?.mode === 'invalid') {
+      this.#finish({ kind: 'failed', reason: 'the TLS settings of its DestinationRule are invalid' });
+      return;
+    }
+    const choice = chooseEndpoint(services, tunnel, service, port, this.#tried, { model });
     if (choice.kind !== 'endpoint') {
       this.#finish({ kind: 'failed', reason: `no endpoint: ${choice.kind === 'none' ? choice.reason : choice.kind}` });
       return;
     }
     this.#tried.add(choice.endpoint.workload.uid);
+    const upstream = services.upstreams.of(model, services.own()?.namespace ?? '', service, port, undefined);
+    const endpoint = profiled(choice.endpoint, upstream?.profile, tunnel);
+    const protocol = this.#call.protocol ?? upstreamProtocol(service, port, '1.1', false, upstream?.pool);
+    this.#watch = choice.watch;
     const stream = body === undefined ? undefined : Readable.from([body], { objectMode: false });
     const request = { method, path, authority, headers, body: stream, upgrade: undefined };
-    const running = sendWatched(services.pools, choice.watch, choice.endpoint, protocol, request, this);
+    const running = sendWatched(services.pools, choice.watch, endpoint, protocol, request, this);
     if (this.#over) running.abort('the call is over');
     else this.#try = running;
   }

@@ -46,7 +46,13 @@ async function decide(
   if (provider.kind === 'ext-authz-http') {
     // A connection has no path to ask about.
     if (question.http === undefined) return { kind: 'error', reason: 'the provider judges HTTP only' };
-    const call = { target, protocol: 'h1', timeoutMs, maxAnswerBytes, ...checkCall(provider, question.http) } as const;
+    const call = {
+      target,
+      protocol: undefined,
+      timeoutMs,
+      maxAnswerBytes,
+      ...checkCall(provider, question.http),
+    } as const;
     return readCheckAnswer(provider, await callService(caller, call));
   }
   const outcome = await callUnary(caller, {

@@ -1,9 +1,12 @@
 /** The waypoint program: settings, readiness, the whole path from a folder of YAML, views, a live change, and its end. */
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import 'reflect-metadata';
+import { createPrivateKey } from 'node:crypto';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import process from 'node:process';
+import { X509Certificate, X509CrlGenerator } from '@peculiar/x509';
 import t, { type Test } from 'tap';
 import { readWaypointCommand } from '../../../src/app/waypoint-settings.ts';
 import { parseSocketAddress } from '../../../src/base/address.ts';
@@ -54,10 +57,12 @@ interface World {
   readonly program: RunningProgram;
   readonly config: string;
   readonly admin: string;
+  /** A CA's files. */
+  readonly ca: string;
   get(method: string, identity: typeof sleepId): Promise<number>;
 }
 
-async function world(t: Test): Promise<World> {
+async function world(t: Test, variables: (ca: string) => Record<string, string> = () => ({})): Promise<World> {
   const folder = mkdtempSync(path.join(tmpdir(), 'ambit-waypoint-'));
   t.teardown(() => rmSync(folder, { recursive: true, force: true }));
   const config = path.join(folder, 'mesh');
@@ -89,6 +94,7 @@ async function world(t: Test): Promise<World> {
       AMBIT_ADMIN_SOCKET: admin,
       AMBIT_METRICS_PORT: '0',
       AMBIT_READINESS_PORT: '0',
+      ...variables(ca),
     },
   );
   const address = await eventually(
@@ -110,6 +116,7 @@ async function world(t: Test): Promise<World> {
     program,
     config,
     admin,
+    ca,
     async get(method, identity) {
       await secrets.acquire(identity);
       const outcome = await relay.open({
@@ -157,6 +164,17 @@ t.test('a folder of YAML is served, followed when it changes, shown, and drained
   t.match(program.log(), 'drained');
 });
 
+t.test('with CRL_PATH nobody is let in before a list could be read', async (t) => {
+  const folder = mkdtempSync(path.join(tmpdir(), 'ambit-crl-'));
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }));
+  const file = path.join(folder, 'ca.crl');
+  const { ca, get } = await world(t, () => ({ CRL_PATH: file }));
+  await t.rejects(get('GET', sleepId), /no tunnel/);
+  writeFileSync(file, await emptyRevocationList(ca));
+  const admitted = () => get('GET', sleepId).catch(() => undefined);
+  t.equal(await eventually('the list to be read', admitted, 15_000), 200);
+});
+
 t.test('wrong settings are all told at once, with exit code 2', async (t) => {
   const { code, stderr } = await runProgram([process.execPath, script, 'nonsense', '--gateway', 'x']);
   t.equal(code, 2);
@@ -198,3 +216,20 @@ t.test('arguments of Istio are taken, arguments beat the environment', async (t)
   for (const text of ['a', 'http://a/', 'ftp://a', 'https://a/keys'])
     t.match(origins(text), { kind: 'problems' }, text);
 });
+
+/** Signed by the CA whose files are in the folder; it revokes nobody. */
+async function emptyRevocationList(folder: string): Promise<string> {
+  const authority = new X509Certificate(readFileSync(path.join(folder, 'ca-cert.pem'), 'utf8'));
+  const pem = readFileSync(path.join(folder, 'ca-key.pem'), 'utf8');
+  const der = createPrivateKey(pem).export({ format: 'der', type: 'pkcs8' });
+  const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' };
+  const list = await X509CrlGenerator.create({
+    issuer: authority.subject,
+    thisUpdate: new Date(Date.now() - 60_000),
+    nextUpdate: new Date(Date.now() + 3_600_000),
+    signingAlgorithm: algorithm,
+    signingKey: await crypto.subtle.importKey('pkcs8', der, algorithm, false, ['sign']),
+    entries: [],
+  });
+  return `${list.toString('pem').replaceAll(' CRL-----', ' X509 CRL-----')}\n`;
+}
