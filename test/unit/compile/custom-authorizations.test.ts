@@ -1,4 +1,6 @@
 /** AuthorizationPolicies with action CUSTOM as they are compiled: where they are put, whom they ask, and what denies. */
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
 import t from 'tap';
 import { ambientDefault, compileText, documents, podText, serviceText } from '../../support/compile-text.ts';
 
@@ -100,4 +102,23 @@ t.test('without targetRefs nobody can ask: what the rules match is denied', asyn
   const compiled = compileText(documents(mesh, podText('web', '10.0.0.1'), provider, policy('a', 'rules: [{}]')));
   t.ok(compiled.diagnostics.some(({ code }) => code === 'POLICY_UNSUPPORTED'));
   t.match(compiled.policies.get('default/a'), { action: 'deny' });
+});
+
+t.test('the example of docs/authorization.md is understood, and says what it seems to say', async (t) => {
+  const page = readFileSync(path.resolve(import.meta.dirname, '../../../docs/authorization.md'), 'utf8');
+  const example = /```yaml\n([\s\S]*?)```/.exec(page)?.[1] ?? '';
+  const { l7, diagnostics } = compileText(documents(mesh, `\n${example}`));
+  t.same(diagnostics, []);
+  t.match(l7.customAuthorizations.services.get(key), [
+    {
+      providerName: 'opa',
+      provider: {
+        kind: 'ext-authz-grpc',
+        target: { hostname: 'opa.policies.svc.cluster.local', port: 9191 },
+        timeoutMs: 500,
+        failOpen: false,
+        body: { maxBytes: 4096, allowPartial: true },
+      },
+    },
+  ]);
 });
