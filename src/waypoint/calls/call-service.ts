@@ -120,7 +120,7 @@ class RunningCall implements TryHandler {
     this.#tried.add(choice.endpoint.workload.uid);
     const upstream = services.upstreams.of(model, services.own()?.namespace ?? '', service, port, undefined);
     const endpoint = profiled(choice.endpoint, upstream?.profile, tunnel);
-    const protocol = this.#call.protocol ?? upstreamProtocol(service, port, '1.1', false, upstream?.pool);
+    const protocol = this.#call.protocol ?? upstreamProtocol(service, port, '1.1', upstream?.pool);
     this.#watch = choice.watch;
     const stream = body === undefined ? undefined : Readable.from([body], { objectMode: false });
     const request = { method, path, authority, headers, body: stream, upgrade: undefined };
