@@ -62,7 +62,9 @@ export function createObservability(options: ObservabilityOptions): Observabilit
   const output = options.output ?? openLogOutput(1, systemClock, lost);
   const logOptions = { levels, format: options.format, clock: options.clock ?? systemClock, sink: output };
   metrics.addProcessMetrics();
-  metrics.gauge('istio_build', 'Program and version.', { component: options.program, tag: options.version }).value = 1;
+  // A waypoint is one of Istio's proxies to whoever looks for their versions.
+  const component = options.program === 'waypoint' ? 'proxy' : options.program;
+  metrics.gauge('istio_build', 'Program and version.', { component, tag: options.version }).value = 1;
   const logger = createLogger(logOptions, options.program);
   const files = new LogFiles({ output, clock: logOptions.clock, logger: logger.topic('access'), metrics });
   return {

@@ -59,6 +59,7 @@ const shape = {
   ...proxyShape,
   ...waypointMeshShape,
   ...tracingShape,
+  ISTIO_META_ISTIO_VERSION: optionalText(),
   CLUSTER_ID: text('Kubernetes'),
   /** Both at once serve the article's world and today's. Empty: the preset's port. */
   AMBIT_WAYPOINT_PORTS: text(''),

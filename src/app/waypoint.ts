@@ -52,8 +52,13 @@ export async function runWaypoint(argv: readonly string[]): Promise<number | und
 }
 
 async function start(settings: WaypointProgramSettings): Promise<number | undefined> {
-  const { RUST_LOG: levels, LOG_FORMAT: format, AMBIT_METRICS_MAX_LABEL_SETS: maxLabelSets } = settings.variables;
-  const seen = createObservability({ levels, format, program: 'waypoint', version, maxLabelSets });
+  const {
+    RUST_LOG: levels,
+    LOG_FORMAT: format,
+    ISTIO_META_ISTIO_VERSION: tag,
+    AMBIT_METRICS_MAX_LABEL_SETS: maxLabelSets,
+  } = settings.variables;
+  const seen = createObservability({ levels, format, program: 'waypoint', version: tag ?? version, maxLabelSets });
   try {
     await run(settings, seen);
     return undefined;

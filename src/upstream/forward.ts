@@ -99,7 +99,7 @@ export interface ForwardResult {
   readonly grpcStatus: string | undefined;
   /** What went wrong upstream, for the log. */
   readonly failure: string | undefined;
-  /** As the client got them from an endpoint; undefined: none answered. */
+  /** As the client got them; undefined: it got none. Of an answer of our own, what was added to it. */
   readonly responseHeaders?: HeaderList | undefined;
   readonly responseTrailers?: HeaderList | undefined;
   /** When the head of that answer came. */
@@ -416,7 +416,8 @@ class Forwarding implements TryHandler {
     this.#status = status;
     this.#responseBytes = body.length;
     const own = this.#plan.replyHeaders?.(status) ?? noHeaders;
-    this.#grpcStatus = localReply(this.#exchange, status, body, headers.length === 0 ? own : [...own, ...headers]);
+    this.#responseHeaders = headers.length === 0 ? own : [...own, ...headers];
+    this.#grpcStatus = localReply(this.#exchange, status, body, this.#responseHeaders);
     if (isGrpc(this.#exchange.request.headers)) this.#status = 200;
     this.#body?.discard();
   }

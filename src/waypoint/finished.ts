@@ -40,7 +40,7 @@ export interface Finished {
   /** Matching AUDIT and dry-run policies. */
   readonly audited: readonly string[];
   readonly tries?: number;
-  /** Of an endpoint's answer. */
+  /** As the client got them. */
   readonly responseHeaders?: HeaderList | undefined;
   readonly responseTrailers?: HeaderList | undefined;
   readonly responseStartedMs?: number | undefined;

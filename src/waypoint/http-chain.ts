@@ -175,14 +175,16 @@ class RequestFlow {
   #reply({ status, body, flags, details, headers, grpcStatus: grpc }: StageReply): void {
     const record = this.#record;
     let grpcStatus: string | undefined;
+    const responseHeaders = record.changedResponse(headers ?? [], status);
     record.exchange.onClosed((complete) => {
       reportRecord(record, {
         ...ownResult(grpcStatus === undefined ? status : 200, complete || flags !== '-' ? flags : 'DC', details),
         responseBytes: body.length,
         grpcStatus,
+        responseHeaders,
       });
     });
-    grpcStatus = localReply(record.exchange, status, body, record.changedResponse(headers ?? [], status), grpc);
+    grpcStatus = localReply(record.exchange, status, body, responseHeaders, grpc);
   }
 }
 
