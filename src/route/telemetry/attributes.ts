@@ -93,6 +93,9 @@ function peer(name: string, of: (facts: TrafficFacts) => Workload | undefined): 
     [`${name}.region`]: read(({ locality }) => locality?.region),
     [`${name}.zone`]: read(({ locality }) => locality?.zone),
     [`${name}.identity`]: read(({ identity }) => identity),
+    [`${name}.labels`]: read(
+      ({ labels }) => labels && new CelMap((key) => (Object.hasOwn(labels, key) ? labels[key] : undefined)),
+    ),
   };
 }
 

@@ -1,5 +1,9 @@
 /** Telemetry as it is compiled: where it applies, how levels are laid over each other, and what is wrong with it. */
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
 import t from 'tap';
+import { holds } from '../../../src/route/cel/expression.ts';
+import type { TrafficFacts } from '../../../src/route/telemetry/facts.ts';
 import { rulesFor, type TelemetryRules } from '../../../src/route/telemetry/rules.ts';
 import { ambientDefault, codesOf, compileText, documents, serviceText } from '../../support/compile-text.ts';
 import { requestFacts } from '../../support/traffic-facts.ts';
@@ -266,4 +270,40 @@ t.test('what is wrong is told, and takes nothing else with it', async (t) => {
   const format = meshConfig({ accessLogFile: '/dev/stdout', accessLogFormat: '%NOPE%' });
   t.same(codes(format), ['TELEMETRY_PROVIDER']);
   t.same(logs(rulesOf(webKey, format)), ['file'], 'the default format is used');
+});
+
+t.test('the example of docs/telemetry.md says what the page says', async (t) => {
+  const page = readFileSync(path.join(import.meta.dirname, '../../../docs/telemetry.md'), 'utf8');
+  const [, example = ''] = /## Telemetry API[\s\S]*?```yaml\n([\s\S]*?)```/.exec(page) ?? [];
+  const shop = `
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop, labels: {istio.io/dataplane-mode: ambient, istio.io/use-waypoint: wp}}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: wp, namespace: shop}
+spec: {gatewayClassName: istio-waypoint, listeners: [{name: mesh, port: 15008, protocol: HBONE}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: reviews, namespace: shop}
+spec: {clusterIP: 10.1.0.9, selector: {app: reviews}, ports: [{name: http, port: 9080}]}
+`;
+  const compiled = compileText(documents(shop, `\n${example}`));
+  t.same(
+    codesOf(compiled).filter((code) => !code.startsWith('GATEWAY_NO_ENDPOINTS')),
+    [],
+  );
+  const rules = rulesFor(compiled.l7.telemetry, 'shop/wp', 'shop/reviews.shop.svc.cluster.local');
+  const [log] = rules?.accessLogs ?? [];
+  const passes = (facts: TrafficFacts) => log?.filter !== undefined && holds(log.filter, facts);
+  t.equal(passes(requestFacts), false);
+  t.equal(passes({ ...requestFacts, status: 503 }), true);
+  t.equal(
+    log?.provider.kind === 'file' && log.provider.format.line(requestFacts),
+    '{"code":200,"peer":"spiffe://td/ns/shop/sa/web","ms":42}\n',
+  );
+  t.match(rules?.tracing, { provider: { kind: 'otlp', name: 'otel' }, samplingPercent: 5 });
+  t.match(rules?.metrics?.overrides.get('istio_requests_total'), { remove: ['source_app'] });
 });
