@@ -1,52 +1,14 @@
 /** TrafficProtection through real tunnels, from the YAML a user writes to what clients, logs and metrics are told. */
 import type { RequestListener, ServerResponse } from 'node:http';
 import t, { type Test } from 'tap';
-import { emptyL7Model } from '../../../src/route/model.ts';
-import { compileText, documents, serviceText } from '../../support/compile-text.ts';
 import { eventually, within } from '../../support/eventually.ts';
-import { makeChange, makePort, makeService, makeWorkload } from '../../support/mesh-records.ts';
-import { startRateLimitServer } from '../../support/rate-limit-server.ts';
 import { type Answer, http1, http2 } from './client.ts';
 import { createHarness, type Harness, type HarnessOptions, notSleepId, sleepId } from './harness.ts';
-
-const hello: RequestListener = (request, response) => {
-  request.resume().once('end', () => {
-    response.setHeader('x-seen', JSON.stringify(request.headers));
-    response.end('hello');
-  });
-};
-
-const gateway = `
-apiVersion: gateway.networking.k8s.io/v1
-kind: Gateway
-metadata: {name: wp, namespace: default}
-spec: {gatewayClassName: istio-waypoint, listeners: [{name: mesh, port: 15008, protocol: HBONE}]}
-`;
+import { addRateLimitService, hello, onProductpage, protectedBy } from './protected.ts';
 
 /** The object's spec without its target, which is the Service. */
-async function protect(t: Test, spec: string, options: Partial<HarnessOptions> & { dryRun?: boolean } = {}) {
-  const harness = await createHarness(t, { pods: [hello], ...options });
-  const object = `
-apiVersion: ambit.dev/v1alpha1
-kind: TrafficProtection
-metadata: {name: limits, namespace: default, annotations: {istio.io/dry-run: "${options.dryRun ?? false}"}}
-spec: {targetRefs: [{kind: Service, group: "", name: productpage}], ${spec}}
-`;
-  const compilation = compileText(
-    documents(
-      gateway,
-      serviceText('productpage', '10.1.0.1', 'istio.io/use-waypoint: wp'),
-      serviceText('ratelimit', '10.1.0.2'),
-      object,
-    ),
-  );
-  t.same(
-    compilation.diagnostics.filter(({ severity }) => severity === 'error'),
-    [],
-  );
-  harness.model = { ...emptyL7Model, protections: compilation.l7.protections };
-  return harness;
-}
+const protect = (t: Test, spec: string, options: Partial<HarnessOptions> & { dryRun?: boolean } = {}) =>
+  protectedBy(t, onProductpage(spec, options.dryRun), options);
 
 async function get(
   harness: Harness,
@@ -255,28 +217,12 @@ t.test('tunnels are shared in the same way', async (t) => {
 
 /** With a rate limit service in the mesh. */
 async function withService(t: Test, fields: string, spec = '') {
-  const server = await startRateLimitServer(t, '127.0.0.9');
   const harness = await protect(
     t,
     `${spec} globalRateLimits: [{name: shop, domain: shop, service: {name: ratelimit, port: 80}, ${fields},
       descriptors: [{entries: [{key: client, from: ClientIdentity}, {key: user, header: x-user}]}, {entries: [{key: path, from: Path}]}]}]`,
   );
-  const key = 'default/ratelimit.default.svc.cluster.local';
-  harness.mesh.apply(
-    makeChange({
-      services: [
-        makeService({ name: 'ratelimit', ports: new Map([[80, makePort(80, server.port, { appProtocol: 'grpc' })]]) }),
-      ],
-      workloads: [
-        makeWorkload({
-          name: 'ratelimit-0',
-          addresses: ['127.0.0.9'],
-          services: new Map([[key, new Map([[80, server.port]])]]),
-          tunnelProtocol: 'none',
-        }),
-      ],
-    }),
-  );
+  const server = await addRateLimitService(t, harness);
   return { server, harness };
 }
 
