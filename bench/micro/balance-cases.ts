@@ -31,9 +31,7 @@ function choice(endpoints: number, choice: LoadBalancerPolicy['choice']): Operat
     clock: new FakeClock(),
     random,
     outliers: { ejected: () => {}, spared: () => {}, returned: () => {} },
-    failed: (error) => {
-      throw error;
-    },
+    background: (work) => void work(),
   });
   const query = {
     service,

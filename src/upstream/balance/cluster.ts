@@ -12,7 +12,7 @@ import { pickWeighted, type Random } from '../../base/random.ts';
 import type { EndpointQuery, NoEndpointReason } from '../../mesh/endpoint-query.ts';
 import { recordsEqual } from '../../mesh/equal.ts';
 import type { Service, Workload } from '../../mesh/model.ts';
-import { obstacle, reach } from '../../mesh/usable-endpoint.ts';
+import { networkOf, obstacle, reach } from '../../mesh/usable-endpoint.ts';
 import { hasLabels } from '../../mesh/workload-labels.ts';
 import type { LoadBalancerPolicy, OutlierPolicy, Subset } from '../../route/destination.ts';
 import { drawHost, drawLessBusy, makeUrn, type Urn } from './draw.ts';
@@ -48,14 +48,14 @@ export type HostChoice =
   | { readonly kind: 'host'; readonly host: Host; readonly panic: boolean }
   | { readonly kind: 'none'; readonly reason: NoHostReason };
 
-export type NoHostReason = NoEndpointReason | 'empty-subset' | 'all-ejected' | 'not-an-endpoint';
+export type NoHostReason = NoEndpointReason | 'empty-subset' | 'all-ejected' | 'not-an-endpoint' | 'unsupported-remote';
 
 export interface ClusterDependencies {
   readonly clock: Clock;
   readonly random: Random;
   readonly outliers: OutlierListener;
-  /** A broken invariant of work in the background. */
-  readonly failed: (error: unknown) => void;
+  /** Work in slices, one after the other with that of other clusters. What it throws is a broken invariant. */
+  readonly background: (work: () => Promise<void>) => void;
 }
 
 interface RunningGroup {
@@ -73,8 +73,6 @@ interface RunningLevel {
   readonly groups: readonly RunningGroup[];
 }
 
-const noHosts: ReadonlySet<Host> = new Set();
-
 /** As many tries as Envoy makes to find a host that was not tried. */
 const blindPicks = 5;
 
@@ -89,7 +87,7 @@ export class Cluster {
   #asked:
     | { readonly service: Service; readonly network: string | undefined; readonly subset: Subset | undefined }
     | undefined;
-  #reweighed: ReadonlySet<Host> = noHosts;
+  readonly #reweighed = new Set<Host>();
   #byAddress: Map<string, Host> | undefined;
   #levels: readonly RunningLevel[] = [];
   #loads: readonly number[] = [];
@@ -209,12 +207,12 @@ export class Cluster {
       outlierDetection: outlierDetection !== undefined,
     });
     if (levels.length === 0 && workloads.length > 0) this.#reason = 'no-endpoint-in-locality';
-    const old = new Map(this.#levels.flatMap(({ groups }, i) => groups.map((group) => [`${i}/${group.key}`, group])));
+    const old = new Map(this.#levels.flatMap(({ groups }) => groups.map((group) => [group.key, group])));
     const hosts: Host[] = [];
     const running = levels.map(
-      ({ groups }, i): RunningLevel => ({
+      ({ groups }): RunningLevel => ({
         groups: groups.map((group) => {
-          const made = this.#group(group, old.get(`${i}/${group.key}`));
+          const made = this.#group(group, old.get(group.key));
           for (const host of made.hosts) hosts.push(host);
           return made;
         }),
@@ -232,7 +230,7 @@ export class Cluster {
     this.#hosts = hosts;
     this.#byAddress = undefined;
     this.#levels = running;
-    this.#reweighed = noHosts;
+    this.#reweighed.clear();
     this.#stale = true;
   }
 
@@ -255,7 +253,7 @@ export class Cluster {
         if (reason === 'no-endpoints') reason = 'empty-subset';
         continue;
       }
-      const problem = obstacle(workload, query) ?? (workload.capacity > 0 ? undefined : 'no-capacity');
+      const problem = obstacle(workload, query) ?? ownObstacle(workload, query);
       if (problem !== undefined) {
         reason = problem;
         continue;
@@ -277,7 +275,7 @@ export class Cluster {
     known.workload = workload;
     if (known.weight === workload.capacity) return;
     known.weight = workload.capacity;
-    this.#reweighed = new Set([...this.#reweighed, known]);
+    this.#reweighed.add(known);
   }
 
   #leave(host: Host): void {
@@ -408,6 +406,12 @@ export class Cluster {
     const host = this.#byAddress.get(ip);
     return host === undefined ? none('not-an-endpoint') : { kind: 'host', host, panic: false };
   }
+}
+
+/** What a waypoint cannot use although ztunnels can: with others left, requests must not fail on it. */
+function ownObstacle(workload: Workload, query: EndpointQuery): NoHostReason | undefined {
+  if (!(workload.capacity > 0)) return 'no-capacity';
+  return workload.network === networkOf(query) ? undefined : 'unsupported-remote';
 }
 
 function none(reason: NoHostReason): HostChoice {

@@ -44,6 +44,7 @@ export class Clusters {
   /** The same by record, so that a request builds no key. */
   #byService = new WeakMap<Service, NamedCluster[]>();
   readonly #stop: () => void;
+  #working: Promise<void> = Promise.resolve();
   #self: Workload | undefined;
 
   constructor(options: ClustersOptions) {
@@ -157,9 +158,16 @@ export class Clusters {
         spared: () => void metrics.spared.value++,
         returned: (host) => logger.info('an endpoint is back', { ...where, endpoint: host.key, workload: host.uid }),
       },
-      failed: (error) => logger.error('internal error in a hash table', { ...where, error: errorText(error) }),
+      background: (work) => this.#background(work),
     });
     return { service, port, subset, cluster, sources: none };
+  }
+
+  /** One after the other: a turn of the loop has one slice of all this, however many clusters there are. */
+  #background(work: () => Promise<void>): void {
+    this.#working = this.#working.then(work).catch((error: unknown) => {
+      this.#options.logger.error('internal error while building a hash table', { error: errorText(error) });
+    });
   }
 
   #drop(which: (named: NamedCluster) => boolean): void {

@@ -24,8 +24,8 @@ interface Built {
 
 export interface HashChoiceDependencies {
   readonly clock: Clock;
-  /** A build failed: a broken invariant. */
-  readonly failed: (error: unknown) => void;
+  /** Runs work in slices, one after the other with that of other clusters: their slices together would be a long turn. */
+  readonly background: (work: () => Promise<void>) => void;
 }
 
 export class HashChoice {
@@ -75,23 +75,29 @@ export class HashChoice {
   }
 
   #build(): void {
-    const wanted = this.#wanted;
-    if (this.#building || wanted === undefined) return;
+    if (this.#building) return;
     this.#building = true;
+    this.#deps.background(async () => {
+      try {
+        await this.#buildWanted();
+      } finally {
+        this.#building = false;
+      }
+      if (this.#built?.hosts !== this.#wanted?.hosts || this.#built?.kind !== this.#wanted?.kind) this.#build();
+    });
+  }
+
+  /** What is wanted when its turn comes. */
+  async #buildWanted(): Promise<void> {
+    const wanted = this.#wanted;
+    if (wanted === undefined) return;
     let table: LookupTable | undefined;
     const steps = stepsOf(wanted.hosts, wanted.kind);
     const noted = (function* () {
       table = yield* steps;
     })();
-    inSlices(noted, { clock: this.#deps.clock })
-      .then(() => {
-        if (table !== undefined) this.#built = { table, ...wanted };
-      })
-      .catch((error: unknown) => this.#deps.failed(error))
-      .finally(() => {
-        this.#building = false;
-        if (this.#wanted !== wanted) this.#build();
-      });
+    await inSlices(noted, { clock: this.#deps.clock });
+    if (table !== undefined) this.#built = { table, ...wanted };
   }
 }
 

@@ -27,8 +27,8 @@ export function* maglevTableSteps(entries: readonly TableEntry[], size: number):
     heaviest = Math.max(heaviest, weight);
   }
   yield;
-  // One more than the host: zero is free, as a new table is.
-  const table = new Uint32Array(size);
+  // One more than the host: zero is free, as a new table is. Most have few hosts, and then half of the memory will do.
+  const table = entries.length < 65_535 ? new Uint16Array(size) : new Uint32Array(size);
   let filled = 0;
   let looked = 0;
   for (let turn = 1; filled < size; turn++) {
@@ -55,9 +55,9 @@ export function* maglevTableSteps(entries: readonly TableEntry[], size: number):
 }
 
 class MaglevTable implements LookupTable {
-  readonly #table: Uint32Array;
+  readonly #table: Uint16Array | Uint32Array;
 
-  constructor(table: Uint32Array) {
+  constructor(table: Uint16Array | Uint32Array) {
     this.#table = table;
   }
 

@@ -206,3 +206,22 @@ metadata: {name: y}
   );
   t.same(codesOf(compilation), ['OBJECT_INVALID 12', 'OBJECT_INVALID 17', 'OBJECT_DUPLICATE 20', 'KIND_IGNORED 26']);
 });
+
+t.test('a pod is where its node is, or where its label says', async (t) => {
+  const node = (name: string, labels: string) => `
+apiVersion: v1
+kind: Node
+metadata: {name: ${name}, labels: {${labels}}}
+`;
+  const at = (labels: string, pod = 'app: a') => {
+    const text = documents(node('node-a', labels), podText('a', '10.0.0.1', { labels: pod }));
+    return compileText(text).workloads.get('Kubernetes//Pod/default/a');
+  };
+  const known = 'topology.kubernetes.io/region: r1, topology.kubernetes.io/zone: z1, topology.istio.io/subzone: s1';
+  t.same(at(known)?.locality, { region: 'r1', zone: 'z1', subzone: 's1' });
+  t.same(at('failure-domain.beta.kubernetes.io/region: r2')?.locality, { region: 'r2', zone: '', subzone: '' });
+  t.equal(at('other: x')?.locality, undefined);
+  t.same(at(known, 'istio-locality: r7.z7')?.locality, { region: 'r7', zone: 'z7', subzone: '' });
+  t.same(at(known, 'istio-locality: r7/z7/s7')?.locality, { region: 'r7', zone: 'z7', subzone: 's7' });
+  t.same(at(known, 'app: a, tier: b')?.labels, { app: 'a', tier: 'b' });
+});

@@ -86,7 +86,7 @@ function makeCluster(endpoints: readonly Workload[], setting: Setting = {}, rand
     clock,
     random,
     outliers: { ejected: () => {}, spared: () => {}, returned: () => {} },
-    failed: (error) => failures.push(error),
+    background: (work) => void work().catch((error: unknown) => failures.push(error)),
   });
   cluster.follow(inputs(endpoints, setting));
   const choose = (tried = nobody, hash?: number): HostChoice =>
@@ -306,6 +306,10 @@ t.test('why nobody can be chosen is said', async (t) => {
   t.equal(reason(pods(2, () => ({ services: new Map() }))), undefined, 'the port of the service');
   t.equal(reason(pods(2, () => ({ capacity: 0 }))), 'no-capacity');
   t.equal(reason(pods(2, () => ({ addresses: [] }))), 'no-usable-address');
+  const gateway = { kind: 'address', network: 'far', ip: '192.0.2.1', hbonePort: 15008 } as const;
+  const far = { network: 'far', networkGateway: gateway };
+  t.equal(reason(pods(2, () => far)), 'unsupported-remote');
+  t.same(counts(makeCluster(pods(3, (i) => (i === 0 ? far : {}))).pick, 90, 3)[0], 0, 'others are used');
   const { choose, eject } = makeCluster(pods(1), { outlierDetection: outliers });
   eject(0);
   t.same(choose(), { kind: 'none', reason: 'all-ejected' });
