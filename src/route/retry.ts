@@ -14,8 +14,11 @@ export type TryResult =
   | { readonly kind: 'connect-failure' }
   /** The peer said it did not process the request. */
   | { readonly kind: 'refused-stream' }
-  /** The connection broke before a response. */
-  | { readonly kind: 'reset' }
+  /**
+   * The connection broke before a response. `stale`: it had been used before, and was closed in good order before anything came
+   * back: the server, which was about to close it, most probably never read the request.
+   */
+  | { readonly kind: 'reset'; readonly stale?: boolean }
   | { readonly kind: 'per-try-timeout' }
   /** A limit of ours: never tried again, or it would be none. */
   | { readonly kind: 'overflow' }
@@ -103,7 +106,8 @@ function isRetriable(policy: RetryPolicy, result: TryResult, repeatable: boolean
     case 'per-try-timeout':
       return repeatable;
     case 'reset':
-      return repeatable && (policy.onReset || anyFailure(policy));
+      // RFC 9112 §9.3.1: what has no effect when it is repeated may be tried again on another connection.
+      return repeatable && (policy.onReset || anyFailure(policy) || (result.stale === true && policy.onConnectFailure));
     case 'status':
       return isRetriableStatus(policy, result, repeatable);
   }

@@ -71,6 +71,8 @@ interface Entry {
   link: { readonly local: SocketAddress; readonly peer: SocketAddress } | undefined;
   /** Connections that stand or are being made. */
   connections: number;
+  /** Connections that stood, so far. */
+  made: number;
   /** Requests sent so far. */
   sent: number;
   readonly queue: ConnectionQueue | undefined;
@@ -128,6 +130,7 @@ export function createUpstreamPools(connector: Connector, clock: Clock): Upstrea
         },
         linked: (link, stream, leaving) => {
           entry.link = link;
+          entry.made++;
           if (leaving !== undefined) dropWhenLeaving(entry, stream, leaving);
           const { maxDurationMs } = profile?.connections ?? {};
           if (maxDurationMs === undefined) return;
@@ -146,6 +149,7 @@ export function createUpstreamPools(connector: Connector, clock: Clock): Upstrea
       idle: undefined,
       link: undefined,
       connections: 0,
+      made: 0,
       sent: 0,
       queue,
     };
@@ -180,12 +184,17 @@ export function createUpstreamPools(connector: Connector, clock: Clock): Upstrea
     send(endpoint, protocol, request, handler) {
       const entry = known(endpoint, protocol) ?? open(endpoint, protocol);
       entry.active++;
-      const running = new Try(handler, () => release(entry));
+      const running = new Try(
+        handler,
+        () => release(entry),
+        () => entry.made,
+      );
       if (entry.active > mostOfPool[protocol]) {
         running.onResponseError(undefined, new Overflow('too many requests of one pool'));
         return running;
       }
       const dispatch = () => {
+        running.dispatching();
         try {
           entry.pool.dispatch(dispatchOptions(request, protocol), running);
         } catch (error) {

@@ -2,7 +2,7 @@
 import type { ClientHttp2Stream } from 'node:http2';
 import type { Duplex } from 'node:stream';
 import type { Dispatcher } from 'undici';
-import { errorText } from '../base/errors.ts';
+import { errorCode, errorText } from '../base/errors.ts';
 import { type HeaderList, noHeaders } from '../http/header-list.ts';
 import { http2Bytes } from '../http/http2-bytes.ts';
 import type { TryResult } from '../route/retry.ts';
@@ -35,6 +35,12 @@ export class Overflow extends Error {}
 export class Try implements RunningTry {
   readonly #handler: TryHandler;
   readonly #release: () => void;
+  /** How many connections its pool has made so far. */
+  readonly #made: () => number;
+  #madeBefore = 0;
+  /** It went out on a connection that had stood before. */
+  #reused = false;
+  #heard = false;
   /** It is on a connection, or will never be. Called at most once. */
   onUnderWay: () => void = ignore;
   #controller: Dispatcher.DispatchController | undefined;
@@ -42,9 +48,15 @@ export class Try implements RunningTry {
   #refusal: Duplex | undefined;
   #over = false;
 
-  constructor(handler: TryHandler, release: () => void) {
+  constructor(handler: TryHandler, release: () => void, made: () => number) {
     this.#handler = handler;
     this.#release = release;
+    this.#made = made;
+  }
+
+  /** To be called right before it is handed to undici. */
+  dispatching(): void {
+    this.#madeBefore = this.#made();
   }
 
   get started(): boolean {
@@ -71,12 +83,14 @@ export class Try implements RunningTry {
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
     this.#controller = controller;
+    this.#reused = this.#madeBefore > 0 && this.#made() === this.#madeBefore;
     this.#underWay();
     if (this.#aborted !== undefined) controller.abort(new Error(this.#aborted));
   }
 
   onResponseStart(controller: Dispatcher.DispatchController, status: number): void {
     if (this.#over) return;
+    this.#heard = true;
     const headers = rawList(controller.rawHeaders);
     if (status >= 200) this.#handler.head(status, headers);
     else if (status > 101) this.#handler.inform(status, headers);
@@ -131,7 +145,9 @@ export class Try implements RunningTry {
   onResponseError(_controller: Dispatcher.DispatchController | undefined, error: Error): void {
     if (this.#over) return;
     this.#finish();
-    this.#handler.failed({ kind: failureKind(error) }, error);
+    const kind = failureKind(error);
+    const stale = kind === 'reset' && this.#reused && !this.#heard && wasClosed(error);
+    this.#handler.failed(stale ? { kind, stale } : { kind }, error);
   }
 
   #finish(): void {
@@ -152,6 +168,11 @@ function failureKind(error: Error): TryFailure['kind'] {
   if (error instanceof Overflow) return 'overflow';
   if (error instanceof NotConnected) return 'connect-failure';
   return /REFUSED_STREAM/.test(errorText(error)) ? 'refused-stream' : 'reset';
+}
+
+/** In good order, by FIN: what a server does to a connection that was idle for too long. */
+function wasClosed(error: Error): boolean {
+  return errorCode(error) === 'UND_ERR_SOCKET' && error.message === 'other side closed';
 }
 
 /** Buffers on HTTP/1.1, an object with lower-case names on HTTP/2. */

@@ -89,9 +89,11 @@ class WatchedTry implements TryHandler {
   }
 
   failed(result: Parameters<TryHandler['failed']>[0], error: Error): void {
-    // A stream that the peer never looked at says that it drains, and a limit of ours nothing at all of it.
+    // A stream that the peer never looked at says that it drains, one that had been idle and was closed
+    // nothing, and a limit of ours nothing at all of it.
     const { kind } = result;
-    if (kind !== 'refused-stream' && kind !== 'overflow') this.#watch.observe({ kind });
+    const harmless = kind === 'refused-stream' || kind === 'overflow' || (kind === 'reset' && result.stale === true);
+    if (!harmless) this.#watch.observe({ kind });
     this.over();
     this.#handler.failed(result, error);
   }

@@ -13,7 +13,7 @@ import { unscrapedMetrics } from '../../../src/base/metrics.ts';
 import type { SpiffeId } from '../../../src/base/spiffe.ts';
 import { legacyPreset, type Preset } from '../../../src/config/preset.ts';
 import { createRelay } from '../../../src/hbone/relay.ts';
-import type { ConnectRequest, OpenOutcome, Relay, TunnelHeaders } from '../../../src/hbone/seam.ts';
+import type { ConnectRequest, OpenOutcome, Relay, RunningListener, TunnelHeaders } from '../../../src/hbone/seam.ts';
 import type { AppProtocol, Service, Workload } from '../../../src/mesh/model.ts';
 import { MeshStore } from '../../../src/mesh/store.ts';
 import type { NameSource } from '../../../src/net/name-resolver.ts';
@@ -58,6 +58,8 @@ export interface Harness {
   readonly arrived: ConnectRequest[];
   readonly messages: { received: number; sent: number };
   readonly tcp: { opened: number; closed: string[]; received: number; sent: number };
+  /** The pods' ztunnel stops accepting and tells its clients to go; resolves when none of them is left. */
+  drainPods(): Promise<void>;
   /** Opens a tunnel as the client would. */
   connect(authority: string, identity?: SpiffeId, headers?: TunnelHeaders): Promise<OpenOutcome>;
   /** The stream of a tunnel that must stand. */
@@ -71,7 +73,7 @@ export interface HarnessOptions {
   /** One entry per pod, on 127.0.0.2, 127.0.0.3, …; `down`: in the mesh, but nothing listens. */
   readonly pods: readonly (RequestListener | ((socket: Socket) => void) | 'down')[];
   readonly podKind?: 'http' | 'tcp';
-  readonly servers?: readonly (Server | 'down')[];
+  readonly servers?: readonly (Server | 'down')[] | undefined;
   readonly tunnelProtocol?: Workload['tunnelProtocol'];
   readonly jwksOrigins?: readonly string[];
   readonly extensionsDirectory?: string;
@@ -97,7 +99,8 @@ export async function createHarness(t: Test, options: HarnessOptions): Promise<H
 
   const podPort = await listenPods(t, options);
   const arrived: ConnectRequest[] = [];
-  const hbonePort = await serveTunnels(podRelay, secrets, options.pods, arrived);
+  const listeners: RunningListener[] = [];
+  const hbonePort = await serveTunnels(podRelay, secrets, options.pods, arrived, listeners);
 
   const mesh = new MeshStore();
   mesh.apply(
@@ -198,6 +201,10 @@ export async function createHarness(t: Test, options: HarnessOptions): Promise<H
     tcp,
     counters: (name: string) =>
       Object.fromEntries(counted.flatMap((one) => (one.name === name ? [[one.labels, one.cell.value]] : []))),
+    async drainPods() {
+      await Promise.all(listeners.map((listener) => listener.close()));
+      await podRelay.drained();
+    },
     connect,
     async tunnel(named = `${vip}:9080`, identity: SpiffeId = sleepId, headers: TunnelHeaders = []) {
       const outcome = await connect(named, identity, headers);
@@ -271,6 +278,7 @@ async function serveTunnels(
   secrets: TestSecretStore,
   pods: HarnessOptions['pods'],
   arrived: ConnectRequest[],
+  listeners: RunningListener[],
 ): Promise<number> {
   let port = 0;
   for (const index of pods.keys()) {
@@ -296,6 +304,7 @@ async function serveTunnels(
         },
       },
     );
+    listeners.push(listener);
     port = listener.address.port;
   }
   return port;
