@@ -1,6 +1,6 @@
 /**
- * Pages of docs/ that name the tests which prove what they say: `` `test/…/x.test.ts` “title”, “title” ``, several proofs
- * of a row separated by `<br>` in its last column.
+ * Pages of docs/ that name the tests which prove what they say: `` `test/…/x.test.ts` “title”, “title” ``, or the cases of a
+ * folder of test/conformance: `` `…/cases.yaml` “name” ``; several proofs of a row separated by `<br>` in its last column.
  */
 import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
@@ -36,11 +36,12 @@ export function proofProblems({ file, titles }: Proof): string[] {
   if (!existsSync(path.join(root, file))) return [`${file} does not exist`];
   if (titles.length === 0) return [`${file} without a title`];
   const text = readFileSync(path.join(root, file), 'utf8');
-  return titles.filter((title) => !isTitled(text, title)).map((title) => `${file} has no “${title}”`);
+  const has = file.endsWith('.yaml') ? isCase : isTitled;
+  return titles.filter((title) => !has(text, title)).map((title) => `${file} has no “${title}”`);
 }
 
 function proofOf(part: string): Proof | undefined {
-  const file = /^`(test\/\S+\.test\.ts)` /.exec(part.trim())?.[1];
+  const file = /^`(test\/\S+(?:\.test\.ts|\/cases\.yaml))` /.exec(part.trim())?.[1];
   if (file === undefined) return undefined;
   return { file, titles: [...part.matchAll(/“([^”]+)”/g)].map((match) => match[1] ?? '') };
 }
@@ -48,4 +49,11 @@ function proofOf(part: string): Proof | undefined {
 /** The title closes a string, as a test's name does; the front of a name may be made from a variable. */
 function isTitled(text: string, title: string): boolean {
   return [`${title}'`, `${title}\``].some((end) => text.includes(end));
+}
+
+/** `name: title` or `name: 'title'`, at the end of its line or of its place in a flow mapping. */
+function isCase(text: string, title: string): boolean {
+  return ['', "'", '"'].some((quote) =>
+    [',', '}', '\n'].some((end) => text.includes(`name: ${quote}${title}${quote}${end}`)),
+  );
 }
