@@ -12,9 +12,11 @@ import {
   type OutlierPolicy,
 } from '../../../src/route/destination.ts';
 import { emptyL7Model, type L7Model, type Route, type RouteBackend } from '../../../src/route/model.ts';
+import { waypointViews } from '../../../src/waypoint/admin-views.ts';
 import { destinationLines, destinationViews } from '../../../src/waypoint/destination-view.ts';
 import { eventually, within } from '../../support/eventually.ts';
-import { makeChange } from '../../support/mesh-records.ts';
+import { makeChange, makeWorkload } from '../../support/mesh-records.ts';
+import { TestSecretStore } from '../../support/test-ca.ts';
 import { http1 } from './client.ts';
 import { createHarness, type Harness, podUid, serviceKey } from './harness.ts';
 
@@ -41,6 +43,8 @@ const hashing = (key: Extract<LoadBalancerPolicy['choice'], { kind: 'hash' }>['k
   warmup: undefined,
   locality: undefined,
 });
+
+const noSecrets = new TestSecretStore([]);
 
 const roundRobin: LoadBalancerPolicy = {
   choice: { kind: 'simple', balancer: 'round-robin' },
@@ -245,6 +249,29 @@ t.test('a pod that nobody can connect to is ejected for HTTP and for TCP', async
   await eventually('no connection to be counted', () =>
     view?.levels[0]?.groups[0]?.endpoints.every(({ active }) => active === 0),
   );
+});
+
+t.test('the nearest pods are used, and those farther away when they are ill', async (t) => {
+  const at = (zone: string) => ({ locality: { region: 'r1', zone, subzone: '' } });
+  let ill = false;
+  const near: RequestListener = (_request, response) => {
+    response.statusCode = ill ? 500 : 200;
+    response.end('near');
+  };
+  const self = makeWorkload({ name: 'waypoint', ...at('z1') });
+  const harness = await createHarness(t, { pods: [near, named('far')], self });
+  relabel(harness, 0, at('z1'));
+  relabel(harness, 1, at('z2'));
+  const destinations = destination({ outlierDetection: outliers });
+  harness.model = { ...emptyL7Model, destinations, ports: routesTo(backend(undefined)) };
+  t.same(await tally(harness, 6), { near: 6 });
+  ill = true;
+  t.same(await tally(harness, 8), { near: 2, far: 6 });
+  const views = waypointViews({ services: harness.waypoint.services, secrets: noSecrets, listenAddress: () => '-' });
+  const render = (name: string) => views.find((view) => view.name === name)?.render(new URLSearchParams());
+  const shown = JSON.parse(String(render('destinations')));
+  t.match(shown, [{ service: serviceKey, levels: [{ load: 0 }, { load: 100 }] }]);
+  t.match(String(render('destinations.txt')), /level 0 load 0%\n {4}127\.0\.0\.2:\d+ default\/productpage-0 ejected/);
 });
 
 t.test('TCP: the connections of one client address stay with one pod, and PASSTHROUGH goes nowhere else', async (t) => {

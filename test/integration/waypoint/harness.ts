@@ -76,6 +76,8 @@ export interface HarnessOptions {
   readonly servers?: readonly (Server | 'down')[] | undefined;
   readonly tunnelProtocol?: Workload['tunnelProtocol'];
   readonly jwksOrigins?: readonly string[];
+  /** The waypoint's own workload. */
+  readonly self?: Workload;
   readonly extensionsDirectory?: string;
   /** Answers for names outside the mesh. */
   readonly nameSource?: NameSource;
@@ -140,6 +142,7 @@ export async function createHarness(t: Test, options: HarnessOptions): Promise<H
     mesh,
     model: () => harness.model,
     own: () => ({ key: 'default/productpage', namespace: 'default', address: gateway, service: gatewayService }),
+    self: () => options.self,
     relay: waypointRelay,
     secrets,
     traffic: {
