@@ -35,19 +35,23 @@ export function buildDestinations(
   options: CompileOptions,
   diagnostics: Diagnostic[],
 ): Destinations {
-  const index = new Map<string, NamespaceRules>();
+  const index = new Map<string, HostRules>();
+  const everywhere = newHostRules();
   for (const rule of rules) {
-    const inNamespace = index.getOrInsertComputed(rule.namespace, () => ({ exact: new Map(), wildcards: new Map() }));
     const host = fullHost(rule, options);
-    const { exact, wildcards } = inNamespace;
-    (host.startsWith('*') ? wildcards : exact).getOrInsertComputed(host, () => []).push(rule);
+    for (const { exact, wildcards } of [everywhere, index.getOrInsertComputed(rule.namespace, newHostRules)]) {
+      (host.startsWith('*') ? wildcards : exact).getOrInsertComputed(host, newList).push(rule);
+    }
   }
   const merges = new Merges(diagnostics);
   const destinations = new Map<ServiceKey, DestinationViews>();
   const used = new Set<DestinationRuleSpec>();
   if (index.size === 0) return destinations;
   for (const host of hosts) {
-    const views = viewsOf(host, index, options, merges);
+    const rulesOfHost = naming(everywhere, host.hostname);
+    // Most services have none: they cost a look-up.
+    if (rulesOfHost.length === 0) continue;
+    const views = viewsOf(host, rulesOfHost, index, options, merges);
     if (views === undefined) continue;
     destinations.set(host.key, views);
     const client = host.waypointNamespace ?? host.namespace;
@@ -65,10 +69,18 @@ export function buildDestinations(
   return destinations;
 }
 
-/** Rules of one namespace by host. */
-interface NamespaceRules {
+/** Rules by host. */
+interface HostRules {
   readonly exact: Map<string, DestinationRuleSpec[]>;
   readonly wildcards: Map<string, DestinationRuleSpec[]>;
+}
+
+function newHostRules(): HostRules {
+  return { exact: new Map(), wildcards: new Map() };
+}
+
+function newList(): DestinationRuleSpec[] {
+  return [];
 }
 
 /** A name without a dot is a Service of the rule's own namespace. */
@@ -78,7 +90,8 @@ function fullHost({ host, namespace }: DestinationRuleSpec, options: CompileOpti
 
 function viewsOf(
   host: DestinationHost,
-  index: ReadonlyMap<string, NamespaceRules>,
+  rulesOfHost: readonly DestinationRuleSpec[],
+  index: ReadonlyMap<string, HostRules>,
   { rootNamespace }: CompileOptions,
   merges: Merges,
 ): DestinationViews | undefined {
@@ -92,14 +105,11 @@ function viewsOf(
   };
   // Who may see something that others do not: namespaces with rules of their own, and those that a rule names.
   const clients = new Set<string>();
-  for (const [namespace, rules] of index) {
-    for (const rule of naming(rules, host.hostname)) {
-      merges.named(rule);
-      clients.add(namespace);
-      for (const client of rule.exportTo ?? []) clients.add(client);
-    }
+  for (const rule of rulesOfHost) {
+    merges.named(rule);
+    clients.add(rule.namespace);
+    for (const client of rule.exportTo ?? []) clients.add(client);
   }
-  if (clients.size === 0) return undefined;
   const otherwise = select('');
   const ofNamespace = new Map<string, Destination>();
   for (const client of clients) {
@@ -109,8 +119,8 @@ function viewsOf(
   return otherwise === undefined && ofNamespace.size === 0 ? undefined : { otherwise, ofNamespace };
 }
 
-/** All rules of the namespace that name the host, in one way or another. */
-function naming({ exact, wildcards }: NamespaceRules, hostname: string): readonly DestinationRuleSpec[] {
+/** All rules that name the host, in one way or another. */
+function naming({ exact, wildcards }: HostRules, hostname: string): readonly DestinationRuleSpec[] {
   const found = [...(exact.get(hostname) ?? [])];
   for (const [wildcard, rules] of wildcards) if (hostname.endsWith(wildcard.slice(1))) found.push(...rules);
   return found;
@@ -118,7 +128,7 @@ function naming({ exact, wildcards }: NamespaceRules, hostname: string): readonl
 
 /** The rules of one host that the client may see; undefined: there are none. */
 function mostSpecific(
-  { exact, wildcards }: NamespaceRules,
+  { exact, wildcards }: HostRules,
   hostname: string,
   client: string,
 ): readonly DestinationRuleSpec[] | undefined {
