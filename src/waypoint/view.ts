@@ -4,6 +4,7 @@
  */
 import { formatSocketAddress } from '../base/address.ts';
 import type { Service, Workload } from '../mesh/model.ts';
+import type { CustomAuthorization } from '../route/custom-authorization.ts';
 import type { L7Policy, Route } from '../route/model.ts';
 import type { WaypointServices } from './context.ts';
 import { endpointAt } from './endpoints.ts';
@@ -122,7 +123,12 @@ class Tree {
     }));
     const shown = routes.map((route) => ({ name: route.name, match: matchText(route), to: this.#target(route) }));
     const tcpOnly = plain.filter(({ match }) => match === 'tcp');
-    const policies = [...(model.servicePolicies.get(service.key) ?? []), ...this.#gatewayPolicies()].map(policyText);
+    const { services: custom, gateways } = model.customAuthorizations;
+    const asked = [...(custom.get(service.key) ?? []), ...((this.#own && gateways.get(this.#own.key)) ?? [])];
+    const policies = [
+      ...asked.flatMap(customTexts),
+      ...[...(model.servicePolicies.get(service.key) ?? []), ...this.#gatewayPolicies()].map(policyText),
+    ];
     const before = this.listeners.get(entry.listener);
     this.listeners.set(entry.listener, {
       name: entry.listener,
@@ -229,6 +235,15 @@ function matchText(route: Route): string {
 
 function textOf(match: { readonly kind: string; readonly value?: string; readonly source?: string }): string {
   return [match.kind, match.value ?? match.source].filter((part) => part !== undefined).join(' ');
+}
+
+/** Whom CUSTOM policies ask. */
+function customTexts({ providerName, provider, policies }: CustomAuthorization): readonly string[] {
+  const whom = provider === undefined ? 'nobody, denies' : `${provider.target.hostname}:${provider.target.port}`;
+  return policies.map(({ source, dryRun }) => {
+    const dry = dryRun ? ' (dry run)' : '';
+    return `custom${dry} ${source.namespace}/${source.name} asks ${providerName || 'no provider'} (${whom})`;
+  });
 }
 
 function policyText({ action, source, dryRun }: L7Policy): string {

@@ -5,6 +5,7 @@ import { text } from 'node:stream/consumers';
 import t, { type Test } from 'tap';
 import type { GrpcExtAuthz, HttpExtAuthz } from '../../../src/route/mesh-config.ts';
 import { emptyL7Model, type L7Policy } from '../../../src/route/model.ts';
+import { buildWaypointViews } from '../../../src/waypoint/view.ts';
 import { eventually } from '../../support/eventually.ts';
 import { createExtAuthz, type ExtAuthzServer } from '../../support/ext-authz.ts';
 import { makeChange, makePort, makeService, makeWorkload } from '../../support/mesh-records.ts';
@@ -504,4 +505,30 @@ t.test('TCP: a connection is asked about once, before anything is connected', as
   setCustom(harness, { provider: { ...grpcProvider, name: 'later' } });
   harness.waypoint.modelChanged();
   await eventually('a connection nobody was asked about to end', () => open.stream.destroyed);
+});
+
+t.test('an answer without end, or too long, is no answer', async (t) => {
+  let dripping: NodeJS.Timeout | undefined;
+  t.teardown(() => clearInterval(dripping));
+  const { checks, harness } = await httpWorld(t, ({ url }, response) => {
+    response.writeHead(200);
+    if (url === '/long') response.end('x'.repeat(2 * 1024 * 1024));
+    else dripping = setInterval(() => response.write('x'), 10);
+  });
+  setCustom(harness, { provider: { ...httpProvider, timeoutMs: 300, statusOnError: 503 } });
+  t.equal((await http1(await harness.tunnel(), { path: '/drip' })).status, 503);
+  setCustom(harness, { provider: { ...httpProvider, statusOnError: 503 } });
+  t.equal((await http1(await harness.tunnel(), { path: '/long' })).status, 503);
+  t.equal(checks.length, 2);
+});
+
+t.test('who is asked is shown with the policies of the service', async (t) => {
+  const harness = await createHarness(t, { pods: [app] });
+  setCustom(harness, { provider: grpcProvider }, { provider: undefined });
+  const { listeners } = buildWaypointViews(harness.waypoint.services, '-', 100);
+  const shown = listeners.flatMap(({ policies }) => policies);
+  t.same(shown, [
+    'custom default/ask asks authz (authz.default.svc.cluster.local:9080)',
+    'custom default/ask asks nobody-1 (nobody, denies)',
+  ]);
 });

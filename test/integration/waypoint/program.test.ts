@@ -184,6 +184,21 @@ t.test('wrong settings are all told at once, with exit code 2', async (t) => {
   t.equal((await runProgram([process.execPath, script, '--help'])).code, 0);
 });
 
+t.test('lists in settings are checked for their form', async (t) => {
+  const given = { AMBIT_CONFIG: 'mesh', AMBIT_GATEWAY: 'a/b' };
+  const problems = (more: Record<string, string>) => {
+    const command = readWaypointCommand([], { ...given, ...more });
+    return command.kind === 'problems' ? command.problems : [];
+  };
+  t.same(problems({}), []);
+  t.match(problems({ AMBIT_TRUST_DOMAIN_ALIASES: 'old.example, not a domain' }), [
+    /AMBIT_TRUST_DOMAIN_ALIASES.*not a domain/,
+  ]);
+  t.match(problems({ AMBIT_CLIENT_ADDRESS_HEADERS: 'x-forwarded-for,via' }), [/AMBIT_CLIENT_ADDRESS_HEADERS: via/]);
+  const command = readWaypointCommand([], { ...given, AMBIT_CLIENT_ADDRESS_HEADERS: 'Forwarded' });
+  t.match(command, { kind: 'run', settings: { clientAddressHeaders: ['forwarded'] } });
+});
+
 t.test('arguments of Istio are taken, arguments beat the environment', async (t) => {
   const argv = [
     'proxy',

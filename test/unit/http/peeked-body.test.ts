@@ -1,0 +1,64 @@
+/** A body that is looked at before it goes on: the same bytes, whatever their pieces and whoever is slow. */
+import { Readable } from 'node:stream';
+import { buffer } from 'node:stream/consumers';
+import fc from 'fast-check';
+import t from 'tap';
+import { PeekedBody } from '../../../src/http/peeked-body.ts';
+
+t.test('what goes on is what came, and what is shown is its beginning', async () => {
+  const pieces = fc.array(fc.uint8Array({ minLength: 1, maxLength: 40 }), { maxLength: 12 });
+  await fc.assert(
+    fc.asyncProperty(pieces, fc.array(fc.nat(60), { maxLength: 3 }), async (chunks, peeks) => {
+      const all = Buffer.concat(chunks);
+      const body = new PeekedBody(
+        Readable.from(
+          chunks.map((chunk) => Buffer.from(chunk)),
+          { objectMode: false },
+        ),
+      );
+      for (const maxBytes of peeks) {
+        const peek = await body.peek(maxBytes);
+        if (peek.kind !== 'bytes') return false;
+        if (!peek.bytes.equals(all.subarray(0, maxBytes))) return false;
+        if (peek.complete !== all.length <= maxBytes) return false;
+      }
+      return (await buffer(body.stream())).equals(all);
+    }),
+    { numRuns: 200 },
+  );
+});
+
+t.test('no more is read than was asked for, until somebody reads', async (t) => {
+  let read = 0;
+  const source = new Readable({
+    highWaterMark: 1024,
+    read() {
+      read += 1024;
+      this.push(read > 1024 * 1024 ? null : Buffer.alloc(1024));
+    },
+  });
+  const body = new PeekedBody(source);
+  const peek = await body.peek(2048);
+  t.match(peek, { kind: 'bytes', complete: false });
+  await new Promise((resolve) => setImmediate(resolve));
+  t.ok(body.heldBytes <= 4096, `${body.heldBytes} held`);
+  t.ok(read <= 8192, `${read} read`);
+  t.equal((await buffer(body.stream())).length, 1024 * 1024);
+  t.equal(body.heldBytes, 0);
+});
+
+t.test('a body that breaks off is broken, before and after', async (t) => {
+  const early = new Readable({ read() {} });
+  const waiting = new PeekedBody(early).peek(100);
+  early.push(Buffer.from('abc'));
+  early.destroy(new Error('reset'));
+  t.same(await waiting, { kind: 'broken' });
+  const late = new Readable({ read() {} });
+  const body = new PeekedBody(late);
+  late.push(Buffer.from('abc'));
+  const shown = await body.peek(2);
+  t.match(shown, { kind: 'bytes', complete: false });
+  const rest = buffer(body.stream());
+  late.destroy(new Error('reset'));
+  await t.rejects(rest);
+});
