@@ -126,6 +126,8 @@ t.test('sizes: 431 for headers, 413 for a body, by its length or where it turns 
   t.match(await post('a'.repeat(5000), { 'transfer-encoding': 'chunked' }), { status: 413, body: 'Payload Too Large' });
   t.ok(arrived <= 1000);
   t.equal((await post('a'.repeat(1000), { 'transfer-encoding': 'chunked' })).status, 200);
+  const long = await http2(await harness.tunnel(), {}, 'a'.repeat(5000));
+  t.equal(long.headers[':status'], 413, 'HTTP/2 as well');
 });
 
 /** Requests wait at the pod until they are let go. */
