@@ -25,16 +25,13 @@ export function trafficLabels(
   tunnel: Tunnel,
   service: Service | undefined,
   endpoint: UpstreamEndpoint | undefined,
-  shape?: MetricShape,
 ): TrafficLabels {
   const { clientWorkload, clientIdentity: client } = tunnel;
   const workload = endpoint?.workload;
   const ofPair = known
     .getOrInsertComputed(clientWorkload ?? nobody, newWeakMap)
     .getOrInsertComputed(workload ?? nobody, newList);
-  for (const each of ofPair) {
-    if (each.service === service && each.client === client && each.labels.shape === shape) return each.labels;
-  }
+  for (const each of ofPair) if (each.service === service && each.client === client) return each.labels;
   const labels: TrafficLabels = {
     reporter: 'waypoint',
     source: sourceLabels(clientWorkload, client),
@@ -43,10 +40,19 @@ export function trafficLabels(
     destinationServiceName: service?.name ?? 'unknown',
     destinationServiceNamespace: service?.namespace ?? 'unknown',
     connectionSecurityPolicy: 'mutual_tls',
-    shape,
   };
   if (ofPair.length < keptPerPair) ofPair.push({ client, service, labels });
   return labels;
+}
+
+const shaped = new WeakMap<MetricShape, WeakMap<TrafficLabels, TrafficLabels>>();
+
+/** The same labels with a shape: one object as long as both are there. */
+export function shapedTraffic(labels: TrafficLabels, shape: MetricShape | undefined): TrafficLabels {
+  if (shape === undefined) return labels;
+  return shaped
+    .getOrInsertComputed(shape, () => new WeakMap())
+    .getOrInsertComputed(labels, () => ({ ...labels, shape }));
 }
 
 function newWeakMap(): WeakMap<object, Known[]> {

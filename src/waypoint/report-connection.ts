@@ -9,7 +9,7 @@ import { rulesFor } from '../route/telemetry/rules.ts';
 import type { UpstreamEndpoint } from '../upstream/endpoint.ts';
 import type { Tunnel, WaypointServices } from './context.ts';
 import type { Finished } from './finished.ts';
-import { trafficLabels } from './labels.ts';
+import { shapedTraffic, trafficLabels } from './labels.ts';
 import { writeLogs } from './report.ts';
 import { makeFacts, nothingWatched } from './telemetry/make-facts.ts';
 import { shapeOf } from './telemetry/metric-shapes.ts';
@@ -48,7 +48,7 @@ export function watchConnection(
     opened(known, counts) {
       const factsOf = (finished: Finished) => makeFacts(services, tunnel, finished, watched, clock.nowMs());
       const shape = shapeOf(rules?.metrics, () => factsOf(known));
-      const metrics = traffic.connection(trafficLabels(tunnel, known.service, known.endpoint, shape));
+      const metrics = traffic.connection(shapedTraffic(trafficLabels(tunnel, known.service, known.endpoint), shape));
       metrics.opened();
       let reported: ByteCounts = { toUpstream: 0, toDownstream: 0 };
       const flush = () => {

@@ -9,7 +9,7 @@ import type { AccessLogFields } from '../telemetry/traffic.ts';
 import type { TrafficLabels } from '../telemetry/traffic-labels.ts';
 import type { Tunnel, WaypointServices } from './context.ts';
 import { clusterName, type Finished, requestWireBytes, responseWireBytes } from './finished.ts';
-import { trafficLabels } from './labels.ts';
+import { shapedTraffic, trafficLabels } from './labels.ts';
 import { endpointFields, tunnelFields } from './log-fields.ts';
 import { writeAccessLogs } from './telemetry/access-logs.ts';
 import { makeFacts } from './telemetry/make-facts.ts';
@@ -36,7 +36,8 @@ export function reportRequest(
     return made;
   };
   const { rules, trace } = watch;
-  const labels = trafficLabels(tunnel, finished.service, finished.endpoint, shapeOf(rules?.metrics, facts));
+  const plain = trafficLabels(tunnel, finished.service, finished.endpoint);
+  const labels = shapedTraffic(plain, shapeOf(rules?.metrics, facts));
   countRequest(services, labels, finished, durationMs);
   watch.finishMessages(labels);
   writeLogs(services, tunnel, finished, durationMs, rules, facts);

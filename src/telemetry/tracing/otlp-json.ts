@@ -1,7 +1,4 @@
-/**
- * Spans and log records as OTLP in JSON (https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding), piece by piece.
- */
-import type { LogRecord } from './log-record.ts';
+/** Spans as OTLP in JSON (https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding), piece by piece. */
 import { type Attributes, type AttributeValue, byService, type FinishedSpan } from './span.ts';
 
 export interface Resource {
@@ -18,16 +15,6 @@ export function* otlpJson(resource: Resource, spans: readonly FinishedSpan[]): G
     yield `${before}{"resource":${described},"scopeSpans":[{"scope":${scope},"spans":[`;
     for (const [index, span] of own.entries()) yield `${index === 0 ? '' : ','}${JSON.stringify(spanRecord(span))}`;
     before = ']}]},';
-  }
-  yield ']}]}]}';
-}
-
-export function* otlpLogsJson(resource: Resource, records: readonly LogRecord[]): Generator<string> {
-  const scope = JSON.stringify({ name: 'ambit', version: resource.version });
-  const described = JSON.stringify({ attributes: attributeList(resource.attributes) });
-  yield `{"resourceLogs":[{"resource":${described},"scopeLogs":[{"scope":${scope},"logRecords":[`;
-  for (const [index, record] of records.entries()) {
-    yield `${index === 0 ? '' : ','}${JSON.stringify(logRecord(record))}`;
   }
   yield ']}]}]}';
 }
@@ -54,16 +41,6 @@ function spanRecord(span: FinishedSpan) {
     attributes: attributeList(attributes),
     ...(links.length === 0 ? {} : { links: links.map(({ traceId, spanId }) => ({ traceId, spanId })) }),
     status: error === undefined ? {} : { code: statusError, message: error },
-  };
-}
-
-function logRecord({ timeMicros, body, attributes, context }: LogRecord) {
-  return {
-    timeUnixNano: `${timeMicros}000`,
-    observedTimeUnixNano: `${timeMicros}000`,
-    body: { stringValue: body },
-    attributes: attributeList(attributes),
-    ...(context === undefined ? {} : { traceId: context.traceId, spanId: context.spanId }),
   };
 }
 

@@ -10,7 +10,7 @@ import type { TelemetryRules } from '../../route/telemetry/rules.ts';
 import type { BodyObserver } from '../../upstream/body-observer.ts';
 import type { UpstreamEndpoint } from '../../upstream/endpoint.ts';
 import type { Tunnel, WaypointServices } from '../context.ts';
-import { trafficLabels } from '../labels.ts';
+import { shapedTraffic, trafficLabels } from '../labels.ts';
 import type { Watched } from './make-facts.ts';
 import { fixedShape, needsFacts } from './metric-shapes.ts';
 import { defaultReportingIntervalMs } from './periodic-reports.ts';
@@ -99,7 +99,7 @@ export class RequestTelemetry {
     const { metrics } = this.rules ?? {};
     messages.stop?.();
     messages.stop = telemetry.reports.add(metrics?.reportingIntervalMs ?? defaultReportingIntervalMs, () =>
-      messages.report(traffic, trafficLabels(this.#tunnel, service, endpoint, fixedShape(metrics))),
+      messages.report(traffic, shapedTraffic(trafficLabels(this.#tunnel, service, endpoint), fixedShape(metrics))),
     );
   }
 

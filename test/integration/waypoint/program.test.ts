@@ -1,11 +1,12 @@
 /** The waypoint program: settings, readiness, the whole path from a folder of YAML, views, a live change, and its end. */
 import 'reflect-metadata';
 import { createPrivateKey } from 'node:crypto';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import process from 'node:process';
+import { text } from 'node:stream/consumers';
 import { X509Certificate, X509CrlGenerator } from '@peculiar/x509';
 import t, { type Test } from 'tap';
 import { readWaypointCommand } from '../../../src/app/waypoint-settings.ts';
@@ -132,8 +133,40 @@ async function world(t: Test, variables: (ca: string) => Record<string, string> 
   };
 }
 
-t.test('a folder of YAML is served, followed when it changes, shown, and drained', async (t) => {
-  const { program, config, admin, get } = await world(t);
+/** What a collector was sent, at an address of its own. */
+async function startCollector(t: Test) {
+  const bodies: string[] = [];
+  const collector = createServer((request, response) => {
+    void text(request).then((body) => {
+      bodies.push(body);
+      response.end();
+    });
+  });
+  await new Promise<void>((resolve) => collector.listen(0, '127.0.0.1', resolve));
+  t.teardown(() => collector.close().closeAllConnections());
+  const { port } = collector.address() as { port: number };
+  return { bodies, url: `http://127.0.0.1:${port}` };
+}
+
+const telemetry = (file: string) =>
+  documents(
+    `
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: istio, namespace: istio-system}
+data: {mesh: '{extensionProviders: [{name: file, envoyFileAccessLog: {path: ${file}}}]}'}
+`,
+    `
+apiVersion: telemetry.istio.io/v1
+kind: Telemetry
+metadata: {name: all, namespace: istio-system}
+spec: {accessLogging: [{providers: [{name: file}, {name: envoy}]}]}
+`,
+  );
+
+t.test('a folder of YAML is served, followed when it changes, shown, told about, and drained', async (t) => {
+  const { bodies, url } = await startCollector(t);
+  const { program, config, admin, get } = await world(t, () => ({ OTEL_EXPORTER_OTLP_ENDPOINT: url }));
   t.equal(await get('GET', sleepId), 200);
   t.equal(await get('DELETE', sleepId), 403);
   t.equal(await get('GET', notSleepId), 403);
@@ -159,9 +192,18 @@ t.test('a folder of YAML is served, followed when it changes, shown, and drained
   writeFileSync(path.join(config, 'policy.yaml'), policy('GET, DELETE'));
   await eventually('the new policy to be in force', async () => (await get('DELETE', sleepId)) === 200, 10_000);
 
+  const file = path.join(config, 'access.log');
+  writeFileSync(path.join(config, 'telemetry.yaml'), telemetry(file));
+  const line = /"GET \/productpage HTTP\/1\.1" 200 - via_upstream /;
+  const logged = () => existsSync(file) && line.test(readFileSync(file, 'utf8')) && line.test(program.log());
+  await eventually('a line in the file and another here', async () => (await get('GET', sleepId)) === 200 && logged());
+
   program.signal('SIGTERM');
   t.equal(await within('the program to end', program.exited, 10_000), 0);
   t.match(program.log(), 'drained');
+  const { resourceSpans } = JSON.parse(bodies[0] ?? '{}');
+  t.same(resourceSpans[0].resource.attributes[0].value, { stringValue: 'productpage.default' });
+  t.match(resourceSpans[0].scopeSpans[0].spans[0].name, /^productpage\.default\.svc\.cluster\.local:9080/);
 });
 
 t.test('with CRL_PATH nobody is let in before a list could be read', async (t) => {
