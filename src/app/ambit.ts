@@ -68,14 +68,15 @@ async function control(argv: readonly string[]): Promise<number> {
   return code;
 }
 
-const checkHelp = `Usage: ambit check DIR [--preset legacy|modern] [--trust-domain NAME] [--cluster-domain NAME]
+const checkHelp = `Usage: ambit check DIR [--status] [--preset legacy|modern] [--trust-domain NAME] [--cluster-domain NAME]
 
 Compiles the folder as a proxy would and prints what is wrong: file:line:col severity code message.
+With --status also what became of every route, by its parents, in Gateway API's conditions.
 Exit code 1 when there are errors; warnings and infos do not count.
 `;
 
 async function check(argv: readonly string[]): Promise<number> {
-  const [{ checkFolder }, { defaultCompileOptions }] = await Promise.all([
+  const [{ checkRoutes }, { defaultCompileOptions }] = await Promise.all([
     import('../xds/check.ts'),
     import('../compile/options.ts'),
   ]);
@@ -94,13 +95,21 @@ async function check(argv: readonly string[]): Promise<number> {
   const preset = presetByName(values.preset);
   if (directory === undefined || others.length > 0) return fail('give one folder');
   if (preset === undefined) return fail(`--preset ${values.preset}: say legacy or modern`);
-  const diagnostics = await checkFolder(directory, {
+  const { diagnostics, statuses } = await checkRoutes(directory, {
     ...defaultCompileOptions,
     preset,
     trustDomain: values['trust-domain'],
     clusterDomain: values['cluster-domain'],
   });
   for (const diagnostic of diagnostics) process.stdout.write(`${formatDiagnostic(diagnostic)}\n`);
+  for (const { object, parents } of values.status ? statuses : []) {
+    for (const { parent, conditions } of parents) {
+      const words = conditions.map(({ type, status, reason, message }) =>
+        [`${type}=${status}`, reason, ...(message === '' ? [] : [`(${message})`])].join(' '),
+      );
+      process.stdout.write(`${object.kind} ${object.namespace}/${object.name} at ${parent}: ${words.join('; ')}\n`);
+    }
+  }
   return hasErrors(diagnostics) ? 1 : 0;
 }
 
@@ -113,6 +122,7 @@ function parseCheck(argv: readonly string[]) {
         preset: { type: 'string', default: 'modern' },
         'trust-domain': { type: 'string', default: 'cluster.local' },
         'cluster-domain': { type: 'string', default: 'cluster.local' },
+        status: { type: 'boolean', default: false },
         help: { type: 'boolean', short: 'h', default: false },
       },
     });

@@ -38,7 +38,8 @@ import {
 } from './waypoint-mesh-settings.ts';
 
 export const waypointHelp = `Usage: waypoint [proxy waypoint] [options]
-       waypoint --view [listeners|clusters|endpoints|destinations|certs|dump] [--from ADDRESS]
+       waypoint --view [listeners|clusters|endpoints|destinations|effective|certs|dump]
+                       [--service NS/NAME] [--from ADDRESS]
 
 The layer 7 proxy of a Gateway: takes tunnels for the services bound to it, applies routes and policies, and goes on to
 their pods in tunnels of its own.
@@ -49,6 +50,7 @@ their pods in tunnels of its own.
   --gateway NS/NAME        which Gateway this is (AMBIT_GATEWAY)
   --service-account NAME   whom it runs as (SERVICE_ACCOUNT; default: what the Gateway says)
   --view [NAME]            prints a view of a running waypoint and ends; listeners unless told
+  --service NS/NAME        of the effective configuration, that of one service
   --from ADDRESS           where it runs: an admin socket's path, or host:port (default 127.0.0.1:15000)
   --help, --version
 
@@ -114,6 +116,7 @@ const options = {
   'service-account': { type: 'string' },
   view: { type: 'boolean' },
   from: { type: 'string' },
+  service: { type: 'string' },
   help: { type: 'boolean', short: 'h' },
   version: { type: 'boolean' },
   // Istio starts its waypoints with these; what they say is not needed or known from elsewhere.
@@ -136,7 +139,7 @@ export function readWaypointCommand(argv: readonly string[], environment: Enviro
   const { values, positionals } = parsed;
   if (values.help) return { kind: 'help' };
   if (values.version) return { kind: 'version' };
-  if (values.view) return readViewRequest(positionals, { from: values.from }, environment);
+  if (values.view) return readViewRequest(positionals, { from: values.from, source: values.service }, environment);
   const problems = positionals.map((word) => `${JSON.stringify(word)}: no such argument; waypoint --help lists them`);
   const given: Record<string, string | undefined> = { ...environment };
   if (values.config !== undefined) given.AMBIT_CONFIG = values.config;

@@ -171,7 +171,12 @@ async function run(settings: WaypointProgramSettings, seen: Observability): Prom
         },
       },
       levels,
-      views: waypointViews({ services: waypoint.services, secrets, listenAddress: () => address ?? '-' }),
+      views: waypointViews({
+        services: waypoint.services,
+        secrets,
+        listenAddress: () => address ?? '-',
+        compilation: () => source.compilation,
+      }),
       quit: () => quit(),
       drain: () => {
         draining = true;

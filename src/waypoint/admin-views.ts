@@ -3,6 +3,7 @@ import type { View } from '../admin/interfaces.ts';
 import type { SecretStore } from '../identity/secret.ts';
 import type { WaypointServices } from './context.ts';
 import { destinationLines, destinationViews } from './destination-view.ts';
+import { type EffectiveViewOptions, effectiveViews } from './effective-views.ts';
 import { buildWaypointViews, type ClusterView, type ListenerView, type WaypointViews } from './view.ts';
 
 export interface WaypointViewOptions {
@@ -10,6 +11,7 @@ export interface WaypointViewOptions {
   readonly secrets: SecretStore;
   /** Where tunnels arrive. */
   readonly listenAddress: () => string;
+  readonly compilation: EffectiveViewOptions['compilation'];
 }
 
 /** Names: the empty one is the whole dump; `listeners` is JSON, `listeners.txt` the same as text, and so on. */
@@ -45,6 +47,7 @@ export function waypointViews(options: WaypointViewOptions): readonly View[] {
       contentType: 'text/plain; charset=utf-8',
       render: (query) => `${destinationLines(destinationViews(services, limitOf(query))).join('\n')}\n`,
     },
+    ...effectiveViews(options),
     json('certs', () => certificates(secrets)),
     text('certs.txt', () =>
       certificates(secrets).map(({ identity, state, until }) => `${identity} ${state} ${until ?? ''}`),

@@ -4,12 +4,12 @@
  */
 import { formatSocketAddress } from '../base/address.ts';
 import type { Service, Workload } from '../mesh/model.ts';
-import type { CustomAuthorization } from '../route/custom-authorization.ts';
 import type { L7Policy, Route } from '../route/model.ts';
 import type { WaypointServices } from './context.ts';
 import { endpointAt } from './endpoints.ts';
 import { type OwnGateway, serves } from './gateway.ts';
 import { declaredKind } from './protocol.ts';
+import { customTexts, matchText, policyText } from './route-text.ts';
 
 export interface RouteView {
   readonly name: string;
@@ -217,35 +217,4 @@ class Tree {
       )
       .join(', ');
   }
-}
-
-function matchText(route: Route): string {
-  const { match } = route;
-  if (match === undefined) return 'any';
-  const parts: string[] = [];
-  if (match.method !== undefined) parts.push(`method ${textOf(match.method)}`);
-  if (match.path !== undefined)
-    parts.push(`path ${match.path.kind} ${'value' in match.path ? match.path.value : match.path.source}`);
-  if (match.authority !== undefined) parts.push(`authority ${textOf(match.authority)}`);
-  for (const { name, match: value, negate } of match.headers)
-    parts.push(`${negate ? 'not ' : ''}header ${name} ${textOf(value)}`);
-  for (const { name, match: value } of match.queryParams) parts.push(`query ${name} ${textOf(value)}`);
-  return parts.length === 0 ? 'any' : parts.join(', ');
-}
-
-function textOf(match: { readonly kind: string; readonly value?: string; readonly source?: string }): string {
-  return [match.kind, match.value ?? match.source].filter((part) => part !== undefined).join(' ');
-}
-
-/** Whom CUSTOM policies ask. */
-function customTexts({ providerName, provider, policies }: CustomAuthorization): readonly string[] {
-  const whom = provider === undefined ? 'nobody, denies' : `${provider.target.hostname}:${provider.target.port}`;
-  return policies.map(({ source, dryRun }) => {
-    const dry = dryRun ? ' (dry run)' : '';
-    return `custom${dry} ${source.namespace}/${source.name} asks ${providerName || 'no provider'} (${whom})`;
-  });
-}
-
-function policyText({ action, source, dryRun }: L7Policy): string {
-  return `${action}${dryRun ? ' (dry run)' : ''} ${source.namespace}/${source.name}`;
 }

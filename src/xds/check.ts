@@ -3,18 +3,30 @@ import { systemClock } from '../base/clock.ts';
 import type { Diagnostic } from '../base/diagnostics.ts';
 import { errorCode, errorText } from '../base/errors.ts';
 import type { CompileOptions } from '../compile/options.ts';
+import type { RouteStatus } from '../compile/route-status.ts';
+import { routeStatuses } from '../compile/route-statuses.ts';
 import { folderDiagnostic } from './codes.ts';
 import { FolderFiles } from './folder-files.ts';
 import { compileFolder } from './folder-model.ts';
 
 /** In order of place. A folder that cannot be read is a diagnostic too. */
 export async function checkFolder(directory: string, options: CompileOptions): Promise<readonly Diagnostic[]> {
+  return (await checkRoutes(directory, options)).diagnostics;
+}
+
+/** The same with what became of every route. */
+export async function checkRoutes(
+  directory: string,
+  options: CompileOptions,
+): Promise<{ readonly diagnostics: readonly Diagnostic[]; readonly statuses: readonly RouteStatus[] }> {
   const files = new FolderFiles(directory, systemClock);
   try {
-    return [...compileFolder(await files.scan(), options).diagnostics].sort(byPlace);
+    const { diagnostics, routes } = compileFolder(await files.scan(), options);
+    return { diagnostics: diagnostics.toSorted(byPlace), statuses: routeStatuses(routes) };
   } catch (error) {
     if (errorCode(error) === undefined) throw error;
-    return [folderDiagnostic('FOLDER_UNREADABLE', errorText(error), { file: directory, line: 1, column: 1 })];
+    const position = { file: directory, line: 1, column: 1 };
+    return { diagnostics: [folderDiagnostic('FOLDER_UNREADABLE', errorText(error), position)], statuses: [] };
   }
 }
 
