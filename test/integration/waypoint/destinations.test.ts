@@ -267,7 +267,12 @@ t.test('the nearest pods are used, and those farther away when they are ill', as
   t.same(await tally(harness, 6), { near: 6 });
   ill = true;
   t.same(await tally(harness, 8), { near: 2, far: 6 });
-  const views = waypointViews({ services: harness.waypoint.services, secrets: noSecrets, listenAddress: () => '-' });
+  const views = waypointViews({
+    services: harness.waypoint.services,
+    secrets: noSecrets,
+    listenAddress: () => '-',
+    compilation: () => undefined,
+  });
   const render = (name: string) => views.find((view) => view.name === name)?.render(new URLSearchParams());
   const shown = JSON.parse(String(render('destinations')));
   t.match(shown, [{ service: serviceKey, levels: [{ load: 0 }, { load: 100 }] }]);
