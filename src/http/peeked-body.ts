@@ -9,7 +9,8 @@ import { Readable } from 'node:stream';
 
 export type Peek =
   /** `complete`: it is the whole body. */
-  { readonly kind: 'bytes'; readonly bytes: Buffer; readonly complete: boolean } | { readonly kind: 'broken' };
+  | { readonly kind: 'bytes'; readonly bytes: Buffer; readonly complete: boolean }
+  | { readonly kind: 'broken'; readonly error: Error };
 
 export class PeekedBody {
   readonly #source: Readable;
@@ -83,7 +84,7 @@ export class PeekedBody {
     this.#waiting = undefined;
     this.#source.pause();
     if (this.#error !== undefined) {
-      resolve({ kind: 'broken' });
+      resolve({ kind: 'broken', error: this.#error });
       return;
     }
     const all = Buffer.concat(this.#kept);

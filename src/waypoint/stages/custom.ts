@@ -5,6 +5,7 @@
  * I1: a provider that is missing or unusable denies what its rules match. I2: a request goes on with the very bytes of its
  * body, whatever was held of it.
  */
+import { BodyTooLong } from '../../http/limit-body.ts';
 import { PeekedBody } from '../../http/peeked-body.ts';
 import { ConnectionPolicies } from '../../policy/l7.ts';
 import type { CustomAuthorization } from '../../route/custom-authorization.ts';
@@ -87,8 +88,11 @@ async function bodyFor(
   if (!held.take(asked.maxBytes)) return reply(503, '', 'UAEX', 'ext_authz_overload');
   record.exchange.expectBody();
   const peek = await peeked.peek(asked.maxBytes);
-  // The client broke off: nobody waits for an answer.
-  if (peek.kind === 'broken') return reply(400, '', 'DC', 'request_body_broken');
+  if (peek.kind === 'broken') {
+    if (peek.error instanceof BodyTooLong) return reply(413, 'Payload Too Large', '-', 'request_body_size_limit');
+    // The client broke off: nobody waits for an answer.
+    return reply(400, '', 'DC', 'request_body_broken');
+  }
   if (peek.complete || asked.allowPartial) return { kind: 'body', body: peek };
   return reply(413, 'Payload Too Large', '-', 'request_payload_too_large');
 }
