@@ -7,7 +7,7 @@ import { errorText } from '../base/errors.ts';
 import type { Environment } from '../config/environment.ts';
 
 const deadlineMs = 10_000;
-const views = ['listeners', 'clusters', 'endpoints', 'destinations', 'effective', 'certs', 'dump'];
+const views = ['listeners', 'clusters', 'endpoints', 'destinations', 'effective', 'telemetry', 'certs', 'dump'];
 
 export interface ViewRequest {
   readonly view: string;

@@ -38,7 +38,7 @@ import {
 } from './waypoint-mesh-settings.ts';
 
 export const waypointHelp = `Usage: waypoint [proxy waypoint] [options]
-       waypoint --view [listeners|clusters|endpoints|destinations|effective|certs|dump]
+       waypoint --view [listeners|clusters|endpoints|destinations|effective|telemetry|certs|dump]
                        [--service NS/NAME] [--from ADDRESS]
 
 The layer 7 proxy of a Gateway: takes tunnels for the services bound to it, applies routes and policies, and goes on to

@@ -4,6 +4,7 @@ import type { SecretStore } from '../identity/secret.ts';
 import type { WaypointServices } from './context.ts';
 import { destinationLines, destinationViews } from './destination-view.ts';
 import { type EffectiveViewOptions, effectiveViews } from './effective-views.ts';
+import { telemetryLines, telemetryViews } from './telemetry/telemetry-view.ts';
 import { buildWaypointViews, type ClusterView, type ListenerView, type WaypointViews } from './view.ts';
 
 export interface WaypointViewOptions {
@@ -48,6 +49,12 @@ export function waypointViews(options: WaypointViewOptions): readonly View[] {
       render: (query) => `${destinationLines(destinationViews(services, limitOf(query))).join('\n')}\n`,
     },
     ...effectiveViews(options),
+    json('telemetry', (query) => telemetryViews(services, limitOf(query))),
+    {
+      name: 'telemetry.txt',
+      contentType: 'text/plain; charset=utf-8',
+      render: (query) => `${telemetryLines(telemetryViews(services, limitOf(query))).join('\n')}\n`,
+    },
     json('certs', () => certificates(secrets)),
     text('certs.txt', () =>
       certificates(secrets).map(({ identity, state, until }) => `${identity} ${state} ${until ?? ''}`),

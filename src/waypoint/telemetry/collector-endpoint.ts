@@ -1,4 +1,5 @@
 /** Where a collector is found: a service of the mesh, by its host name and port, and one of its endpoints. */
+import { serviceByHostname } from '../../mesh/named-service.ts';
 import { selectEndpoint } from '../../mesh/select-endpoint.ts';
 import type { ServiceTarget } from '../../route/mesh-config.ts';
 import type { UpstreamEndpoint } from '../../upstream/endpoint.ts';
@@ -10,9 +11,11 @@ export function collectorEndpoint(
   { hostname, namespace, port }: ServiceTarget,
   tried: ReadonlySet<string>,
 ): UpstreamEndpoint | undefined {
-  const { mesh, random, settings } = services;
-  const named = mesh.servicesByHostname(hostname);
-  const service = namespace === undefined ? named[0] : named.find((each) => each.namespace === namespace);
+  const { mesh, random, settings, own } = services;
+  const service =
+    namespace === undefined
+      ? serviceByHostname(mesh, hostname, own()?.namespace ?? '')
+      : mesh.service(`${namespace}/${hostname}`);
   if (service === undefined) return undefined;
   const selection = selectEndpoint({
     service,

@@ -8,11 +8,12 @@ import { text } from 'node:stream/consumers';
 import t, { type Test } from 'tap';
 import { emptyL7Model, type L7Model } from '../../../src/route/model.ts';
 import type { FinishedSpan, SpanStart, Tracing } from '../../../src/telemetry/tracing/span.ts';
+import { telemetryLines, telemetryViews } from '../../../src/waypoint/telemetry/telemetry-view.ts';
 import type { TelemetryOutputs } from '../../../src/waypoint/telemetry/waypoint-telemetry.ts';
 import { ambientDefault, compileText, documents, serviceText } from '../../support/compile-text.ts';
 import { eventually, within } from '../../support/eventually.ts';
 import { http1, http2 } from './client.ts';
-import { createHarness, host, sleepId, vip } from './harness.ts';
+import { createHarness, host, serviceKey, sleepId, vip } from './harness.ts';
 
 const gateway = `
 apiVersion: gateway.networking.k8s.io/v1
@@ -434,4 +435,40 @@ t.test('access logs reach a collector by gRPC', async (t) => {
   );
   t.match(calls, [{ path: '/opentelemetry.proto.collector.logs.v1.LogsService/Export' }]);
   t.match(String(calls[0]?.body), 'line 200');
+});
+
+t.test('what came of all objects is shown', async (t) => {
+  const harness = await createHarness(t, { pods: [echo] });
+  const { services } = harness.waypoint;
+  t.same(telemetryLines(telemetryViews(services, 10)), ['gateway', '  log ambit', '  trace nothing']);
+  const { telemetry } = modelOf({
+    accessLogging: [{ providers: [{ name: 'envoy' }], filter: { expression: 'response.code > 399' } }],
+    metrics: [
+      {
+        reportingInterval: '10s',
+        overrides: [{ tagOverrides: { a: { value: 'request.host' } }, match: { metric: 'REQUEST_COUNT' } }],
+      },
+    ],
+    tracing: [{ randomSamplingPercentage: 7 }],
+  });
+  const rules = telemetry?.gateways.get('default/productpage');
+  if (rules === undefined) throw new Error('no rules');
+  const quiet = { ...rules, accessLogs: [], metrics: undefined, tracing: undefined };
+  harness.model = {
+    ...emptyL7Model,
+    telemetry: {
+      gateways: new Map([['default/productpage', quiet]]),
+      services: new Map([['default/productpage', new Map([[serviceKey, rules]])]]),
+    },
+  };
+  t.same(telemetryLines(telemetryViews(services, 10)), [
+    'gateway',
+    '  log nothing',
+    '  trace nothing',
+    `service ${serviceKey}`,
+    '  log envoy /dev/stdout when response.code > 399',
+    '  metric istio_requests_total a = request.host',
+    '  metric every 10000 ms while it lasts',
+    '  trace ambit 7 %',
+  ]);
 });
