@@ -7,7 +7,12 @@
  */
 import { z } from 'zod';
 import type { Diagnostic } from '../base/diagnostics.ts';
-import { type ClientTlsPolicy, type DestinationPolicy, emptyDestinationPolicy } from '../route/destination.ts';
+import {
+  type ClientTlsPolicy,
+  type DestinationPolicy,
+  emptyDestinationPolicy,
+  type HealthCheckPolicy,
+} from '../route/destination.ts';
 import {
   connectionPoolSchema,
   outlierSchema,
@@ -18,6 +23,7 @@ import {
   tlsSchema,
   tunnelSchema,
 } from './destination-settings.ts';
+import { readHealthCheck } from './health-check.ts';
 import { loadBalancerSchema } from './load-balancer.ts';
 import { type ConfigObject, diagnose, type Parsed, type Path, parseContent, perObject } from './object.ts';
 import { labelsSchema, listOf, portSchema } from './values.ts';
@@ -46,6 +52,7 @@ export interface DestinationRuleSpec {
   readonly exportTo: ReadonlySet<string> | undefined;
   readonly policy: TrafficPolicySpec | undefined;
   readonly subsets: readonly SubsetSpec[];
+  readonly healthCheck: HealthCheckPolicy | undefined;
 }
 
 const policySchema = z.looseObject({
@@ -92,6 +99,7 @@ export const parseDestinationRule = perObject((object: ConfigObject): Parsed<Des
         const policy = read(subset.trafficPolicy, [...path, 'trafficPolicy']);
         return { name: subset.name, labels: subset.labels ?? {}, policy, path };
       }),
+      healthCheck: readHealthCheck(object, diagnostics),
     },
     diagnostics,
   };

@@ -180,6 +180,7 @@ class Merges {
       sources: rules.map(({ namespace, name }) => ({ kind: 'DestinationRule', namespace, name })),
       policies: { otherwise: policy?.general ?? emptyDestinationPolicy, ports: policy?.ports ?? new Map() },
       subsets,
+      healthCheck: rules.find(({ healthCheck }) => healthCheck !== undefined)?.healthCheck,
     };
     this.#kept.set(key, merged);
     this.#rules.set(merged, rules);

@@ -125,6 +125,18 @@ export type ClientTlsPolicy =
   /** It asked for something that cannot be read: nothing may be sent. */
   | { readonly mode: 'invalid'; readonly reason: string };
 
+/** Endpoints are asked how they are. Not of Istio: an annotation (docs/destination-rules.md). */
+export interface HealthCheckPolicy {
+  /** Answered with 200 to 299 by who is well; undefined: a connection is enough, as it is for ports without HTTP. */
+  readonly path: string | undefined;
+  readonly intervalMs: number;
+  readonly timeoutMs: number;
+  /** Failures in a row, after which an endpoint is not used. */
+  readonly unhealthyThreshold: number;
+  /** Successes in a row, after which it is again. */
+  readonly healthyThreshold: number;
+}
+
 export interface RetryBudgetPolicy {
   /** Of the requests under way, 0 to 100. */
   readonly percent: number;
@@ -166,6 +178,7 @@ export interface Destination {
   readonly sources: readonly ObjectRef[];
   readonly policies: PortPolicies;
   readonly subsets: ReadonlyMap<string, Subset>;
+  readonly healthCheck?: HealthCheckPolicy | undefined;
 }
 
 /** Who asks decides: rules of the client's own namespace come first, and a waypoint is the client. */

@@ -15,10 +15,15 @@ export function profiled(
   tunnel: Tunnel,
 ): UpstreamEndpoint {
   if (profile === undefined) return endpoint;
-  const own = ofAll
+  const own = profiledForAll(endpoint, profile);
+  return profile.proxyProtocol === undefined ? own : withHeader(own, profile.proxyProtocol, tunnel);
+}
+
+/** Without what is told of one client. */
+export function profiledForAll(endpoint: UpstreamEndpoint, profile: UpstreamProfile): UpstreamEndpoint {
+  return ofAll
     .getOrInsertComputed(endpoint, newProfiles)
     .getOrInsertComputed(profile, () => withProfile(endpoint, profile));
-  return profile.proxyProtocol === undefined ? own : withHeader(own, profile.proxyProtocol, tunnel);
 }
 
 /** The client is told to the endpoint: its connections are nobody else's. */

@@ -31,6 +31,7 @@ import { ClientNamedEndpoints } from './named-endpoints.ts';
 import { stageNames } from './names.ts';
 import { createOutside } from './outside.ts';
 import { prepareDestinations } from './prepare-destinations.ts';
+import { probeEndpoint } from './probe-endpoint.ts';
 import { memoryShare } from './protection/memory-share.ts';
 import { Overload } from './protection/overload.ts';
 import { PressureGauge } from './protection/pressure-gauge.ts';
@@ -137,6 +138,7 @@ export function createWaypoint(options: WaypointOptions): Waypoint {
     services.extensions.apply(attached ?? []);
   };
   applyExtensions();
+  clusters.probeBy((named, host, timeoutMs) => probeEndpoint(services, named, host, timeoutMs));
   const tunnels = new Tunnels(services);
   const trusted = new Set([parseSpiffeId(identity)?.trustDomain, ...options.trustDomainAliases]);
   const listeners: RunningListener[] = [];

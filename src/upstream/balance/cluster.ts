@@ -14,7 +14,7 @@ import { recordsEqual } from '../../mesh/equal.ts';
 import type { Service, Workload } from '../../mesh/model.ts';
 import { networkOf, obstacle, reach } from '../../mesh/usable-endpoint.ts';
 import { hasLabels } from '../../mesh/workload-labels.ts';
-import type { LoadBalancerPolicy, OutlierPolicy, Subset } from '../../route/destination.ts';
+import type { HealthCheckPolicy, LoadBalancerPolicy, OutlierPolicy, Subset } from '../../route/destination.ts';
 import { drawHost, drawLessBusy, makeUrn, type Urn } from './draw.ts';
 import { HashChoice } from './hash-choice.ts';
 import { Host } from './host.ts';
@@ -31,6 +31,7 @@ export interface ClusterInputs {
   readonly subset: Subset | undefined;
   readonly loadBalancer: LoadBalancerPolicy | undefined;
   readonly outlierDetection: OutlierPolicy | undefined;
+  readonly healthCheck?: HealthCheckPolicy | undefined;
 }
 
 export interface HostRequest {
@@ -143,6 +144,7 @@ export class Cluster {
       subset: kept(known?.subset, given.subset),
       loadBalancer: kept(known?.loadBalancer, given.loadBalancer),
       outlierDetection: kept(known?.outlierDetection, given.outlierDetection),
+      healthCheck: kept(known?.healthCheck, given.healthCheck),
     };
     this.#inputs = inputs;
     this.#detector.follow(inputs.outlierDetection);
@@ -175,10 +177,9 @@ export class Cluster {
     return this.#anybodyElse(tried) ?? this.#pick(inputs, by, undefined);
   }
 
-  /** Active health checks have something to say about an endpoint. */
-  setFailing(uid: string, failing: boolean): void {
-    const host = this.#byUid.get(uid);
-    if (host === undefined || host.failing === failing) return;
+  /** An active health check has found out about a host. */
+  setFailing(host: Host, failing: boolean): void {
+    if (host.failing === failing) return;
     host.failing = failing;
     this.#stale = true;
   }
@@ -196,7 +197,7 @@ export class Cluster {
 
   /** Takes time in proportion to the endpoints; little for those whose record is the same as before. */
   #place(inputs: ClusterInputs, first: boolean): void {
-    const { loadBalancer, outlierDetection } = inputs;
+    const { loadBalancer, outlierDetection, healthCheck } = inputs;
     const query = asQuery(inputs.query);
     this.#look++;
     const workloads = this.#findUsable(inputs, query, first);
@@ -204,7 +205,7 @@ export class Cluster {
       query,
       workloads,
       setting: loadBalancer?.locality,
-      outlierDetection: outlierDetection !== undefined,
+      detection: outlierDetection !== undefined || healthCheck !== undefined,
     });
     if (levels.length === 0 && workloads.length > 0) this.#reason = 'no-endpoint-in-locality';
     const old = new Map(this.#levels.flatMap(({ groups }) => groups.map((group) => [group.key, group])));
@@ -430,6 +431,7 @@ function sameObjects(a: ClusterInputs, b: ClusterInputs): boolean {
     a.query.network === b.query.network &&
     a.subset === b.subset &&
     a.outlierDetection === b.outlierDetection &&
+    a.healthCheck === b.healthCheck &&
     a.loadBalancer === b.loadBalancer
   );
 }

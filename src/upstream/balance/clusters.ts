@@ -13,6 +13,7 @@ import type { MeshView } from '../../mesh/view.ts';
 import { type Destination, policyFor } from '../../route/destination.ts';
 import type { TryWatch } from '../try-watch.ts';
 import { Cluster } from './cluster.ts';
+import { HealthChecks, type ProbeResult } from './health-checks.ts';
 import type { Host } from './host.ts';
 import type { OutlierEvent, OutlierReason } from './outlier.ts';
 
@@ -35,6 +36,8 @@ export interface NamedCluster {
   readonly cluster: Cluster;
   /** The objects that say how it is used. */
   sources: Destination['sources'];
+  /** While it has any. */
+  checks: HealthChecks | undefined;
 }
 
 export class Clusters {
@@ -44,6 +47,7 @@ export class Clusters {
   /** The same by record, so that a request builds no key. */
   #byService = new WeakMap<Service, NamedCluster[]>();
   readonly #stop: () => void;
+  #probe: Probe = nothingIsKnown;
   #working: Promise<void> = Promise.resolve();
   #self: Workload | undefined;
 
@@ -86,7 +90,9 @@ export class Clusters {
       subset: part,
       loadBalancer: policy?.loadBalancer,
       outlierDetection: policy?.outlierDetection,
+      healthCheck: destination?.healthCheck,
     });
+    if (destination?.healthCheck !== undefined || named.checks !== undefined) this.#check(named);
     return named;
   }
 
@@ -100,14 +106,14 @@ export class Clusters {
     this.of(service, port, destination, subset)?.cluster.prepare();
   }
 
-  /** Active health checks of a service's endpoint. */
-  setFailing(service: ServiceKey, uid: string, failing: boolean): void {
-    for (const named of this.#byKey.values()) if (named.service === service) named.cluster.setFailing(uid, failing);
-  }
-
   /** What becomes of one try to the host. */
   watch({ cluster }: NamedCluster, host: Host): TryWatch {
     return new HostWatch(cluster, host);
+  }
+
+  /** How endpoints are asked; until then nothing is found out. */
+  probeBy(probe: Probe): void {
+    this.#probe = probe;
   }
 
   /** A choice was made although too few endpoints are well. */
@@ -160,7 +166,32 @@ export class Clusters {
       },
       background: (work) => this.#background(work),
     });
-    return { service, port, subset, cluster, sources: none };
+    return { service, port, subset, cluster, sources: none, checks: undefined };
+  }
+
+  #check(named: NamedCluster): void {
+    const { clock, random, logger } = this.#options;
+    const { service, port, subset, cluster } = named;
+    const policy = cluster.inputs?.healthCheck;
+    if (policy === undefined) {
+      named.checks?.close();
+      named.checks = undefined;
+      for (const host of cluster.hosts) cluster.setFailing(host, false);
+      return;
+    }
+    named.checks ??= new HealthChecks({
+      clock,
+      random,
+      hosts: () => cluster.hosts,
+      probe: (host, timeoutMs) => this.#probe(named, host, timeoutMs),
+      changed: (host, failing) => {
+        cluster.setFailing(host, failing);
+        const where = { service, port, ...(subset === undefined ? {} : { subset }) };
+        const message = failing ? 'an endpoint fails its health checks' : 'an endpoint passes its health checks again';
+        logger.warn(message, { ...where, endpoint: host.key, workload: host.uid });
+      },
+    });
+    named.checks.used(policy);
   }
 
   /** One after the other: a turn of the loop has one slice of all this, however many clusters there are. */
@@ -175,6 +206,7 @@ export class Clusters {
     for (const [key, named] of this.#byKey) {
       if (!which(named)) continue;
       named.cluster.close();
+      named.checks?.close();
       this.#byKey.delete(key);
       dropped = true;
     }
@@ -184,12 +216,24 @@ export class Clusters {
   /** Brings the gauges up to date. */
   flush(): void {
     let ejected = 0;
-    for (const { cluster } of this.#byKey.values()) ejected += cluster.detector.ejected;
+    let failing = 0;
+    for (const { cluster, checks } of this.#byKey.values()) {
+      ejected += cluster.detector.ejected;
+      if (checks !== undefined) for (const host of cluster.hosts) failing += Number(host.failing);
+    }
     this.#metrics.now.value = ejected;
+    this.#metrics.failing.value = failing;
   }
 }
 
 const none: Destination['sources'] = [];
+
+/** Asks a host how it is, by what the cluster's policy says. Never rejects. */
+export type Probe = (named: NamedCluster, host: Host, timeoutMs: number) => Promise<ProbeResult>;
+
+function nothingIsKnown(): Promise<ProbeResult> {
+  return Promise.resolve('unknown');
+}
 
 class HostWatch implements TryWatch {
   readonly #cluster: Cluster;
@@ -221,6 +265,7 @@ class BalanceMetrics {
   readonly panics: Counter;
   readonly spared: Counter;
   readonly now: Gauge;
+  readonly failing: Gauge;
   readonly #ejections: Readonly<Record<OutlierReason, Counter>>;
 
   constructor(metrics: MetricsRegistry) {
@@ -239,6 +284,7 @@ class BalanceMetrics {
       'ambit_endpoint_panic_choices_total',
       'Choices without regard to health, because too few endpoints are healthy (minHealthPercent).',
     );
+    this.failing = metrics.gauge('ambit_endpoints_failing', 'Endpoints that fail their health checks now.');
     this.now = metrics.gauge('ambit_endpoints_ejected', 'Endpoints that are ejected now.');
   }
 

@@ -22,6 +22,10 @@ export class Host {
   present = true;
   /** Active health checks fail. */
   failing = false;
+  /** Checks that failed, or for a failing host succeeded, in a row. */
+  checks = 0;
+  /** A check is under way. */
+  checked = false;
   /** Of the cluster's last look at its endpoints that found it. */
   look = 0;
   #outlier: OutlierState | undefined;

@@ -27,17 +27,17 @@ export interface PlacementQuery {
   readonly workloads: readonly Workload[];
   readonly setting: LocalityBalancing | undefined;
   /** Without it nobody is ever found unhealthy, and failover settings have no effect. */
-  readonly outlierDetection: boolean;
+  readonly detection: boolean;
 }
 
 /** Levels in their order, none of them empty. */
 export function placeEndpoints(placement: PlacementQuery): readonly Level[] {
-  const { query, workloads, setting, outlierDetection } = placement;
+  const { query, workloads, setting, detection } = placement;
   const { source, service } = query;
   if (setting !== undefined) {
     if (!setting.enabled) return together(workloads);
     if (setting.distribute.length > 0) return distributed(workloads, source?.locality, setting.distribute);
-    return outlierDetection && source !== undefined
+    return detection && source !== undefined
       ? byPriority(workloads, (workload) => settingPriority(workload, source, setting))
       : together(workloads);
   }
@@ -48,7 +48,7 @@ export function placeEndpoints(placement: PlacementQuery): readonly Level[] {
       return rank === undefined ? undefined : -rank;
     });
   }
-  return outlierDetection && source?.locality !== undefined
+  return detection && source?.locality !== undefined
     ? byPriority(workloads, (workload) => nearness(workload.locality, source.locality))
     : together(workloads);
 }

@@ -279,6 +279,47 @@ t.test('the nearest pods are used, and those farther away when they are ill', as
   t.match(String(render('destinations.txt')), /level 0 load 0%\n {4}127\.0\.0\.2:\d+ default\/productpage-0 ejected/);
 });
 
+t.test('endpoints are asked how they are, and those that are unwell are not used', async (t) => {
+  let ill = true;
+  const seen: string[] = [];
+  const checked: RequestListener = (request, response) => {
+    if (request.url === '/healthz') {
+      seen.push(`${request.headers.host} ${request.headers['user-agent']}`);
+      response.statusCode = ill ? 500 : 204;
+    }
+    response.end('checked');
+  };
+  const harness = await createHarness(t, { pods: [checked, named('well')] });
+  const healthCheck = {
+    path: '/healthz',
+    intervalMs: 100,
+    timeoutMs: 2000,
+    unhealthyThreshold: 2,
+    healthyThreshold: 1,
+  };
+  const views = destination({ loadBalancer: roundRobin });
+  const found = { ...(views.get(serviceKey)?.otherwise as Destination), healthCheck };
+  const destinations = new Map([[serviceKey, { otherwise: found, ofNamespace: new Map() }]]);
+  harness.model = { ...emptyL7Model, destinations, ports: routesTo(backend(undefined)) };
+  const health = () => destinationViews(harness.waypoint.services, 9)[0]?.levels[0]?.groups[0]?.endpoints[0]?.health;
+  await ask(harness);
+  await eventually('the pod to be found unwell', () => health() === 'failing');
+  t.same(await tally(harness, 6), { well: 6 });
+  t.match(seen[0], /^productpage\.default\.svc\.cluster\.local:9080 ambit-health-check$/);
+  ill = false;
+  await eventually('the pod to be found well', () => health() === 'well');
+  t.same(await tally(harness, 6), { checked: 3, well: 3 });
+  const tcp = await createHarness(t, {
+    pods: [(socket: Socket) => void socket.end('up'), 'down'],
+    podKind: 'tcp',
+    appProtocol: 'tcp',
+  });
+  tcp.model = { ...emptyL7Model, destinations };
+  await within('the greeting', text(await tcp.tunnel()));
+  const second = () => destinationViews(tcp.waypoint.services, 9)[0]?.levels[0]?.groups[0]?.endpoints[1]?.health;
+  await eventually('nobody to be there', () => second() === 'failing');
+});
+
 t.test('TCP: the connections of one client address stay with one pod, and PASSTHROUGH goes nowhere else', async (t) => {
   const greet = (name: string) => (socket: Socket) => void socket.end(name);
   const pods = [greet('a'), greet('b'), greet('c')];

@@ -422,3 +422,28 @@ t.test('the example of docs/destination-rules.md is understood, and says what it
     { action: { backends: [{ service: reviews, subset: 'v1' }] } },
   ]);
 });
+
+t.test('health checks are an annotation, and one that cannot be read is reported at its place', async (t) => {
+  const annotated = (text: string) => `
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: rule, namespace: default, annotations: {ambit.io/health-check: '${text}'}}
+spec: {host: web}
+`;
+  const of = (text: string) => destinationOf(compiled(annotated(text)).destinations, 'default', key)?.healthCheck;
+  t.same(
+    of('{"path": "/healthz", "interval": "2s", "timeout": "500ms", "unhealthyThreshold": 1, "healthyThreshold": 4}'),
+    {
+      path: '/healthz',
+      intervalMs: 2000,
+      timeoutMs: 500,
+      unhealthyThreshold: 1,
+      healthyThreshold: 4,
+    },
+  );
+  t.match(of('{}'), { path: undefined, intervalMs: 5000, timeoutMs: 1000, unhealthyThreshold: 3, healthyThreshold: 2 });
+  for (const wrong of ['no', '[]', '{"path": "healthz"}', '{"interval": "1ms"}', '{"speed": 1}', '{"path": "/a b"}']) {
+    t.equal(of(wrong), undefined, wrong);
+    t.same(compiled(annotated(wrong)).codes, ['DESTINATION_SETTING_INVALID'], wrong);
+  }
+});

@@ -524,8 +524,8 @@ t.test('an endpoint that left, or is another at its address, is never chosen aga
 
 t.test('active health checks count as outlier detection does', async (t) => {
   const { cluster, pick } = makeCluster(pods(3));
-  cluster.setFailing(pod(0).uid, true);
+  cluster.setFailing(cluster.hosts[0] as Host, true);
   t.equal(counts(pick, 300, 3)[0], 0);
-  cluster.setFailing(pod(0).uid, false);
+  cluster.setFailing(cluster.hosts[0] as Host, false);
   t.ok((counts(pick, 300, 3)[0] ?? 0) > 0);
 });
