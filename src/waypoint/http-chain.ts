@@ -6,6 +6,7 @@
  */
 import type { Duplex } from 'node:stream';
 import type { Exchange, ServedConnection } from '../http/exchange.ts';
+import { withoutGrpcWeb } from '../http/grpc-web-exchange.ts';
 import { serveH2c } from '../http/h2c-server.ts';
 import type { HeaderList } from '../http/header-list.ts';
 import { serveHttp1 } from '../http/http1-server.ts';
@@ -40,7 +41,8 @@ export function serveHttpChain(
     get pathNormalization() {
       return services.model().meshConfig.pathNormalization;
     },
-    exchange: (exchange: Exchange) => {
+    exchange: (served: Exchange) => {
+      const exchange = speaksGrpc(tunnel) ? withoutGrpcWeb(served) : served;
       const record = new RequestRecord(services, tunnel, authorizer, exchange);
       record.telemetry = watchRecord(record, rules.of(record.model));
       new RequestFlow(record, stages).start();
@@ -186,6 +188,11 @@ class RequestFlow {
     });
     grpcStatus = localReply(record.exchange, status, body, responseHeaders, grpc);
   }
+}
+
+/** The port says `grpc` or `grpc-web`. */
+function speaksGrpc({ destination }: Tunnel): boolean {
+  return destination.kind === 'service' && destination.port.appProtocol === 'grpc';
 }
 
 /** For requests of HTTP/1.0, which need not name one. */
