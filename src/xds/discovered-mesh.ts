@@ -26,9 +26,8 @@ export interface DiscoveredMeshOptions {
 
 /** Services seldom come alone. */
 const gatherMs = 100;
-const longestGatherMs = 5000;
-/** Compiling takes at most this part of the time, however much changes. */
-const compileShare = 0.1;
+/** As long as compiling took, so that it takes at most half of the time however much changes; but not longer than this. */
+const longestGatherMs = 1000;
 
 export class DiscoveredMesh {
   readonly #options: DiscoveredMeshOptions;
@@ -81,7 +80,7 @@ export class DiscoveredMesh {
    */
   take(compiledMs: number): MeshChange {
     const { discovered } = this.#options;
-    this.#gatherMs = Math.min(Math.max(gatherMs, compiledMs / compileShare), longestGatherMs);
+    this.#gatherMs = Math.min(Math.max(gatherMs, compiledMs), longestGatherMs);
     if (!this.#begun) {
       for (const { key } of discovered.services()) this.#services.add(key);
       for (const { uid } of discovered.workloads()) this.#workloads.add(uid);

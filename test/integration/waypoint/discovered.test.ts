@@ -7,6 +7,7 @@ import { createServer, request } from 'node:http';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import process from 'node:process';
+import { create } from '@bufbuild/protobuf';
 import t, { type Test } from 'tap';
 import { parseSocketAddress } from '../../../src/base/address.ts';
 import { systemClock } from '../../../src/base/clock.ts';
@@ -14,11 +15,14 @@ import { silentLogger } from '../../../src/base/logger.ts';
 import { unscrapedMetrics } from '../../../src/base/metrics.ts';
 import { systemRandom } from '../../../src/base/random.ts';
 import { createRelay } from '../../../src/hbone/relay.ts';
-import { openAuthority } from '../../../src/identity/authority.ts';
+import { type CertificateAuthority, openAuthority } from '../../../src/identity/authority.ts';
 import { createOwnAuthorityClient } from '../../../src/identity/own-authority.ts';
+import { checkRequest } from '../../../src/identity/request-check.ts';
 import { SecretManager } from '../../../src/identity/secret-manager.ts';
 import { plainSocket } from '../../../src/net/socket-spec.ts';
+import { IstioCertificateResponseSchema, IstioCertificateService } from '../../../src/proto/gen/certificate_pb.js';
 import { AppProtocol, TunnelProtocol } from '../../../src/proto/gen/workload_pb.js';
+import { startRpcServer, unaryRoute } from '../../../src/rpc/server.ts';
 import { addressType, authorizationType } from '../../../src/xds/resource-types.ts';
 import { eventually } from '../../support/eventually.ts';
 import { startProgram } from '../../support/programs.ts';
@@ -75,6 +79,44 @@ interface Answer {
   readonly routed: string | string[] | undefined;
 }
 
+/** istiod's certificate authority: the part of it that a waypoint speaks to. */
+async function startIstiodCa(
+  t: Test,
+  authority: CertificateAuthority,
+  tls: { readonly keyPem: string; readonly certPem: string },
+  clientRootsPem: string,
+) {
+  const asked: {
+    readonly uri: string;
+    readonly authorization: string | undefined;
+    readonly clusterid: string | undefined;
+  }[] = [];
+  const route = unaryRoute(IstioCertificateService.method.createCertificate, async (request, caller) => {
+    const checked = await checkRequest(request.csr);
+    if (checked.kind === 'bad')
+      return { kind: 'error', code: 'INVALID_ARGUMENT', message: checked.reason, retryable: false };
+    const { uri, publicKey } = checked;
+    asked.push({ uri, authorization: caller.metadata('authorization'), clusterid: caller.metadata('clusterid') });
+    const lifeMs = Number(request.validityDuration) * 1000;
+    const leaf = await authority.issue({ publicKey, names: [{ type: 'url', value: uri }], lifeMs });
+    const certChain = [...leaf.chainPem, authority.rootsPem];
+    return { kind: 'ok', message: create(IstioCertificateResponseSchema, { certChain }) };
+  });
+  const server = await startRpcServer(
+    {
+      listen: { ip: '127.0.0.1', port: 0 },
+      tls: { keyPem: tls.keyPem, certPem: tls.certPem, clientRootsPem },
+      clock: systemClock,
+      logger: silentLogger,
+      maxRequestBytes: 65_536,
+      maxCallsPerConnection: 10,
+    },
+    [route],
+  );
+  t.teardown(() => server.close(0));
+  return { port: server.address.port, asked };
+}
+
 /** `silent`: the control plane hears and does not answer. */
 async function makeWorld(t: Test, { silent = false } = {}) {
   const folder = mkdtempSync(path.join(tmpdir(), 'ambit-discovered-'));
@@ -96,13 +138,19 @@ async function makeWorld(t: Test, { silent = false } = {}) {
   const { port } = app.address() as { port: number };
 
   const clock = systemClock;
-  const authorityFolder = path.join(folder, 'ca');
-  const authority = await openAuthority({ folder: authorityFolder, create: true, trustDomain: 'cluster.local', clock });
+  const authority = await openAuthority({
+    folder: path.join(folder, 'ca'),
+    create: true,
+    trustDomain: 'cluster.local',
+    clock,
+  });
+  const certified = await startIstiodCa(t, authority, tls, ca.rootPem);
   const program = startProgram(
     t,
     [process.execPath, '--disable-sigusr1', script, 'proxy', 'waypoint', '--domain', 'shop.svc.cluster.local'],
     {
       // As Istio's template gives them.
+      CA_ADDR: `localhost:${certified.port}`,
       PROXY_CONFIG: JSON.stringify({ discoveryAddress: `localhost:${server.port}` }),
       POD_NAME: 'waypoint-1',
       POD_NAMESPACE: 'shop',
@@ -112,9 +160,9 @@ async function makeWorld(t: Test, { silent = false } = {}) {
       ISTIO_META_CLUSTER_ID: 'Kubernetes',
       // What else a test needs.
       AMBIT_CONFIG: config,
+      CA_ROOT_CA: path.join(folder, 'root.pem'),
       XDS_ROOT_CA: path.join(folder, 'root.pem'),
       AUTH_TOKEN: 'a-token',
-      AMBIT_CA_DIR: authorityFolder,
       AMBIT_LISTEN_IP: '127.0.0.1',
       AMBIT_WAYPOINT_PORTS: '0',
       AMBIT_ADMIN_SOCKET: admin,
@@ -142,6 +190,7 @@ async function makeWorld(t: Test, { silent = false } = {}) {
     program,
     config,
     server,
+    certified,
     ready: () =>
       new Promise<number | undefined>((resolve, reject) => {
         const asked = request({ socketPath: admin, path: '/healthz/ready' }, (response) => {
@@ -205,6 +254,8 @@ t.test('workloads and services of istiod, routes and policies of a folder', asyn
   t.same(first?.resourceNamesSubscribe, [], 'everything is asked for');
   t.notOk(server.first(authorizationType, 1), 'what ztunnels enforce is not');
   t.same(server.metadata[0]?.get('authorization'), ['Bearer a-token']);
+  const asked = { uri: waypointId, authorization: 'Bearer a-token', clusterid: 'Kubernetes' };
+  t.same(world.certified.asked, [asked], 'one certificate, its own');
 
   const client = podResource('client', clientIp, { namespace: 'shop' });
   set(
