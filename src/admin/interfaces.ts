@@ -37,4 +37,6 @@ export interface AdminDependencies {
   readonly quit: () => void;
   /** Stops accepting and tells peers to go elsewhere, without ending; undefined: the program cannot. */
   readonly drain?: () => void;
+  /** Puts others in the place of its workers, one by one; undefined: it has none. */
+  readonly renew?: () => void;
 }

@@ -34,10 +34,14 @@ export function adminRoutes(deps: AdminDependencies): Routes {
     ...profileRoutes(),
     ['/quitquitquit', { about: 'POST: drain and leave', post: () => quit(deps) }],
   ]);
-  const { drain } = deps;
+  const { drain, renew } = deps;
   if (drain !== undefined) {
     const about = 'POST: stop accepting, tell peers to go elsewhere, be unready; without leaving';
     routes.set('/drain', { about, post: () => started(drain, 'draining') });
+  }
+  if (renew !== undefined) {
+    const about = 'POST: put new processes in the place of the workers, one by one';
+    routes.set('/workers/renew', { about, post: () => started(renew, 'renewing') });
   }
   routes.set('/', { about: 'this page', get: (_, request) => indexPage(request, routes, viewNames(deps.views)) });
   return routes;

@@ -2,6 +2,7 @@
  * Everything `waypoint` may be told, from its arguments and environment. Names and defaults are those of Istio's proxies
  * where they have one, ours begin with AMBIT_. All problems are found at once; docs/environment.md lists them.
  */
+import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
 import { type Cidr, parseCidr } from '../base/address.ts';
 import { errorText } from '../base/errors.ts';
@@ -10,6 +11,7 @@ import {
   type Environment,
   flag,
   integer,
+  optionalInteger,
   optionalText,
   port,
   readEnvironment,
@@ -52,6 +54,7 @@ their pods in tunnels of its own.
   --view [NAME]            prints a view of a running waypoint and ends; listeners unless told
   --service NS/NAME        of the effective configuration, that of one service
   --from ADDRESS           where it runs: an admin socket's path, or host:port (default 127.0.0.1:15000)
+  --concurrency N          processes that share the ports, 0: one for each processor (AMBIT_WORKERS; default 1)
   --help, --version
 
 Everything else is set by environment variables; docs/environment.md lists them.
@@ -80,6 +83,10 @@ const shape = {
   AMBIT_SESSION_KEY_FILE: optionalText(),
   AMBIT_EGRESS_ADDRESSES: text(''),
   AMBIT_PORT_REUSE: flag(false),
+  AMBIT_WORKERS: text('1'),
+  /** Set by the supervisor for its workers. */
+  AMBIT_WORKER: optionalInteger(1, 1_000_000_000),
+  ISTIO_CPU_LIMIT: optionalInteger(1, 1024),
   AMBIT_MESH_CONFIG: optionalText(),
   AMBIT_CLIENT_ADDRESS_HEADERS: text(''),
   CONNECTION_TERMINATION_DEADLINE: duration(5000),
@@ -100,6 +107,10 @@ export interface WaypointProgramSettings {
   readonly egressAddresses: readonly Cidr[];
   readonly sessionKeys: SessionKeys | undefined;
   readonly tracing: TracingOptions | undefined;
+  /** Processes that share the ports. */
+  readonly workers: number;
+  /** Which of them this is; undefined: the only one, or the one that starts them. */
+  readonly worker: number | undefined;
 }
 
 export type WaypointCommand =
@@ -117,6 +128,7 @@ const options = {
   view: { type: 'boolean' },
   from: { type: 'string' },
   service: { type: 'string' },
+  concurrency: { type: 'string' },
   help: { type: 'boolean', short: 'h' },
   version: { type: 'boolean' },
   // Istio starts its waypoints with these; what they say is not needed or known from elsewhere.
@@ -146,6 +158,8 @@ export function readWaypointCommand(argv: readonly string[], environment: Enviro
   if (values.preset !== undefined) given.AMBIT_PRESET = values.preset;
   if (values.gateway !== undefined) given.AMBIT_GATEWAY = values.gateway;
   if (values['service-account'] !== undefined) given.SERVICE_ACCOUNT = values['service-account'];
+  // As at Istio 0 stands for the processors there are.
+  if (values.concurrency !== undefined) given.AMBIT_WORKERS = values.concurrency === '0' ? 'cpus' : values.concurrency;
   if (values.log_as_json) given.LOG_FORMAT ||= 'json';
   const meshConfig = readMeshConfigFile();
   const configured = applyProxyConfig(withTemplateNames(given), meshConfig.text);
@@ -200,7 +214,14 @@ function programSettings(
   });
   const sessionKeys = readSessionKeys(variables.AMBIT_SESSION_KEY_FILE);
   if (typeof sessionKeys === 'string') problems.push(sessionKeys);
-  if (preset === undefined || typeof sessionKeys === 'string') return undefined;
+  const workers = workersOf(variables);
+  if (workers === undefined)
+    problems.push(`AMBIT_WORKERS=${variables.AMBIT_WORKERS}: must be a whole number from 1 to ${mostWorkers}, or cpus`);
+  else if (workers > 1 && (variables.AMBIT_JOIN_TOKEN ?? variables.AMBIT_STATE_DIR) !== undefined)
+    problems.push(
+      'AMBIT_WORKERS: a credential of AMBIT_STATE_DIR is of one process; give each its own waypoint, or one worker',
+    );
+  if (preset === undefined || typeof sessionKeys === 'string' || workers === undefined) return undefined;
   const mesh = readWaypointMesh(
     variables,
     environment,
@@ -222,6 +243,8 @@ function programSettings(
     egressAddresses,
     sessionKeys,
     tracing,
+    workers,
+    worker: variables.AMBIT_WORKER,
   };
 }
 
@@ -232,6 +255,16 @@ function clientAddressHeadersOf(list: string, problems: string[]): readonly Clie
     if (name !== '') problems.push(`AMBIT_CLIENT_ADDRESS_HEADERS: ${part}: must be x-forwarded-for or forwarded`);
     return [];
   });
+}
+
+const mostWorkers = 64;
+
+/** `cpus`: Istio's limit where it is set, else the processors of the machine. */
+function workersOf({ AMBIT_WORKERS: given, ISTIO_CPU_LIMIT: limit }: Variables): number | undefined {
+  if (given === 'cpus') return Math.min(limit ?? availableParallelism(), mostWorkers);
+  if (!/^\d{1,2}$/.test(given)) return undefined;
+  const workers = Number(given);
+  return workers >= 1 && workers <= mostWorkers ? workers : undefined;
 }
 
 function portsOf(given: string, fallback: number): readonly number[] | undefined {

@@ -2,7 +2,7 @@
 import path from 'node:path';
 import process from 'node:process';
 import type { ReadinessSource } from '../admin/interfaces.ts';
-import { type AdminAddresses, type RunningAdmin, startAdmin } from '../admin/server.ts';
+import { type RunningAdmin, startAdmin } from '../admin/server.ts';
 import { formatSocketAddress } from '../base/address.ts';
 import { systemClock } from '../base/clock.ts';
 import { errorText } from '../base/errors.ts';
@@ -10,7 +10,8 @@ import { systemRandom } from '../base/random.ts';
 import { formatSpiffeId, type Identity } from '../base/spiffe.ts';
 import type { GatewayRecord } from '../compile/gateways.ts';
 import { createRelay } from '../hbone/relay.ts';
-import { emptyL7Model } from '../route/model.ts';
+import { emptyL7Model, type L7Model } from '../route/model.ts';
+import { shareProtections } from '../route/protection-share.ts';
 import { waypointViews } from '../waypoint/admin-views.ts';
 import type { OwnGateway } from '../waypoint/gateway.ts';
 import { defaultWaypointSettings } from '../waypoint/settings.ts';
@@ -26,10 +27,13 @@ import { usesSessions } from './session-keys.ts';
 import { startTracing } from './tracing.ts';
 import { trustDomainsOf } from './trust-domain-list.ts';
 import { version } from './version.ts';
+import { adminAddresses } from './waypoint-admin.ts';
 import { openWaypointSecrets } from './waypoint-identity.ts';
 import { openWaypointMesh, type WaypointMesh } from './waypoint-mesh.ts';
 import { readWaypointCommand, type WaypointProgramSettings, waypointHelp } from './waypoint-settings.ts';
 import { wildcard } from './wildcard.ts';
+import { superviseWaypoint } from './workers/waypoint-supervisor.ts';
+import { WorkerLink } from './workers/worker-link.ts';
 
 /** `argv` without the program's name. The value is the exit code; undefined: it runs until a signal ends it. */
 export async function runWaypoint(argv: readonly string[]): Promise<number | undefined> {
@@ -47,11 +51,11 @@ export async function runWaypoint(argv: readonly string[]): Promise<number | und
       for (const problem of command.problems) process.stderr.write(`waypoint: ${problem}\n`);
       return 2;
     case 'run':
-      return await start(command.settings);
+      return await start(command.settings, argv);
   }
 }
 
-async function start(settings: WaypointProgramSettings): Promise<number | undefined> {
+async function start(settings: WaypointProgramSettings, argv: readonly string[]): Promise<number | undefined> {
   const {
     RUST_LOG: levels,
     LOG_FORMAT: format,
@@ -60,6 +64,7 @@ async function start(settings: WaypointProgramSettings): Promise<number | undefi
   } = settings.variables;
   const seen = createObservability({ levels, format, program: 'waypoint', version: tag ?? version, maxLabelSets });
   try {
+    if (settings.workers > 1 && settings.worker === undefined) return await superviseWaypoint(settings, seen, argv);
     await run(settings, seen);
     return undefined;
   } catch (error) {
@@ -82,7 +87,10 @@ async function run(settings: WaypointProgramSettings, seen: Observability): Prom
   const { secrets, credential } = await openWaypointSecrets(settings, own, { clock, random, logger, metrics });
   source.connect(credential);
   const revocation = await openRevocation(variables, { clock, logger, metrics });
-  const relay = createRelay({ secrets, logger, clock, revocation: revocation?.checker });
+  const link = settings.worker === undefined ? undefined : new WorkerLink(clock);
+  const share = (limit: number) => Math.ceil(limit / settings.workers);
+  const listen = link === undefined ? undefined : link.receiver.listen.bind(link.receiver);
+  const relay = createRelay({ secrets, logger, clock, listen, revocation: revocation?.checker });
   const tracing = settings.tracing && (await startTracing(settings.tracing, { clock, random, metrics, logger }));
   const waypoint = createWaypoint({
     preset,
@@ -90,11 +98,11 @@ async function run(settings: WaypointProgramSettings, seen: Observability): Prom
       ...defaultWaypointSettings,
       network: variables.NETWORK,
       sniffTimeoutMs: variables.AMBIT_SNIFF_TIMEOUT,
-      maxTunnelsPerIdentity: variables.AMBIT_MAX_TUNNELS_PER_CLIENT,
+      maxTunnelsPerIdentity: share(variables.AMBIT_MAX_TUNNELS_PER_CLIENT),
       http10: variables.PILOT_HTTP10,
       overload: {
-        maxRequests: variables.AMBIT_MAX_REQUESTS,
-        maxTunnels: variables.AMBIT_MAX_TUNNELS,
+        maxRequests: share(variables.AMBIT_MAX_REQUESTS),
+        maxTunnels: share(variables.AMBIT_MAX_TUNNELS),
         eventLoopDelayMs: variables.AMBIT_SHED_EVENT_LOOP_DELAY,
         memoryShare: variables.AMBIT_SHED_MEMORY / 100,
         priorityPaths: variables.AMBIT_PRIORITY_PATHS.split(',').filter((path) => path !== ''),
@@ -109,7 +117,7 @@ async function run(settings: WaypointProgramSettings, seen: Observability): Prom
     identity,
     trustDomainAliases: trustDomainsOf(variables.AMBIT_TRUST_DOMAIN_ALIASES),
     mesh,
-    model: () => source.compilation?.l7 ?? emptyL7Model,
+    model: () => sharedModel(source.compilation?.l7 ?? emptyL7Model, settings.workers),
     own: () => ownGateway(source.gateway),
     self: ownWorkload(mesh, variables, identity),
     relay,
@@ -161,6 +169,17 @@ async function run(settings: WaypointProgramSettings, seen: Observability): Prom
       ...(draining ? ['draining'] : []),
     ],
   };
+  const views = waypointViews({
+    services: waypoint.services,
+    secrets,
+    listenAddress: () => address ?? '-',
+    compilation: () => source.compilation,
+  });
+  const stopAccepting = () => {
+    draining = true;
+    logger.info('no longer accepting; open tunnels go on', { reason: 'asked on the admin port' });
+    waypoint.drain().catch((error: unknown) => logger.error('draining failed', { error: errorText(error) }));
+  };
   const admin = await startAdmin(
     {
       readiness,
@@ -171,18 +190,9 @@ async function run(settings: WaypointProgramSettings, seen: Observability): Prom
         },
       },
       levels,
-      views: waypointViews({
-        services: waypoint.services,
-        secrets,
-        listenAddress: () => address ?? '-',
-        compilation: () => source.compilation,
-      }),
+      views,
       quit: () => quit(),
-      drain: () => {
-        draining = true;
-        logger.info('no longer accepting; open tunnels go on', { reason: 'asked on the admin port' });
-        waypoint.drain().catch((error: unknown) => logger.error('draining failed', { error: errorText(error) }));
-      },
+      drain: stopAccepting,
     },
     adminAddresses(settings),
     logger,
@@ -193,11 +203,19 @@ async function run(settings: WaypointProgramSettings, seen: Observability): Prom
     drainDeadlineMs: variables.CONNECTION_TERMINATION_DEADLINE,
     drain: async () => {
       await drain(waypoint, relay, secrets, source, admin);
+      if (link !== undefined) await link.lastMetrics(await wholeText(metrics.render(false).body));
       await tracing?.close();
     },
     flush: () => seen.flush(),
   });
   quit = () => lifecycle.quit('quitquitquit');
+  link?.start({
+    tunnels: () => waypoint.tunnels(),
+    pending: () => readiness.pending(),
+    quit: (reason) => lifecycle.quit(reason),
+    drain: stopAccepting,
+    levels: (directives, reset) => (directives === undefined ? levels.reset() : levels.set(directives, reset)),
+  });
   // Without a certificate nobody could be answered: the port opens when there is one.
   await secrets.acquire(identity);
   keepMemorySmall(clock);
@@ -212,8 +230,28 @@ async function run(settings: WaypointProgramSettings, seen: Observability): Prom
   for (const port of settings.ports) {
     const listener = await waypoint.listen(variables.AMBIT_LISTEN_IP ?? wildcard(settings.preset.ipv6), port);
     address ??= formatSocketAddress(listener.address);
-    logger.info('accepting tunnels', { address: formatSocketAddress(listener.address), gateway, identity });
+    const { worker } = settings;
+    logger.info('accepting tunnels', { address: formatSocketAddress(listener.address), gateway, identity, worker });
   }
+  link?.ready(views);
+}
+
+const sharedModels = new WeakMap<L7Model, L7Model>();
+
+/** What one of several processes goes by: its part of what all of them may do. */
+function sharedModel(model: L7Model, processes: number): L7Model {
+  const { protections } = model;
+  if (processes === 1 || protections === undefined) return model;
+  return sharedModels.getOrInsertComputed(model, () => ({
+    ...model,
+    protections: shareProtections(protections, processes),
+  }));
+}
+
+async function wholeText(pieces: AsyncIterable<string>): Promise<string> {
+  let text = '';
+  for await (const piece of pieces) text += piece;
+  return text;
 }
 
 async function drain(
@@ -254,16 +292,4 @@ function ownGateway(record: GatewayRecord | undefined): OwnGateway | undefined {
     service,
     tellsIdentity,
   }));
-}
-
-function adminAddresses({ variables }: WaypointProgramSettings): AdminAddresses {
-  const { AMBIT_ADMIN_SOCKET: path, AMBIT_LISTEN_IP: host = wildcard(true) } = variables;
-  return {
-    admin:
-      path === undefined
-        ? { kind: 'tcp', host: '127.0.0.1', port: variables.AMBIT_ADMIN_PORT }
-        : { kind: 'unix', path },
-    metrics: { kind: 'tcp', host, port: variables.AMBIT_METRICS_PORT },
-    readiness: { kind: 'tcp', host, port: variables.AMBIT_READINESS_PORT },
-  };
 }

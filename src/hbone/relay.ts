@@ -38,6 +38,8 @@ export interface RelayDependencies {
   readonly clock: Clock;
   /** Undefined: nobody's certificate is revoked. */
   readonly revocation?: PeerRevocation | undefined;
+  /** Where connections to `serve` come from; left out: a socket of ours. */
+  readonly listen?: typeof listen | undefined;
   /** What differs from `defaultRelayOptions`. */
   readonly options?: Partial<RelayOptions>;
 }
@@ -57,10 +59,12 @@ class NodeRelay implements Relay {
   readonly #onListenerGone: (() => void)[] = [];
   readonly #captured = new Set<Socket>();
   readonly #revocation: PeerRevocation | undefined;
+  readonly #listen: typeof listen;
   readonly #stopListening: (() => void) | undefined;
   readonly #onAcceptError: (error: Error) => void;
 
-  constructor({ secrets, logger, clock, revocation, options }: RelayDependencies) {
+  constructor({ secrets, logger, clock, revocation, options, listen: listenOn = listen }: RelayDependencies) {
+    this.#listen = listenOn;
     this.#clock = clock;
     this.#logger = logger.topic('hbone');
     this.#options = { ...defaultRelayOptions, ...options };
@@ -120,7 +124,7 @@ class NodeRelay implements Relay {
   async serve(spec: ListenSpec, options: ServeOptions): Promise<RunningListener> {
     const hbone = new HboneServer(options, this.#openers, this.#clock, this.#logger, this.#options, this.#revocation);
     hbone.onEmpty = () => listener.emptied();
-    const listening = await listen(spec, {
+    const listening = await this.#listen(spec, {
       clock: this.#clock,
       gate: hbone,
       onAcceptError: this.#onAcceptError,

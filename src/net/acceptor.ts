@@ -7,8 +7,6 @@
  * I3: `close` loses no connection whose handshake has begun: new SYNs are dropped (their clients send them again, to whoever
  *     listens then), what the kernel still accepts is taken, and only then is the descriptor closed. Exactly once.
  */
-import { Socket, type SocketConstructorOpts } from 'node:net';
-import type { DuplexOptions } from 'node:stream';
 import type { Clock, Timer } from '../base/clock.ts';
 import { nativeSockets } from './native-sockets.ts';
 
@@ -21,8 +19,8 @@ export interface AcceptGate {
 export interface AcceptorOptions {
   readonly clock: Clock;
   readonly gate?: AcceptGate | undefined;
-  readonly socketOptions: SocketConstructorOpts & DuplexOptions;
-  readonly onSocket: (socket: Socket) => void;
+  /** The connection is the receiver's. Must not throw. */
+  readonly onDescriptor: (fd: number) => void;
   /** No connection could be accepted (out of descriptors); the listener goes on after a pause. */
   readonly onAcceptError: (error: Error) => void;
 }
@@ -103,7 +101,7 @@ export class Acceptor {
   }
 
   #takeOne(): 'taken' | 'none' | 'failed' {
-    const { socketOptions, onSocket, onAcceptError } = this.#options;
+    const { onDescriptor, onAcceptError } = this.#options;
     let fd: number | undefined;
     try {
       fd = nativeSockets().acceptConnection(this.#fd);
@@ -112,15 +110,7 @@ export class Acceptor {
       return 'failed';
     }
     if (fd === undefined) return 'none';
-    let socket: Socket;
-    try {
-      socket = new Socket({ ...socketOptions, fd, readable: true, writable: true });
-    } catch (error) {
-      nativeSockets().closeFd(fd);
-      onAcceptError(error instanceof Error ? error : new Error(String(error)));
-      return 'failed';
-    }
-    onSocket(socket);
+    onDescriptor(fd);
     return 'taken';
   }
 

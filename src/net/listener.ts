@@ -5,7 +5,7 @@
  * I1: an option that cannot be set fails the listener; nothing falls back to a plainer one (fail closed).
  * I2: accepted sockets inherit keepalive and TCP_NODELAY from their listener, and keep their directions apart.
  */
-import { createServer, type Server, type Socket } from 'node:net';
+import { createServer, type Server, Socket } from 'node:net';
 import { canonicalIp, formatSocketAddress, ipFamily, type SocketAddress } from '../base/address.ts';
 import type { Clock } from '../base/clock.ts';
 import { errorCode } from '../base/errors.ts';
@@ -58,9 +58,8 @@ function acceptOn(fd: number, { clock, gate, onSocket, onAcceptError = ignore }:
     const acceptor = new Acceptor(fd, {
       clock,
       gate,
-      socketOptions,
       onAcceptError,
-      onSocket: (socket) => onSocket(withDefaults(socket)),
+      onDescriptor: (connection) => adoptConnection(connection, onSocket, onAcceptError),
     });
     const uncount = countListener();
     return {
@@ -102,12 +101,26 @@ async function nodeListening(spec: ListenSpec, hooks: ListenHooks): Promise<List
   };
 }
 
+/** Makes a socket of a connection's descriptor, which is owned from now on. */
+export function adoptConnection(fd: number, onSocket: (socket: Socket) => void, onError: (error: Error) => void): void {
+  let socket: Socket;
+  try {
+    socket = new Socket({ ...socketOptions, fd, readable: true, writable: true });
+  } catch (error) {
+    nativeSockets().closeFd(fd);
+    onError(error instanceof Error ? error : new Error(String(error)));
+    return;
+  }
+  onSocket(withDefaults(socket));
+}
+
 function withDefaults(socket: Socket): Socket {
   socket.on('error', ignore);
   return counted(socket);
 }
 
-function listeningDescriptor(spec: ListenSpec): number {
+/** Throws SystemError; the descriptor is the caller's. */
+export function listeningDescriptor(spec: ListenSpec): number {
   const native = nativeSockets();
   const fd = native.createSocket({
     family: ipFamily(spec.ip),

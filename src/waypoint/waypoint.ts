@@ -81,6 +81,8 @@ export interface Waypoint {
   modelChanged(): void;
   /** Stops accepting, tells clients to go elsewhere, resolves when the last tunnel has closed. */
   drain(): Promise<void>;
+  /** Tunnels that are open now. */
+  tunnels(): number;
   /** Brings gauges up to date: call before a scrape. */
   flush(): void;
   /** Ends what is left. The relay is the caller's to close. */
@@ -188,6 +190,7 @@ export function createWaypoint(options: WaypointOptions): Waypoint {
       await Promise.all(listeners.map((listener) => listener.close()));
       await tunnels.empty();
     },
+    tunnels: () => tunnels.open,
     flush() {
       open.value = tunnels.open;
       poolCount.value = pools.size;

@@ -103,7 +103,7 @@ export async function programWorld(t: Test, clients = 1): Promise<ProgramWorld> 
           if (program.hasExited()) throw new Error(program.log());
           return parseSocketAddress(/accepting tunnels.*?address="?([0-9.:]+)/.exec(program.log())?.[1] ?? '');
         },
-        20_000,
+        60_000,
       );
       return { program, admin, address };
     },
