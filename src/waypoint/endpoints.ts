@@ -74,11 +74,11 @@ export function chooseEndpoint(
   const selection = query && reach(host.workload, query);
   if (selection?.kind === 'endpoint') {
     const endpoint = endpointAt(services, selection.workload, selection.ip, selection.port);
-    return { kind: 'endpoint', endpoint, watch: clusters.watch(named, host) };
+    return { kind: 'endpoint', endpoint, watch: clusters.watch(named, host, tunnel.clientIdentity) };
   }
   if (selection?.kind === 'hostname' && selection.workload.tunnelProtocol === 'none') {
     const endpoint = endpointByName(services, selection.workload, selection.hostname, selection.port);
-    return { kind: 'endpoint', endpoint, watch: clusters.watch(named, host) };
+    return { kind: 'endpoint', endpoint, watch: clusters.watch(named, host, tunnel.clientIdentity) };
   }
   return { kind: 'none', reason: selection === undefined ? 'no-usable-address' : `unsupported-${selection.kind}` };
 }

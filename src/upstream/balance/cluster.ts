@@ -105,7 +105,7 @@ export class Cluster {
     };
     this.#detector = new OutlierDetector(deps.clock, () => this.#hosts, {
       ejected: (host, reason) => changed(() => deps.outliers.ejected(host, reason)),
-      spared: (host, reason) => deps.outliers.spared(host, reason),
+      spared: (host, reason, why) => deps.outliers.spared(host, reason, why),
       returned: (host) => changed(() => deps.outliers.returned(host)),
     });
   }

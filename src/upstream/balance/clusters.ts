@@ -106,9 +106,9 @@ export class Clusters {
     this.of(service, port, destination, subset)?.cluster.prepare();
   }
 
-  /** What becomes of one try to the host. */
-  watch({ cluster }: NamedCluster, host: Host): TryWatch {
-    return new HostWatch(cluster, host);
+  /** What becomes of one try to the host, for the client of that identity. */
+  watch({ cluster }: NamedCluster, host: Host, client?: string): TryWatch {
+    return new HostWatch(cluster, host, client);
   }
 
   /** How endpoints are asked; until then nothing is found out. */
@@ -161,7 +161,7 @@ export class Clusters {
           const seconds = Math.round(((ejected?.untilMs ?? 0) - (ejected?.atMs ?? 0)) / 1000);
           logger.warn('ejected an endpoint', { ...where, endpoint: host.key, workload: host.uid, reason, seconds });
         },
-        spared: () => void metrics.spared.value++,
+        spared: (_host, _reason, why) => void metrics.spared[why].value++,
         returned: (host) => logger.info('an endpoint is back', { ...where, endpoint: host.key, workload: host.uid }),
       },
       background: (work) => this.#background(work),
@@ -238,10 +238,12 @@ function nothingIsKnown(): Promise<ProbeResult> {
 class HostWatch implements TryWatch {
   readonly #cluster: Cluster;
   readonly #host: Host;
+  readonly #client: string | undefined;
 
-  constructor(cluster: Cluster, host: Host) {
+  constructor(cluster: Cluster, host: Host, client: string | undefined) {
     this.#cluster = cluster;
     this.#host = host;
+    this.#client = client;
   }
 
   get observing(): boolean {
@@ -253,7 +255,7 @@ class HostWatch implements TryWatch {
   }
 
   observe(event: OutlierEvent): void {
-    this.#cluster.detector.observe(this.#host, event);
+    this.#cluster.detector.observe(this.#host, event, this.#client);
   }
 
   end(): void {
@@ -263,7 +265,7 @@ class HostWatch implements TryWatch {
 
 class BalanceMetrics {
   readonly panics: Counter;
-  readonly spared: Counter;
+  readonly spared: Readonly<Record<'too-many' | 'one-client', Counter>>;
   readonly now: Gauge;
   readonly failing: Gauge;
   readonly #ejections: Readonly<Record<OutlierReason, Counter>>;
@@ -276,10 +278,9 @@ class BalanceMetrics {
       'consecutive-gateway-errors': cell('consecutive-gateway-errors'),
       'consecutive-local-origin-failures': cell('consecutive-local-origin-failures'),
     };
-    this.spared = metrics.counter(
-      'ambit_endpoint_ejections_spared_total',
-      'Endpoints not ejected because too many are already (maxEjectionPercent).',
-    );
+    const sparing = 'Endpoints not ejected: too many are already, or the errors were of one client alone.';
+    const spare = (why: string) => metrics.counter('ambit_endpoint_ejections_spared_total', sparing, { why });
+    this.spared = { 'too-many': spare('too-many'), 'one-client': spare('one-client') };
     this.panics = metrics.counter(
       'ambit_endpoint_panic_choices_total',
       'Choices without regard to health, because too few endpoints are healthy (minHealthPercent).',

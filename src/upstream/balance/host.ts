@@ -4,6 +4,7 @@
  */
 import { formatSocketAddress } from '../../base/address.ts';
 import type { Workload } from '../../mesh/model.ts';
+import { type ClientTrace, newClientTrace } from './client-trace.ts';
 import { hashText } from './hash-text.ts';
 import { newOutlierState, type OutlierState } from './outlier.ts';
 
@@ -29,6 +30,7 @@ export class Host {
   /** Of the cluster's last look at its endpoints that found it. */
   look = 0;
   #outlier: OutlierState | undefined;
+  #clients: ClientTrace | undefined;
   #key: string | undefined;
   #keyHash: number | undefined;
 
@@ -59,6 +61,11 @@ export class Host {
   get outlier(): OutlierState {
     this.#outlier ??= newOutlierState();
     return this.#outlier;
+  }
+
+  get clients(): ClientTrace {
+    this.#clients ??= newClientTrace();
+    return this.#clients;
   }
 
   get ejected(): OutlierState['ejected'] {

@@ -6,13 +6,14 @@
  */
 import type { Clock, Timer } from '../../base/clock.ts';
 import type { OutlierPolicy } from '../../route/destination.ts';
+import { isOneClientsMatter, trace } from './client-trace.ts';
 import type { Host } from './host.ts';
 import { eject, mayEject, type OutlierEvent, type OutlierReason, observe, readmit, sweep } from './outlier.ts';
 
 export interface OutlierListener {
   ejected(host: Host, reason: OutlierReason): void;
-  /** Not sent away, though it should be: too many are. */
-  spared(host: Host, reason: OutlierReason): void;
+  /** Not sent away, though it had enough errors: too many are, or they were one client's matter. */
+  spared(host: Host, reason: OutlierReason, why: 'too-many' | 'one-client'): void;
   returned(host: Host): void;
 }
 
@@ -47,18 +48,27 @@ export class OutlierDetector {
     }
   }
 
-  /** A try to the host has ended so. */
-  observe(host: Host, event: OutlierEvent): void {
+  /** A try to the host has ended so. `client`: whose it was, where that can have to do with it. */
+  observe(host: Host, event: OutlierEvent, client?: string): void {
     const policy = this.#policy;
     if (policy === undefined || !host.present) return;
+    const nowMs = this.#clock.nowMs();
+    if (client !== undefined) trace(host.clients, client, event, nowMs);
     const reason = observe(host.outlier, policy, event);
     // Answers to what was sent before it went say nothing new.
     if (reason === undefined || host.outlier.ejected !== undefined) return;
+    // That nobody is there no request brings about.
+    if (event.kind !== 'connect-failure' && client !== undefined) {
+      if (isOneClientsMatter(host.clients, policy.intervalMs, nowMs)) {
+        this.#listener.spared(host, reason, 'one-client');
+        return;
+      }
+    }
     if (!mayEject(this.#ejected, this.#hosts().length, policy)) {
-      this.#listener.spared(host, reason);
+      this.#listener.spared(host, reason, 'too-many');
       return;
     }
-    eject(host.outlier, policy, reason, this.#clock.nowMs());
+    eject(host.outlier, policy, reason, nowMs);
     this.#ejected++;
     this.#watch(policy);
     this.#listener.ejected(host, reason);

@@ -18,7 +18,7 @@ import { eventually, within } from '../../support/eventually.ts';
 import { makeChange, makeWorkload } from '../../support/mesh-records.ts';
 import { TestSecretStore } from '../../support/test-ca.ts';
 import { http1 } from './client.ts';
-import { createHarness, type Harness, podUid, serviceKey } from './harness.ts';
+import { createHarness, type Harness, notSleepId, podUid, serviceKey } from './harness.ts';
 
 const named =
   (name: string, status = 200): RequestListener =>
@@ -215,6 +215,23 @@ t.test(
   },
 );
 
+t.test('a client whose requests end in errors has nobody ejected for others', async (t) => {
+  const touchy: RequestListener = (request, response) => {
+    response.statusCode = request.url === '/bad' ? 500 : 200;
+    response.end();
+  };
+  const harness = await createHarness(t, { pods: [touchy, touchy] });
+  const settings = { outlierDetection: { ...outliers, intervalMs: 60_000 }, loadBalancer: roundRobin };
+  harness.model = { ...emptyL7Model, destinations: destination(settings), ports: routesTo(backend(undefined)) };
+  for (let i = 0; i < 4; i++) t.equal((await ask(harness)).status, 200);
+  for (let i = 0; i < 12; i++) {
+    t.equal((await http1(await harness.tunnel(undefined, notSleepId), { path: '/bad' })).status, 500);
+  }
+  const [view] = destinationViews(harness.waypoint.services, 9);
+  t.equal(view?.ejected, 0);
+  for (let i = 0; i < 4; i++) t.equal((await ask(harness)).status, 200);
+});
+
 t.test('with too few pods left, all are used', async (t) => {
   const harness = await createHarness(t, { pods: [named('a', 500), named('b', 500)] });
   const settings = { outlierDetection: { ...outliers, minHealthPercent: 51 }, loadBalancer: roundRobin };
@@ -273,10 +290,13 @@ t.test('the nearest pods are used, and those farther away when they are ill', as
     listenAddress: () => '-',
     compilation: () => undefined,
   });
-  const render = (name: string) => views.find((view) => view.name === name)?.render(new URLSearchParams());
-  const shown = JSON.parse(String(render('destinations')));
+  const render = (name: string) => {
+    const shown = views.find((view) => view.name === name)?.render(new URLSearchParams());
+    return typeof shown === 'string' ? shown : '';
+  };
+  const shown = JSON.parse(render('destinations'));
   t.match(shown, [{ service: serviceKey, levels: [{ load: 0 }, { load: 100 }] }]);
-  t.match(String(render('destinations.txt')), /level 0 load 0%\n {4}127\.0\.0\.2:\d+ default\/productpage-0 ejected/);
+  t.match(render('destinations.txt'), /level 0 load 0%\n {4}127\.0\.0\.2:\d+ default\/productpage-0 ejected/);
 });
 
 t.test('endpoints are asked how they are, and those that are unwell are not used', async (t) => {

@@ -165,6 +165,36 @@ t.test('one that left says nothing any more', async (t) => {
   t.equal(detector.ejected, 0);
 });
 
+t.test('errors of one client alone eject nobody while others are answered well', async (t) => {
+  const { clock, hosts, detector, away, told } = world(3);
+  const [host] = hosts as [Host];
+  const send = (client: string, ...codes: number[]) => {
+    for (const code of codes) detector.observe(host, status(code), client);
+  };
+  send('victim', 200);
+  send('attacker', 500, 500, 500, 500, 500, 500);
+  t.same(away(), []);
+  t.same(told, ['10.0.0.0:80 spared', '10.0.0.0:80 spared']);
+  send('attacker', 200);
+  send('attacker', 500, 500, 500);
+  t.same(away(), [], 'its own successes hide nobody else’s');
+  send('attacker', 500, 500);
+  send('victim', 500);
+  t.same(away(), [0], 'errors of both are the endpoint’s');
+  clock.advance(60_000);
+  send('victim', 200);
+  clock.advance(10_001);
+  send('attacker', 500, 500, 500);
+  t.same(away(), [0], 'nobody else was answered in the last interval');
+  const alone = world(3);
+  for (const code of [200, 500, 500, 500]) alone.detector.observe(alone.hosts[0] as Host, status(code), 'only');
+  t.same(alone.away(), [0], 'with one client its word counts');
+  const dead = world(3);
+  dead.detector.observe(dead.hosts[0] as Host, status(200), 'a');
+  for (let i = 0; i < 3; i++) dead.detector.observe(dead.hosts[0] as Host, { kind: 'connect-failure' }, 'b');
+  t.same(dead.away(), [0], 'that nobody is there is nobody’s doing');
+});
+
 /** Knows nothing but the whole history: for each host its events and sweeps in order. */
 class Oracle {
   readonly policy: OutlierPolicy;
