@@ -9,7 +9,7 @@ import { serves } from './gateway.ts';
 
 export interface Finished {
   readonly protocol: 'http' | 'grpc' | 'tcp';
-  /** Head of the request as the client sent it; undefined for TCP. */
+  /** Head of the request as the client sent it; undefined for TCP, and for what was refused before it was a request. */
   readonly request:
     | {
         readonly method: string;
@@ -65,5 +65,5 @@ export function clusterName(services: WaypointServices, tunnel: Tunnel, finished
   if (service === undefined || tunnel.destination.kind !== 'service') return undefined;
   const own = services.own();
   if (own === undefined || !serves(mesh, own, service)) return names.foreignCluster(servicePort, service.hostname);
-  return names.serviceCluster(servicePort, service.hostname, finished.request === undefined ? 'tcp' : 'http');
+  return names.serviceCluster(servicePort, service.hostname, finished.protocol === 'tcp' ? 'tcp' : 'http');
 }

@@ -21,7 +21,7 @@ import { clientFacts } from './client-facts.ts';
 import type { Tunnel, WaypointServices } from './context.ts';
 import { forwardRequest } from './forward-request.ts';
 import { RequestRecord } from './request-record.ts';
-import { ownResult, reportRecord, watchRecord } from './request-report.ts';
+import { ownResult, reportMalformed, reportRecord, watchRecord } from './request-report.ts';
 import { findSession, newSession } from './sessions.ts';
 import { TunnelStages } from './stages/list.ts';
 import type { Stage, StageAnswer, StageReply } from './stages/stage.ts';
@@ -47,8 +47,10 @@ export function serveHttpChain(
       record.telemetry = watchRecord(record, rules.of(record.model));
       new RequestFlow(record, stages).start();
     },
-    refused: (status: number, reason: string) =>
-      services.logger.info('refused a malformed request', { status, reason, peer: tunnel.client.ip }),
+    refused: (status: number, reason: string) => {
+      services.logger.info('refused a malformed request', { status, reason, peer: tunnel.client.ip });
+      reportMalformed(services, tunnel, rules.of(services.model()), status, reason);
+    },
   };
   if (version === '2') return serveH2c(stream, handlers);
   return serveHttp1(stream, handlers, { http10Host: services.settings.http10 ? hostOf(tunnel) : undefined });

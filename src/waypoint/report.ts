@@ -85,7 +85,7 @@ function writeLines(services: WaypointServices, tunnel: Tunnel, finished: Finish
     const next = names.podStage ? (ofEndpoint?.podStage ?? nothing) : originate;
     accessLog.write('complete', fields, stage, next, client);
   } else if (!names.podStage || ofEndpoint === undefined) {
-    const stage = ofTunnel.stage(request === undefined ? 'direct-tcp' : 'direct-http', 'encap');
+    const stage = ofTunnel.stage(finished.protocol === 'tcp' ? 'direct-tcp' : 'direct-http', 'encap');
     accessLog.write('complete', fields, stage, originate, client);
   }
   if (!names.podStage) return;
@@ -104,7 +104,7 @@ function requestFields(finished: Finished, durationMs: number): AccessLogFields 
   return [
     ['method', request?.method],
     ['path', request?.path],
-    ['protocol', request === undefined ? 'TCP' : request.version === '2' ? 'HTTP/2' : `HTTP/${request.version}`],
+    ['protocol', protocolOf(finished)],
     ['response_code', finished.status],
     ['response_flags', finished.flags],
     ['response_code_details', finished.details],
@@ -120,4 +120,9 @@ function requestFields(finished: Finished, durationMs: number): AccessLogFields 
     ['audit', finished.audited.length === 0 ? undefined : finished.audited.join(',')],
     ['upstream_failure', finished.failure],
   ];
+}
+
+function protocolOf({ protocol, request }: Finished): string {
+  if (protocol === 'tcp') return 'TCP';
+  return request === undefined ? 'HTTP' : `HTTP/${request.version}`;
 }

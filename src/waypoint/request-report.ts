@@ -3,11 +3,12 @@ import { headerValue } from '../http/header-list.ts';
 import { isGrpc } from '../http/local-reply.ts';
 import type { TelemetryRules } from '../route/telemetry/rules.ts';
 import type { ForwardResult } from '../upstream/forward.ts';
+import type { Tunnel, WaypointServices } from './context.ts';
 import type { Finished } from './finished.ts';
 import { serviceOf } from './forward-request.ts';
 import { reportRequest } from './report.ts';
 import type { RequestRecord } from './request-record.ts';
-import { type RequestTelemetry, watchRequest } from './telemetry/request-telemetry.ts';
+import { RequestTelemetry, watchRequest } from './telemetry/request-telemetry.ts';
 
 /** What is to be known of a request from its start; undefined: what is always told is enough. */
 export function watchRecord(record: RequestRecord, rules: TelemetryRules | undefined): RequestTelemetry | undefined {
@@ -43,6 +44,29 @@ export function reportRecord(record: RequestRecord, result: ForwardResult): void
     audited: record.audited,
   };
   reportRequest(record.services, record.tunnel, finished, record.telemetry);
+}
+
+/** What was no request: it is counted and logged as at Envoy, with flag `DPE`, though nothing is known of it. */
+export function reportMalformed(
+  services: WaypointServices,
+  tunnel: Tunnel,
+  rules: TelemetryRules | undefined,
+  status: number,
+  reason: string,
+): void {
+  const { destination } = tunnel;
+  const start = { headers: [], requestId: '', hasBody: false, grpc: false, startedMs: services.clock.nowMs() };
+  const finished: Finished = {
+    ...ownResult(status, 'DPE', `http_protocol_error{${reason.replace(/\s/g, '_')}}`),
+    protocol: 'http',
+    request: undefined,
+    service: destination.kind === 'service' ? destination.service : undefined,
+    servicePort: destination.address.port,
+    startedMs: start.startedMs,
+    audited: [],
+  };
+  const watch = rules === undefined ? undefined : new RequestTelemetry(services, tunnel, rules, undefined, start);
+  reportRequest(services, tunnel, finished, watch);
 }
 
 /** Where an extension answered, it is its answer that the client got. */

@@ -29,6 +29,7 @@ const common = {
 
 export const requestFacts: TrafficFacts & { readonly request: RequestFacts } = {
   ...common,
+  tcp: false,
   request: {
     method: 'GET',
     path: '/new?q=1',
@@ -61,6 +62,7 @@ export const requestFacts: TrafficFacts & { readonly request: RequestFacts } = {
 export const tcpFacts: TrafficFacts = {
   ...common,
   timings: { requestEndMs: undefined, responseStartMs: undefined, endMs: 42.9 },
+  tcp: true,
   request: undefined,
   status: 0,
   grpcStatus: undefined,

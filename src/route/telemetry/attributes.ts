@@ -35,7 +35,7 @@ export const trafficAttributes: Attributes<TrafficFacts> = {
   'request.size': ({ requestBytes }) => requestBytes,
   'request.total_size': ({ requestBytes, request }) => requestBytes + (request?.headers.bytes ?? 0),
 
-  'response.code': ({ request, status }) => (request === undefined ? undefined : status),
+  'response.code': ({ tcp, status }) => (tcp ? undefined : status),
   'response.code_details': ({ details }) => details,
   'response.flags': ({ flags }) => flagBits(flags),
   'response.grpc_status': ({ grpcStatus }) => wholeNumber(grpcStatus),
@@ -57,7 +57,7 @@ export const trafficAttributes: Attributes<TrafficFacts> = {
   'connection.requested_server_name': ({ serverName }) => serverName ?? '',
   'connection.uri_san_peer_certificate': ({ clientIdentity }) => clientIdentity,
   'connection.uri_san_local_certificate': ({ localIdentity }) => localIdentity,
-  'connection.termination_details': ({ request, details }) => (request === undefined ? details : undefined),
+  'connection.termination_details': ({ tcp, details }) => (tcp ? details : undefined),
 
   'upstream.address': ({ upstream }) => upstream && formatSocketAddress(upstream.address),
   'upstream.port': ({ upstream }) => upstream?.address.port,

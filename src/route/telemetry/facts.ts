@@ -53,7 +53,9 @@ export interface UpstreamFacts {
 export interface TrafficFacts {
   readonly startWallMs: number;
   readonly timings: Timings;
-  /** Undefined for a TCP connection. */
+  /** A connection whose bytes were not looked at. */
+  readonly tcp: boolean;
+  /** Undefined for a TCP connection, and for what was no request. */
   readonly request: RequestFacts | undefined;
   /** 0: none was sent. */
   readonly status: number;

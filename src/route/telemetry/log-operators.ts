@@ -30,8 +30,7 @@ const plain: Readonly<Record<string, Read>> = {
   PROTOCOL: ({ request }) => request && protocolText(request.version),
   UPSTREAM_PROTOCOL: ({ upstream }) => upstream?.protocol,
   RESPONSE_CODE: ({ status }) => status,
-  CONNECTION_TERMINATION_DETAILS: ({ request, details, flags }) =>
-    request === undefined && flags !== '-' ? details : undefined,
+  CONNECTION_TERMINATION_DETAILS: ({ tcp, details, flags }) => (tcp && flags !== '-' ? details : undefined),
   RESPONSE_FLAGS: ({ flags }) => flags,
   RESPONSE_FLAGS_LONG: ({ flags }) => longFlags(flags),
   BYTES_RECEIVED: ({ requestBytes }) => requestBytes,
@@ -85,9 +84,9 @@ const withArgument: Readonly<Record<string, Make>> = {
   },
   PATH: pathReader,
   RESPONSE_CODE_DETAILS: (argument) => {
-    if (argument === 'ALLOW_WHITESPACES') return ({ request, details }) => request && details;
+    if (argument === 'ALLOW_WHITESPACES') return ({ tcp, details }) => (tcp ? undefined : details);
     if (argument !== '') return 'takes ALLOW_WHITESPACES or nothing';
-    return ({ request, details }) => request && details?.replace(/\s/g, '_');
+    return ({ tcp, details }) => (tcp ? undefined : details?.replace(/\s/g, '_'));
   },
   GRPC_STATUS: (argument) => {
     const form = argument === '' ? 'CAMEL_STRING' : argument;

@@ -42,6 +42,7 @@ export function makeFacts(
       responseStartMs: since(finished.responseStartedMs),
       endMs: endedMs - startedMs,
     },
+    tcp: finished.protocol === 'tcp',
     request: requestFacts(finished, watched),
     status: finished.status,
     responseHeaders: responseHeaders.length === 0 ? noHeaderFacts : headerFacts(responseHeaders),

@@ -134,6 +134,30 @@ t.test('a configured log takes the place of the own one, with its filter and for
   t.same(harness.lines, []);
 });
 
+t.test('what is no request is counted and logged, as at Envoy', async (t) => {
+  const { lines, outputs } = lineOutputs();
+  const harness = await createHarness(t, { pods: [echo], outputs });
+  const garbage = async () => {
+    const stream = await harness.tunnel();
+    stream.end('GET / HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n');
+    t.match(await within('the refusal', text(stream)), /^HTTP\/1\.1 400 /);
+  };
+  await garbage();
+  await eventually('it to be told', () => harness.requests.length === 1);
+  t.match(harness.requests[0], {
+    labels: { destinationService: host },
+    request: { requestProtocol: 'http', responseCode: 400, responseFlags: 'DPE' },
+  });
+  t.match(harness.lines[0]?.get('protocol'), 'HTTP');
+  harness.model = modelOf({ accessLogging: [{ providers: [{ name: 'envoy' }] }] });
+  await garbage();
+  await eventually('a line', () => lines.length === 1);
+  t.match(
+    lines[0]?.[1],
+    /^\[[^\]]+\] "- - -" 400 DPE http_protocol_error\{\w+\} - "-" 0 0 \d+ - "-" "-" "-" "-" "-" inbound-vip\|9080\|http\|/,
+  );
+});
+
 t.test('a TCP connection is in configured logs', async (t) => {
   const { lines, outputs } = lineOutputs();
   const pods = [(socket: Duplex) => void socket.pipe(socket)];
