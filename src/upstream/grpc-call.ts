@@ -1,11 +1,13 @@
-/** A unary gRPC call of our own to a service of the mesh (gRPC over HTTP/2), messages as bytes. Never rejects. */
+/**
+ * One gRPC call of our own with one message each way (gRPC over HTTP/2), messages as bytes. Channels of `rpc/` resolve names
+ * and make connections themselves, which is no way into a tunnel. Never rejects.
+ */
 import type { Cancellation } from '../base/cancellation.ts';
-import type { Clock } from '../base/clock.ts';
 import { type HeaderList, headerValue } from '../http/header-list.ts';
-import { callOwn, type OwnCall } from './own-call.ts';
-import type { UpstreamPools } from './pools.ts';
+import { callOwn, type OwnCall, type OwnCallDependencies, type OwnCallOutcome } from './own-call.ts';
 
-export interface GrpcCall extends Pick<OwnCall, 'nextEndpoint' | 'authority' | 'timeoutMs' | 'maxBytes'> {
+/** The protocol of its tries is h2c. */
+export interface GrpcCall extends Pick<OwnCall, 'nextTry' | 'authority' | 'timeoutMs' | 'maxBytes'> {
   /** `package.Service/Method`. */
   readonly method: string;
   readonly metadata?: HeaderList;
@@ -16,23 +18,23 @@ export type GrpcCallOutcome =
   | { readonly kind: 'message'; readonly message: Buffer }
   | { readonly kind: 'failed'; readonly reason: string };
 
+/** Length-prefixed message: one byte that says it is not compressed, four of its length. */
+const prefixBytes = 5;
+
 export async function callGrpc(
-  call: GrpcCall,
-  dependencies: { readonly pools: UpstreamPools; readonly clock: Clock },
+  { nextTry, authority, timeoutMs, maxBytes, method, metadata = [], message }: GrpcCall,
+  dependencies: OwnCallDependencies,
   gone?: Cancellation,
 ): Promise<GrpcCallOutcome> {
-  const head = Buffer.alloc(5);
-  head.writeUInt32BE(call.message.length, 1);
-  const { nextEndpoint, authority, timeoutMs, maxBytes } = call;
+  const body = framed(message);
   const outcome = await callOwn(
     {
-      nextEndpoint,
+      nextTry,
       authority,
       timeoutMs,
-      maxBytes: maxBytes + head.length,
-      protocol: 'h2c',
+      maxBytes: maxBytes + prefixBytes,
       method: 'POST',
-      path: `/${call.method}`,
+      path: `/${method}`,
       headers: [
         'content-type',
         'application/grpc',
@@ -40,21 +42,39 @@ export async function callGrpc(
         'trailers',
         'grpc-timeout',
         `${Math.min(99_999_999, Math.max(1, Math.ceil(timeoutMs)))}m`,
-        ...(call.metadata ?? []),
+        'content-length',
+        String(body.length),
+        ...metadata,
       ],
-      body: Buffer.concat([head, call.message]),
+      body,
     },
     dependencies,
     gone,
   );
+  return readAnswer(outcome);
+}
+
+function readAnswer(outcome: OwnCallOutcome): GrpcCallOutcome {
   if (outcome.kind === 'failed') return outcome;
-  const { status, headers, trailers, body } = outcome;
+  const { status, headers, body, trailers } = outcome;
+  if (status !== 200) return failed(`HTTP status ${status}`);
   const code = headerValue(trailers, 'grpc-status') ?? headerValue(headers, 'grpc-status');
-  if (status !== 200) return failed(`status ${status}`);
-  if (code !== '0') return failed(code === undefined ? 'no gRPC status' : `gRPC status ${code}`);
-  // One message, not compressed: nothing else was offered.
-  if (body.length < 5 || body[0] !== 0 || body.readUInt32BE(1) !== body.length - 5) return failed('not one message');
-  return { kind: 'message', message: body.subarray(5) };
+  if (code !== '0') {
+    const text = headerValue(trailers, 'grpc-message') ?? headerValue(headers, 'grpc-message') ?? '';
+    return failed(code === undefined ? 'the answer has no grpc-status' : `grpc-status ${code} ${text.slice(0, 256)}`);
+  }
+  if (body.length < prefixBytes) return failed('an answer without a message');
+  if (body[0] !== 0) return failed('the answer is compressed, which nobody asked for');
+  if (body.readUInt32BE(1) !== body.length - prefixBytes) return failed('the answer is not one whole message');
+  return { kind: 'message', message: body.subarray(prefixBytes) };
+}
+
+function framed(message: Uint8Array): Buffer {
+  const out = Buffer.allocUnsafe(prefixBytes + message.length);
+  out[0] = 0;
+  out.writeUInt32BE(message.length, 1);
+  out.set(message, prefixBytes);
+  return out;
 }
 
 function failed(reason: string): GrpcCallOutcome {

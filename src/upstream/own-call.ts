@@ -2,26 +2,38 @@
  * A small request of the waypoint's own to a service of the mesh, over the same pools and tunnels as requests of clients:
  * the other end proves its identity, and gets ours. The answer is read as a whole.
  *
- * I1: it is over within `timeoutMs`, with at most `maxBytes` of a body held, whatever the other end does. I2: never rejects.
+ * I1: it is over within `timeoutMs`, with at most `maxBytes` of a body held, whatever the other end does, and never rejects.
+ * I2: another endpoint is tried only where nothing was sent.
  */
 import { Readable } from 'node:stream';
 import type { Cancellation } from '../base/cancellation.ts';
 import type { Clock } from '../base/clock.ts';
 import { errorText } from '../base/errors.ts';
-import type { HeaderList } from '../http/header-list.ts';
+import { type HeaderList, noHeaders } from '../http/header-list.ts';
 import type { UpstreamEndpoint, UpstreamProtocol } from './endpoint.ts';
-import type { RunningTry, UpstreamPools } from './pools.ts';
+import type { RunningTry, TryHandler, UpstreamPools } from './pools.ts';
+import { sendWatched, type TryWatch } from './try-watch.ts';
+
+/** Where a try goes, or why nowhere. */
+export type OwnTry =
+  | {
+      readonly kind: 'endpoint';
+      readonly endpoint: UpstreamEndpoint;
+      readonly protocol: UpstreamProtocol;
+      readonly watch?: TryWatch | undefined;
+    }
+  | { readonly kind: 'none'; readonly reason: string };
 
 export interface OwnCall {
-  /** The endpoint of each try; undefined: there is none (any more). `tried`: uids of the workloads that failed. */
-  readonly nextEndpoint: (tried: ReadonlySet<string>) => UpstreamEndpoint | undefined;
-  readonly protocol: UpstreamProtocol;
+  /** `tried`: uids of the workloads that failed. */
+  readonly nextTry: (tried: ReadonlySet<string>) => OwnTry;
   readonly method: string;
   /** With query. */
   readonly path: string;
   readonly authority: string;
+  /** Without Host; with `content-length` where there is a body and the other end wants to know. */
   readonly headers: HeaderList;
-  readonly body: Buffer;
+  readonly body: Buffer | undefined;
   /** Connecting included, for all tries together. */
   readonly timeoutMs: number;
   readonly maxBytes: number;
@@ -37,77 +49,121 @@ export type OwnCallOutcome =
     }
   | { readonly kind: 'failed'; readonly reason: string };
 
-/** An endpoint that could not be connected to is passed over, so often at most. */
+export interface OwnCallDependencies {
+  readonly pools: UpstreamPools;
+  readonly clock: Clock;
+}
+
 const mostTries = 3;
 
 /** `gone`: nobody waits for the answer any more. */
 export function callOwn(
   call: OwnCall,
-  { pools, clock }: { readonly pools: UpstreamPools; readonly clock: Clock },
+  dependencies: OwnCallDependencies,
   gone?: Cancellation,
 ): Promise<OwnCallOutcome> {
-  return new Promise((resolve) => {
-    const tried = new Set<string>();
-    let running: RunningTry | undefined;
-    const settle = (outcome: OwnCallOutcome) => {
-      timer.cancel();
-      gone?.off(leave);
-      const last = running;
-      running = undefined;
-      last?.abort('the call is over');
-      resolve(outcome);
-    };
-    const fail = (reason: string) => settle({ kind: 'failed', reason });
-    const leave = () => fail('nobody waits any more');
-    const attempt = () => {
-      const endpoint = call.nextEndpoint(tried);
-      if (endpoint === undefined) {
-        fail('no healthy endpoint');
-        return;
-      }
-      let status = 0;
-      let headers: HeaderList = [];
-      const chunks: Buffer[] = [];
-      let bytes = 0;
-      let over = false;
-      const { method, path, authority } = call;
-      const body = call.body.length === 0 ? undefined : Readable.from([call.body]);
-      const request = { method, path, authority, headers: call.headers, body, upgrade: undefined };
-      running = pools.send(endpoint, call.protocol, request, {
-        inform: () => {},
-        head(code, list) {
-          status = code;
-          headers = list;
-        },
-        data(chunk) {
-          if (over) return true;
-          bytes += chunk.length;
-          if (bytes <= call.maxBytes) chunks.push(chunk);
-          else {
-            over = true;
-            fail(`an answer of more than ${call.maxBytes} bytes`);
-          }
-          return true;
-        },
-        end(trailers) {
-          running = undefined;
-          settle({ kind: 'answer', status, headers, trailers, body: Buffer.concat(chunks) });
-        },
-        upgraded(_headers, stream) {
-          running = undefined;
-          stream.destroy();
-          fail('an upgrade that nobody asked for');
-        },
-        failed(result, error) {
-          running = undefined;
-          tried.add(endpoint.workload.uid);
-          if (result.kind === 'connect-failure' && tried.size < mostTries) attempt();
-          else fail(errorText(error));
-        },
-      });
-    };
-    const timer = clock.after(call.timeoutMs, () => fail(`no answer within ${call.timeoutMs} ms`));
-    gone?.on(leave);
-    attempt();
-  });
+  if (gone?.cancelled === true) return Promise.resolve({ kind: 'failed', reason: left });
+  return new Promise((resolve) => new RunningCall(call, dependencies, gone, resolve).start());
+}
+
+const left = 'nobody waits for the answer any more';
+
+class RunningCall implements TryHandler {
+  readonly #call: OwnCall;
+  readonly #dependencies: OwnCallDependencies;
+  readonly #gone: Cancellation | undefined;
+  readonly #done: (outcome: OwnCallOutcome) => void;
+  readonly #tried = new Set<string>();
+  readonly #chunks: Buffer[] = [];
+  readonly #cancel = () => this.#fail(left);
+  #deadline: { cancel(): void } | undefined;
+  #try: RunningTry | undefined;
+  #watch: TryWatch | undefined;
+  #bytes = 0;
+  #head: { readonly status: number; readonly headers: HeaderList } | undefined;
+  #over = false;
+
+  constructor(
+    call: OwnCall,
+    dependencies: OwnCallDependencies,
+    gone: Cancellation | undefined,
+    done: (outcome: OwnCallOutcome) => void,
+  ) {
+    this.#call = call;
+    this.#dependencies = dependencies;
+    this.#gone = gone;
+    this.#done = done;
+  }
+
+  start(): void {
+    const { timeoutMs } = this.#call;
+    this.#deadline = this.#dependencies.clock.after(timeoutMs, () => {
+      this.#watch?.observe({ kind: 'timeout' });
+      this.#fail(`no answer within ${timeoutMs} ms`);
+    });
+    this.#gone?.on(this.#cancel);
+    this.#send();
+  }
+
+  #send(): void {
+    const { nextTry, method, path, authority, headers, body: bytes } = this.#call;
+    const next = nextTry(this.#tried);
+    if (next.kind === 'none') {
+      this.#fail(next.reason);
+      return;
+    }
+    const { endpoint, protocol, watch } = next;
+    this.#tried.add(endpoint.workload.uid);
+    this.#watch = watch;
+    const hasBody = bytes !== undefined && bytes.length > 0;
+    const body = hasBody ? Readable.from([bytes], { objectMode: false }) : undefined;
+    const request = { method, path, authority, headers, body, upgrade: undefined };
+    const running = sendWatched(this.#dependencies.pools, watch, endpoint, protocol, request, this);
+    if (this.#over) running.abort('the call is over');
+    else this.#try = running;
+  }
+
+  inform(): void {}
+
+  head(status: number, headers: HeaderList): void {
+    this.#head = { status, headers };
+  }
+
+  data(chunk: Buffer): boolean {
+    this.#bytes += chunk.length;
+    const { maxBytes } = this.#call;
+    if (this.#bytes > maxBytes) this.#fail(`the answer is longer than ${maxBytes} bytes`);
+    else this.#chunks.push(chunk);
+    return true;
+  }
+
+  end(trailers: HeaderList): void {
+    const { status, headers } = this.#head ?? { status: 0, headers: noHeaders };
+    this.#finish({ kind: 'answer', status, headers, body: Buffer.concat(this.#chunks), trailers });
+  }
+
+  upgraded(_headers: HeaderList, stream: { destroy(): unknown }): void {
+    stream.destroy();
+    this.#fail('the answer is an upgrade that nobody asked for');
+  }
+
+  failed(result: { readonly kind: string }, error: Error): void {
+    if (this.#over) return;
+    const unsent = result.kind === 'connect-failure' || result.kind === 'refused-stream';
+    if (unsent && this.#tried.size < mostTries) this.#send();
+    else this.#fail(errorText(error));
+  }
+
+  #fail(reason: string): void {
+    this.#finish({ kind: 'failed', reason });
+  }
+
+  #finish(outcome: OwnCallOutcome): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#deadline?.cancel();
+    this.#gone?.off(this.#cancel);
+    if (outcome.kind === 'failed') this.#try?.abort(outcome.reason);
+    this.#done(outcome);
+  }
 }

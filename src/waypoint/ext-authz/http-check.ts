@@ -4,7 +4,7 @@
  */
 import { type HeaderList, headerValue, headerValues, joinedHeader } from '../../http/header-list.ts';
 import type { HttpExtAuthz, NameMatch } from '../../route/mesh-config.ts';
-import type { CallOutcome } from '../calls/call-service.ts';
+import type { OwnCallOutcome } from '../../upstream/own-call.ts';
 import { type CheckDecision, type HeaderOperation, isHeader, isProvidersMatter } from './decision.ts';
 import { type HttpQuestion, partialBodyHeader } from './question.ts';
 
@@ -33,7 +33,7 @@ export function checkCall(provider: HttpExtAuthz, http: HttpQuestion): CheckCall
   return { method, path: `${provider.pathPrefix}${path}`, authority, headers, body: bytes };
 }
 
-export function readCheckAnswer(provider: HttpExtAuthz, outcome: CallOutcome): CheckDecision {
+export function readCheckAnswer(provider: HttpExtAuthz, outcome: OwnCallOutcome): CheckDecision {
   if (outcome.kind === 'failed') return { kind: 'error', reason: outcome.reason };
   const { status, headers, body } = outcome;
   if (status >= 500 || status < 200) return { kind: 'error', reason: `the provider answered ${status}` };

@@ -6,8 +6,8 @@
 import { withHeader } from '../../http/header-list.ts';
 import type { GlobalRateLimit, RequestFacts, TrafficProtection } from '../../route/traffic-protection.ts';
 import { callGrpc } from '../../upstream/grpc-call.ts';
-import { chooseEndpoint } from '../endpoints.ts';
 import type { RequestRecord } from '../request-record.ts';
+import { triesOf } from '../service-tries.ts';
 import { go, type StageAnswer } from '../stages/stage.ts';
 import { applies } from './applies.ts';
 import { rateLimitHeaders } from './rate-limit-headers.ts';
@@ -82,10 +82,7 @@ async function ask(record: RequestRecord, limit: GlobalRateLimit, message: Uint8
   if (!counts.beginQuestion(limit)) return { kind: 'failed', reason: 'too many questions under way' };
   const outcome = await callGrpc(
     {
-      nextEndpoint: (tried) => {
-        const choice = chooseEndpoint(services, tunnel, service, limit.port, tried);
-        return choice.kind === 'endpoint' ? choice.endpoint : undefined;
-      },
+      nextTry: triesOf(services, tunnel, service, limit.port, 'h2c'),
       authority: `${service.hostname}:${limit.port}`,
       timeoutMs: limit.timeoutMs,
       maxBytes: mostAnswerBytes,

@@ -1,26 +1,23 @@
 /** Where a collector is found: a service of the mesh, by its host name and port, and one of its endpoints. */
-import { serviceByHostname } from '../../mesh/named-service.ts';
 import { selectEndpoint } from '../../mesh/select-endpoint.ts';
 import type { ServiceTarget } from '../../route/mesh-config.ts';
 import type { UpstreamEndpoint } from '../../upstream/endpoint.ts';
 import type { WaypointServices } from '../context.ts';
 import { endpointAt } from '../endpoints.ts';
+import { targetService } from '../service-tries.ts';
 
 export function collectorEndpoint(
   services: WaypointServices,
-  { hostname, namespace, port }: ServiceTarget,
+  target: ServiceTarget,
   tried: ReadonlySet<string>,
 ): UpstreamEndpoint | undefined {
-  const { mesh, random, settings, own } = services;
-  const service =
-    namespace === undefined
-      ? serviceByHostname(mesh, hostname, own()?.namespace ?? '')
-      : mesh.service(`${namespace}/${hostname}`);
+  const { mesh, random, settings } = services;
+  const service = targetService(services, target);
   if (service === undefined) return undefined;
   const selection = selectEndpoint({
     service,
     endpoints: mesh.endpoints(service.key),
-    servicePort: port,
+    servicePort: target.port,
     source: undefined,
     network: settings.network,
     preferFamily: 4,

@@ -25,9 +25,9 @@ import {
 import type { PostOutcome } from '../../telemetry/tracing/post.ts';
 import type { FinishedSpan } from '../../telemetry/tracing/span.ts';
 import { zipkinJson } from '../../telemetry/tracing/zipkin-json.ts';
-import type { UpstreamEndpoint } from '../../upstream/endpoint.ts';
+import type { UpstreamEndpoint, UpstreamProtocol } from '../../upstream/endpoint.ts';
 import { callGrpc } from '../../upstream/grpc-call.ts';
-import { callOwn } from '../../upstream/own-call.ts';
+import { callOwn, type OwnCall } from '../../upstream/own-call.ts';
 import type { UpstreamPools } from '../../upstream/pools.ts';
 
 type OtlpLogs = Extract<LogProvider, { kind: 'otlp' }>;
@@ -140,11 +140,10 @@ export class Collectors {
   ): Promise<PostOutcome> {
     const outcome = await callOwn(
       {
-        ...this.#to(target),
-        protocol: 'h1',
+        ...this.#to(target, 'h1'),
         method: 'POST',
         path,
-        headers: ['content-type', 'application/json', ...headers],
+        headers: ['content-type', 'application/json', 'content-length', String(Buffer.byteLength(body)), ...headers],
         body: Buffer.from(body),
         timeoutMs,
         maxBytes: mostAnswerBytes,
@@ -156,16 +155,21 @@ export class Collectors {
 
   async #call(target: ServiceTarget, method: string, metadata: HeaderList, message: Buffer): Promise<PostOutcome> {
     const outcome = await callGrpc(
-      { ...this.#to(target), method, metadata, message, timeoutMs: defaultTimeoutMs, maxBytes: mostAnswerBytes },
+      { ...this.#to(target, 'h2c'), method, metadata, message, timeoutMs: defaultTimeoutMs, maxBytes: mostAnswerBytes },
       this.#options,
     );
     return outcome.kind === 'message' ? { kind: 'answered', status: 200 } : outcome;
   }
 
-  #to(target: ServiceTarget) {
+  #to(target: ServiceTarget, protocol: UpstreamProtocol): Pick<OwnCall, 'authority' | 'nextTry'> {
     return {
       authority: `${target.hostname}:${target.port}`,
-      nextEndpoint: (tried: ReadonlySet<string>) => this.#options.endpointOf(target, tried),
+      nextTry: (tried) => {
+        const endpoint = this.#options.endpointOf(target, tried);
+        return endpoint === undefined
+          ? { kind: 'none', reason: 'no healthy endpoint' }
+          : { kind: 'endpoint', endpoint, protocol };
+      },
     };
   }
 }
