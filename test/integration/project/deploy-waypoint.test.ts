@@ -168,7 +168,7 @@ t.test('with istiod’s template: the image by annotation, the folder by overlay
 
 t.test('the rules that come with it compile for the Gateway, and nothing about them is wrong', async (t) => {
   for (const map of [rules, istioRules]) {
-    const [[file = '', content = ''] = []] = Object.entries(map?.data ?? {});
+    const [[file, content] = ['', '']] = Object.entries(map?.data ?? {});
     t.match(file, /\.yaml$/);
     const namespaced = text('gateway').replace('name: waypoint\n', 'name: waypoint\n  namespace: default\n');
     const compiled = compileText(documents(namespaced, `\n${content}`));
