@@ -3,7 +3,7 @@
  * message by message, and what each makes of the same answers as the application sees it.
  */
 import { createServer, type RequestListener } from 'node:http';
-import { connect } from 'node:net';
+import { connect, createServer as createTcpServer, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import t, { type Test } from 'tap';
@@ -67,9 +67,10 @@ async function makePair(
   provider: GrpcExtAuthz | HttpExtAuthz,
   server: Parameters<typeof createHarness>[1]['servers'],
   filter: object,
+  appProtocol: 'http11' | 'tcp' = 'http11',
 ): Promise<Pair> {
   const http = provider.kind === 'ext-authz-http';
-  const harness = await createHarness(t, { pods: [app, () => {}], servers: server ?? [] });
+  const harness = await createHarness(t, { pods: [app, () => {}], servers: server ?? [], appProtocol });
   harness.mesh.apply(
     makeChange({
       services: [
@@ -94,7 +95,7 @@ async function makePair(
     ...emptyL7Model,
     customAuthorizations: { services: new Map([[serviceKey, [authorization]]]), gateways: new Map() },
   };
-  const envoy = await startEnvoy(t, envoyWith(filter, harness.podPort, !http));
+  const envoy = await startEnvoy(t, envoyWith(filter, harness.podPort, !http, appProtocol === 'tcp'));
   const { ip, port } = envoy.listener(listener);
   return {
     ours: () => harness.tunnel(),
@@ -107,7 +108,7 @@ async function makePair(
   };
 }
 
-function envoyWith(filter: object, port: number, grpc: boolean) {
+function envoyWith(filter: object, port: number, grpc: boolean, tcp: boolean) {
   const h2 = {
     'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': {
       '@type': 'type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions',
@@ -145,13 +146,21 @@ function envoyWith(filter: object, port: number, grpc: boolean) {
       },
     ],
   };
+  const proxy = {
+    name: 'tcp',
+    typed_config: {
+      '@type': 'type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy',
+      stat_prefix: 'app',
+      cluster: 'app',
+    },
+  };
   return {
     static_resources: {
       listeners: [
         {
           name: listener,
           address: { socket_address: { address: '127.0.0.1', port_value: 0 } },
-          filter_chains: [{ filters: [{ name: 'http', typed_config: manager }] }],
+          filter_chains: [{ filters: tcp ? [filter, proxy] : [{ name: 'http', typed_config: manager }] }],
         },
       ],
       clusters: [
@@ -324,6 +333,44 @@ t.test('gRPC: denials are answered alike', { skip }, async (t) => {
     });
     t.same(seen(ours), seen(envoy), name);
   }
+});
+
+t.test('TCP: the questions are the same', { skip }, async (t) => {
+  const authz = createExtAuthz(t, () => ({ status: { code: 0 } }));
+  const echo = (socket: Socket) => void socket.on('error', () => {}).pipe(socket);
+  const servers = [createTcpServer(echo), authz.server];
+  const network = {
+    name: 'ext_authz',
+    typed_config: {
+      '@type': 'type.googleapis.com/envoy.extensions.filters.network.ext_authz.v3.ExtAuthz',
+      transport_api_version: 'V3',
+      stat_prefix: 'authz',
+      ...grpcFilter,
+    },
+  };
+  const pair = await makePair(t, grpcProvider, servers, network, 'tcp');
+  const answer = async (open: () => Promise<Duplex>) => {
+    const stream = await open();
+    stream.on('error', () => {});
+    stream.write('hello');
+    return await new Promise<string>((resolve) => {
+      stream.once('data', (chunk: Buffer) => resolve(chunk.toString()));
+      stream.once('close', () => resolve('closed'));
+    });
+  };
+  t.equal(await answer(pair.envoy), 'hello');
+  t.equal(await answer(pair.ours), 'hello');
+  const [envoy, ours] = authz.checks.splice(0);
+  t.same(unknownFields(envoy), []);
+  const set = (check: Check | undefined) =>
+    Object.entries(check?.attributes ?? {})
+      .filter(([name, value]) => !name.startsWith('$') && value !== undefined)
+      .map(([name]) => name)
+      .sort();
+  t.same(set(ours), set(envoy), 'the same parts are there');
+  authz.answer = () => ({ status: { code: 7 } });
+  t.equal(await answer(pair.envoy), 'closed');
+  t.equal(await answer(pair.ours), 'closed');
 });
 
 t.test('HTTP: questions and answers are the same', { skip }, async (t) => {

@@ -56,7 +56,7 @@ export declare type AttributeContext = Message<"envoy.service.auth.v3.AttributeC
   contextExtensions: { [key: string]: string };
 
   /**
-   * Envoy always sends them, empty or not.
+   * Envoy sends them, empty or not; the second for requests.
    *
    * @generated from field: envoy.service.auth.v3.Metadata metadata_context = 11;
    */

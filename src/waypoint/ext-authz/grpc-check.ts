@@ -27,9 +27,11 @@ export function checkRequest(question: Question, bodyAsBytes: boolean): MessageI
       destination: peer(destination),
       ...(http === undefined
         ? {}
-        : { request: { time: timestamp(http.wallMs), http: httpRequest(http, bodyAsBytes) } }),
+        : {
+            request: { time: timestamp(http.wallMs), http: httpRequest(http, bodyAsBytes) },
+            routeMetadataContext: {},
+          }),
       metadataContext: {},
-      routeMetadataContext: {},
     },
   };
 }

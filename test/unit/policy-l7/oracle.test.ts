@@ -23,10 +23,15 @@ const textOf = (...values: string[]): fc.Arbitrary<TextMatch> =>
 const principals: fc.Arbitrary<StringMatch> = fc.oneof(
   fc.record({
     kind: fc.constantFrom('exact', 'exact', 'prefix', 'suffix'),
-    value: fc.constantFrom('td/ns/a/sa/x', 'td/ns/b/sa/x', 'td/ns/a', '/sa/x', ''),
+    value: fc.constantFrom('td/ns/a/sa/x', 'td/ns/b/sa/x', 'old/ns/a/sa/x', 'td/ns/a', '/sa/x', ''),
   }),
   fc.constant({ kind: 'presence' as const }),
 );
+const names = (...values: string[]): fc.Arbitrary<StringMatch> =>
+  fc.oneof(
+    fc.record({ kind: fc.constantFrom('exact', 'prefix', 'suffix'), value: fc.constantFrom(...values) }),
+    fc.constant({ kind: 'presence' as const }),
+  );
 const block = parseCidr('10.0.0.0/31');
 if (block === undefined) throw new Error('test block');
 const pair = <K extends L7Condition['kind'], V>(kind: K, of: fc.Arbitrary<V>) =>
@@ -36,6 +41,8 @@ const conditions = fc.oneof(
   pair('principal', principals),
   pair('namespace', fc.constant<StringMatch>({ kind: 'exact', value: 'a' })),
   pair('service-account', fc.constant('a/x')),
+  pair('trust-domain', names('td', 'old', 'o')),
+  pair('server-name', names('a.example', 'a.', '.example')),
   pair('source-ip', fc.constant(block)),
   pair('destination-port', fc.constant(80)),
   pair('path', textOf(...paths)),
@@ -60,6 +67,11 @@ const requests = fc.record({
 });
 const facts: fc.Arbitrary<L7Facts> = fc.record({
   principal: fc.constantFrom(undefined, ...peers),
+  otherPrincipals: fc.constantFrom(
+    [],
+    ['a', 'b'].map((name) => testIdentity(`spiffe://old/ns/${name}/sa/x`)).slice(0, 1),
+  ),
+  serverName: fc.constantFrom(undefined, 'a.example', 'b.example'),
   sourceIp: fc.constantFrom('10.0.0.1', '10.0.0.2'),
   remoteIp: fc.constant('10.0.0.1'),
   destinationIp: fc.constant('10.0.0.9'),
@@ -110,10 +122,11 @@ function oracle(list: readonly L7Policy[], given: L7Facts): L7Evaluation {
 
 function holds(
   condition: L7Condition,
-  { principal, sourceIp, destinationPort, http }: L7Facts,
+  { principal, otherPrincipals = [], serverName, sourceIp, destinationPort, http }: L7Facts,
   widen: boolean,
 ): boolean {
   const identity = principal === undefined ? undefined : parseSpiffeId(principal);
+  const ids = principal && [principal, ...otherPrincipals].map((id) => id.replace('spiffe://', ''));
   const judge = <V, S>(
     { values, notValues }: { values: readonly V[]; notValues: readonly V[] },
     subject: S | undefined,
@@ -124,7 +137,11 @@ function holds(
       : (values.length === 0 || values.some((v) => matches(v, subject))) && !notValues.some((v) => matches(v, subject));
   switch (condition.kind) {
     case 'principal':
-      return judge(condition, principal?.replace('spiffe://', ''), isText);
+      return judge(condition, ids, (match, all) => all.some((id) => isText(match, id)));
+    case 'trust-domain':
+      return judge(condition, ids, (match, all) => all.some((id) => isText(match, id.split('/')[0] ?? '')));
+    case 'server-name':
+      return judge(condition, serverName, isText);
     case 'namespace':
       return judge(condition, identity?.namespace, isText);
     case 'service-account':
