@@ -9,7 +9,7 @@ import { modernPreset } from '../../../src/config/preset.ts';
 import type { ExtensionRecord } from '../../../src/route/extension.ts';
 import { emptyL7Model } from '../../../src/route/model.ts';
 import { eventually } from '../../support/eventually.ts';
-import { createHarness, type Harness, serviceKey } from './harness.ts';
+import { createHarness, type Harness, type HarnessOptions, serviceKey } from './harness.ts';
 
 const gatewayKey = 'default/productpage';
 
@@ -23,11 +23,17 @@ export async function world(
   t: Test,
   modules: Readonly<Record<string, string>>,
   pod: RequestListener = echo,
+  options: Partial<HarnessOptions> = {},
 ): Promise<World> {
   const folder = mkdtempSync(path.join(tmpdir(), 'ambit-extensions-'));
   t.teardown(() => rmSync(folder, { recursive: true, force: true }));
   for (const [name, source] of Object.entries(modules)) writeFileSync(path.join(folder, name), source);
-  const harness = await createHarness(t, { preset: modernPreset, pods: [pod], extensionsDirectory: folder });
+  const harness = await createHarness(t, {
+    preset: modernPreset,
+    pods: [pod],
+    extensionsDirectory: folder,
+    ...options,
+  });
   const attach = async (...records: readonly ExtensionRecord[]) => {
     const extensions = {
       services: new Map([[serviceKey, records]]),

@@ -1,8 +1,9 @@
 /** Extensions on the way of real requests: what each hook sees and may do. */
+import type { Socket } from 'node:net';
 import { Transform } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import t from 'tap';
-import { eventually } from '../../support/eventually.ts';
+import { eventually, within } from '../../support/eventually.ts';
 import { http1, http2 } from './client.ts';
 import { record, world } from './extensions-world.ts';
 import { notSleepId } from './harness.ts';
@@ -156,6 +157,43 @@ t.test('connections may be closed before anything is read of them', async (t) =>
   t.match(line.get('response_code_details'), /not http of sleep/);
   t.equal((await http1(await tunnel(undefined, notSleepId))).status, 200);
 });
+
+t.test(
+  'a connection that is no HTTP is closed in each phase, before policies or after, and fails closed',
+  async (t) => {
+    const module = `
+    export const createExtension = () => ({
+      connection: (it: { client: { serviceAccount: string }; protocol: string }) =>
+        it.client.serviceAccount === 'sleep' ? { close: 'not ' + it.protocol } : undefined,
+    });`;
+    const echoed = {
+      pods: [(socket: Socket) => void socket.pipe(socket)],
+      podKind: 'tcp',
+      appProtocol: 'tcp',
+    } as const;
+    const { attach, tunnel, lines } = await world(t, { 'door.ts': module }, undefined, echoed);
+    for (const phase of ['authn', 'last'] as const) {
+      await attach(record('door.ts', { phase }));
+      lines.length = 0;
+      const refused = await tunnel();
+      refused.on('error', () => {});
+      await within('the reset', new Promise((resolve) => refused.once('close', resolve)));
+      const line = await eventually('the line', () => lines.find((one) => one.get('response_flags') === 'RBAC'));
+      t.match(line.get('response_code_details'), /extension_closed\{default\/e\d+: not tcp\}/);
+      const passed = await tunnel(undefined, notSleepId);
+      passed.end('hello');
+      t.equal(await within('the echo', text(passed)), 'hello');
+    }
+    await attach(record('missing.ts'));
+    const closed = await tunnel(undefined, notSleepId);
+    closed.on('error', () => {});
+    await within('the reset', new Promise((resolve) => closed.once('close', resolve)));
+    await attach(record('missing.ts', { failureMode: 'open' }));
+    const open = await tunnel(undefined, notSleepId);
+    open.end('hello');
+    t.equal(await within('the echo', text(open)), 'hello');
+  },
+);
 
 t.test('extensions are asked in order, and see the response in reverse', async (t) => {
   const mark = (name: string) => `
