@@ -119,8 +119,13 @@ function withDefaults(socket: Socket): Socket {
   return counted(socket);
 }
 
-/** Throws SystemError; the descriptor is the caller's. */
-export function listeningDescriptor(spec: ListenSpec): number {
+function listeningDescriptor(spec: ListenSpec): number {
+  const fd = boundDescriptor(spec);
+  return adopt(fd, () => startListening(fd));
+}
+
+/** It has its address, but nobody can connect to it yet. Throws SystemError; the descriptor is the caller's. */
+export function boundDescriptor(spec: ListenSpec): number {
   const native = nativeSockets();
   const fd = native.createSocket({
     family: ipFamily(spec.ip),
@@ -134,9 +139,14 @@ export function listeningDescriptor(spec: ListenSpec): number {
   });
   return adopt(fd, () => {
     native.bind(fd, spec.ip, spec.port);
-    native.listen(fd, backlog);
     return fd;
   });
+}
+
+/** Connections are accepted by the kernel from now on. Throws SystemError. */
+export function startListening(fd: number): number {
+  nativeSockets().listen(fd, backlog);
+  return fd;
 }
 
 function isPlain(spec: ListenSpec): boolean {

@@ -18,7 +18,7 @@ import { errorText } from '../../base/errors.ts';
 import { systemRandom } from '../../base/random.ts';
 import { slicedText } from '../../base/sliced-text.ts';
 import { Acceptor } from '../../net/acceptor.ts';
-import { listeningDescriptor } from '../../net/listener.ts';
+import { boundDescriptor, startListening } from '../../net/listener.ts';
 import { nativeSockets } from '../../net/native-sockets.ts';
 import { openMetricsContentType, textContentType } from '../../telemetry/exposition.ts';
 import { MergedExposition } from '../../telemetry/merge-exposition.ts';
@@ -71,8 +71,8 @@ class WaypointSupervisor {
     const ip = settings.variables.AMBIT_LISTEN_IP ?? wildcard(settings.preset.ipv6);
     const { AMBIT_PORT_REUSE: reusePort } = settings.variables;
     const plain = { transparent: false, mark: undefined, namespace: undefined, redirected: false };
-    // Bound at once, so that a port that is taken is told now; nobody is answered before a worker is ready.
-    this.#listeners = settings.ports.map((port) => listeningDescriptor({ ip, port, reusePort, ...plain }));
+    // Bound at once, so that a port that is taken is told now; nobody can connect before a worker is ready.
+    this.#listeners = settings.ports.map((port) => boundDescriptor({ ip, port, reusePort, ...plain }));
     this.#ports = this.#listeners.map((fd) => nativeSockets().localAddress(fd).port);
     this.#supervisor = new Supervisor({
       count: settings.workers,
@@ -191,7 +191,7 @@ class WaypointSupervisor {
         }
         if (waiting.length > 0) systemClock.after(busyMs, offer);
       };
-      const acceptor = new Acceptor(fd, {
+      const acceptor = new Acceptor(startListening(fd), {
         clock: systemClock,
         gate: { waitMs: () => (waiting.length > 0 ? busyMs : 0) },
         onDescriptor: (connection) => {

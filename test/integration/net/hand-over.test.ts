@@ -5,7 +5,7 @@ import t from 'tap';
 import { systemClock } from '../../../src/base/clock.ts';
 import { Acceptor } from '../../../src/net/acceptor.ts';
 import { createHandOverChannel, HandOverReceiver, handOver } from '../../../src/net/hand-over.ts';
-import { listeningDescriptor } from '../../../src/net/listener.ts';
+import { boundDescriptor, startListening } from '../../../src/net/listener.ts';
 import { nativeSockets } from '../../../src/net/native-sockets.ts';
 import { eventually, within } from '../../support/eventually.ts';
 
@@ -21,7 +21,7 @@ const spec = {
 
 /** A listener whose connections are kept as descriptors. */
 function acceptAll(t: { teardown(callback: () => unknown): void }) {
-  const fd = listeningDescriptor(spec);
+  const fd = startListening(boundDescriptor(spec));
   const taken: number[] = [];
   const acceptor = new Acceptor(fd, {
     clock: systemClock,
