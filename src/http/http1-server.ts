@@ -16,10 +16,14 @@ import { headerValue, headerValues } from './header-list.ts';
 import { Http1Exchange } from './http1-exchange.ts';
 import { parseTarget } from './request-target.ts';
 
+type Listener = (...values: unknown[]) => void;
+
 interface Connection {
   readonly server: Server;
   readonly http10Host: string | undefined;
   readonly stream: Duplex;
+  /** Listeners that the stream did not have before node:http got it. */
+  readonly added: (event: string) => Listener[];
   readonly handlers: ConnectionHandlers;
   active: number;
   /** Under way; undefined: none. */
@@ -97,8 +101,10 @@ export interface Http1Options {
 /** Serves the stream's requests. Takes ownership of it: it is ended or destroyed here. */
 export function serveHttp1(stream: Duplex, handlers: ConnectionHandlers, options: Http1Options = {}): ServedConnection {
   const { server = defaultServer, http10Host } = options;
+  const own = new Set([...stream.listeners('pause'), ...stream.listeners('resume')]);
   const connection: Connection = {
     server,
+    added: (event) => (stream.listeners(event) as Listener[]).filter((listener) => !own.has(listener)),
     http10Host,
     stream,
     handlers,
@@ -182,7 +188,8 @@ function answered(connection: Connection, response: ServerResponse): void {
 }
 
 function serveUpgrade(request: IncomingMessage, stream: Duplex, head: Buffer): void {
-  stream.on('error', ignore);
+  // A connection may ask for many.
+  if (!stream.listeners('error').includes(ignore)) stream.on('error', ignore);
   const connection = connections.get(stream);
   // Refused already: its end is under way.
   if (connection?.over === true) return;
@@ -202,8 +209,15 @@ function serveUpgrade(request: IncomingMessage, stream: Duplex, head: Buffer): v
     response.detachSocket(stream as IncomingMessage['socket']);
     // As node:http tells for the responses that it made.
     response.emit('close');
-    if (response.shouldKeepAlive && !connection.finishing) connection.server.emit('connection', stream);
-    else stream.end();
+    if (!response.shouldKeepAlive || connection.finishing) {
+      stream.end();
+      return;
+    }
+    // node:http leaves these on a stream that it gives away, and adds them anew.
+    for (const event of ['pause', 'resume']) {
+      for (const listener of connection.added(event)) stream.off(event, listener);
+    }
+    connection.server.emit('connection', stream);
   });
   serve(request, response, offered ? stream : undefined);
 }

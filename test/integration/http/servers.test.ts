@@ -186,6 +186,25 @@ t.test('WebSocket upgrades hand over the bytes; other upgrades are plain request
   );
 });
 
+t.test('many upgrades that nobody offers, on one connection, leave nothing behind on it', async (t) => {
+  const { client, server } = serve(t, '1.1', hello);
+  let got = '';
+  client.on('data', (chunk) => {
+    got += chunk;
+  });
+  const listeners = () => server.eventNames().map((name) => `${String(name)} ${server.listenerCount(name)}`);
+  const ask = async (times: number) => {
+    const answers = got.split('hello').length + times;
+    for (let i = 0; i < times; i++)
+      client.write('GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n');
+    await eventually('the answers', () => got.split('hello').length === answers);
+  };
+  await ask(2);
+  const before = listeners();
+  await ask(30);
+  t.same(listeners(), before);
+});
+
 t.test('a client that leaves is reported once, as incomplete', async (t) => {
   const closed = new Promise<boolean>((resolve) => {
     const { client, server } = serve(t, '1.1', (exchange) => {
