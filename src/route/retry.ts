@@ -15,8 +15,8 @@ export type TryResult =
   /** The peer said it did not process the request. */
   | { readonly kind: 'refused-stream' }
   /**
-   * The connection broke before a response. `stale`: it had been used before, and was closed in good order before anything came
-   * back: the server, which was about to close it, most probably never read the request.
+   * The connection broke before a response. `stale`: it had been used before, and nothing came back: most probably the server
+   * was just closing it and never read the request.
    */
   | { readonly kind: 'reset'; readonly stale?: boolean }
   | { readonly kind: 'per-try-timeout' }
@@ -84,8 +84,9 @@ export function mayResendBody(policy: RetryPolicy): boolean {
   return policy.attempts > 0;
 }
 
-/** The request certainly had no effect, and cost the application nothing. */
+/** The request cost the application nothing, or, on a connection that was closed meanwhile, almost certainly nothing. */
 export function wasUnsent(result: TryResult): boolean {
+  if (result.kind === 'reset') return result.stale === true;
   return result.kind === 'connect-failure' || result.kind === 'refused-stream';
 }
 

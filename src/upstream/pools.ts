@@ -7,7 +7,7 @@
  * for HEAD, or every HEAD closes its connection; undici's timeouts off, because deadlines are the caller's.
  */
 import type { Duplex, Readable } from 'node:stream';
-import { type Dispatcher, Pool } from 'undici';
+import { Client, type Dispatcher, Pool } from 'undici';
 import type { SocketAddress } from '../base/address.ts';
 import type { Cancellation } from '../base/cancellation.ts';
 import type { Clock, Timer } from '../base/clock.ts';
@@ -18,7 +18,7 @@ import { ConnectionQueue, mostWaiting, type QueuedRequest } from './connection-q
 import type { Connector } from './connector.ts';
 import { poolKey, type UpstreamEndpoint, type UpstreamProtocol } from './endpoint.ts';
 import { plainConnections } from './profile.ts';
-import { NotConnected, Overflow, type RunningTry, Try, type TryHandler } from './running-try.ts';
+import { NotConnected, Overflow, type RunningTry, type ServedConnection, Try, type TryHandler } from './running-try.ts';
 import { mendUndiciStreams, withoutStreamNature } from './undici-h2.ts';
 
 export interface UpstreamRequest {
@@ -71,8 +71,6 @@ interface Entry {
   link: { readonly local: SocketAddress; readonly peer: SocketAddress } | undefined;
   /** Connections that stand or are being made. */
   connections: number;
-  /** Connections that stood, so far. */
-  made: number;
   /** Requests sent so far. */
   sent: number;
   readonly queue: ConnectionQueue | undefined;
@@ -130,7 +128,6 @@ export function createUpstreamPools(connector: Connector, clock: Clock): Upstrea
         },
         linked: (link, stream, leaving) => {
           entry.link = link;
-          entry.made++;
           if (leaving !== undefined) dropWhenLeaving(entry, stream, leaving);
           const { maxDurationMs } = profile?.connections ?? {};
           if (maxDurationMs === undefined) return;
@@ -149,7 +146,6 @@ export function createUpstreamPools(connector: Connector, clock: Clock): Upstrea
       idle: undefined,
       link: undefined,
       connections: 0,
-      made: 0,
       sent: 0,
       queue,
     };
@@ -184,17 +180,12 @@ export function createUpstreamPools(connector: Connector, clock: Clock): Upstrea
     send(endpoint, protocol, request, handler) {
       const entry = known(endpoint, protocol) ?? open(endpoint, protocol);
       entry.active++;
-      const running = new Try(
-        handler,
-        () => release(entry),
-        () => entry.made,
-      );
+      const running = new Try(handler, () => release(entry));
       if (entry.active > mostOfPool[protocol]) {
         running.onResponseError(undefined, new Overflow('too many requests of one pool'));
         return running;
       }
       const dispatch = () => {
-        running.dispatching();
         try {
           entry.pool.dispatch(dispatchOptions(request, protocol), running);
         } catch (error) {
@@ -252,6 +243,7 @@ function makePool(
   const pool = new Pool('http://upstream', {
     connections: Math.min(maxPerEndpoint ?? maxConnectionsPerPool, protocol === 'h2c' ? 8 : maxConnectionsPerPool),
     pipelining: protocol === 'h2c' ? Math.min(maxStreams ?? 100, 100) : 1,
+    factory: tellingClient,
     headersTimeout: 0,
     bodyTimeout: 0,
     maxHeaderSize: maxHeaderBytes,
@@ -276,6 +268,21 @@ function makePool(
   });
   pool.on('connectionError', ignore);
   return pool;
+}
+
+/** A connection of undici's, which tells each request that goes out on it how many went before. */
+function tellingClient(origin: URL, options: object): Client {
+  const client = new Client(origin, options);
+  const connection: ServedConnection = { requests: 0 };
+  client.on('connect', () => {
+    connection.requests = 0;
+  });
+  const dispatch = client.dispatch.bind(client);
+  client.dispatch = (request, handler) => {
+    if (handler instanceof Try) handler.onConnection = connection;
+    return dispatch(request, handler);
+  };
+  return client;
 }
 
 /** What a timer of undici's can hold. */

@@ -2,7 +2,7 @@
 import type { ClientHttp2Stream } from 'node:http2';
 import type { Duplex } from 'node:stream';
 import type { Dispatcher } from 'undici';
-import { errorCode, errorText } from '../base/errors.ts';
+import { errorText } from '../base/errors.ts';
 import { type HeaderList, noHeaders } from '../http/header-list.ts';
 import { http2Bytes } from '../http/http2-bytes.ts';
 import type { TryResult } from '../route/retry.ts';
@@ -32,12 +32,16 @@ export class NotConnected extends Error {}
 /** No room, and nothing was sent. */
 export class Overflow extends Error {}
 
+/** What has been sent on a connection since it stands. */
+export interface ServedConnection {
+  requests: number;
+}
+
 export class Try implements RunningTry {
   readonly #handler: TryHandler;
   readonly #release: () => void;
-  /** How many connections its pool has made so far. */
-  readonly #made: () => number;
-  #madeBefore = 0;
+  /** The connection it goes out on, as far as undici has told. */
+  onConnection: ServedConnection | undefined;
   /** It went out on a connection that had stood before. */
   #reused = false;
   #heard = false;
@@ -48,15 +52,9 @@ export class Try implements RunningTry {
   #refusal: Duplex | undefined;
   #over = false;
 
-  constructor(handler: TryHandler, release: () => void, made: () => number) {
+  constructor(handler: TryHandler, release: () => void) {
     this.#handler = handler;
     this.#release = release;
-    this.#made = made;
-  }
-
-  /** To be called right before it is handed to undici. */
-  dispatching(): void {
-    this.#madeBefore = this.#made();
   }
 
   get started(): boolean {
@@ -83,7 +81,8 @@ export class Try implements RunningTry {
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
     this.#controller = controller;
-    this.#reused = this.#madeBefore > 0 && this.#made() === this.#madeBefore;
+    const { onConnection } = this;
+    if (onConnection !== undefined) this.#reused = onConnection.requests++ > 0;
     this.#underWay();
     if (this.#aborted !== undefined) controller.abort(new Error(this.#aborted));
   }
@@ -146,7 +145,7 @@ export class Try implements RunningTry {
     if (this.#over) return;
     this.#finish();
     const kind = failureKind(error);
-    const stale = kind === 'reset' && this.#reused && !this.#heard && wasClosed(error);
+    const stale = kind === 'reset' && this.#reused && !this.#heard;
     this.#handler.failed(stale ? { kind, stale } : { kind }, error);
   }
 
@@ -168,11 +167,6 @@ function failureKind(error: Error): TryFailure['kind'] {
   if (error instanceof Overflow) return 'overflow';
   if (error instanceof NotConnected) return 'connect-failure';
   return /REFUSED_STREAM/.test(errorText(error)) ? 'refused-stream' : 'reset';
-}
-
-/** In good order, by FIN: what a server does to a connection that was idle for too long. */
-function wasClosed(error: Error): boolean {
-  return errorCode(error) === 'UND_ERR_SOCKET' && error.message === 'other side closed';
 }
 
 /** Buffers on HTTP/1.1, an object with lower-case names on HTTP/2. */

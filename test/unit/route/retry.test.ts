@@ -85,6 +85,17 @@ t.test(
   },
 );
 
+t.test(
+  'a kept connection that broke before anything came back is as good as none, for what may be repeated',
+  async (t) => {
+    const stale = { kind: 'reset', stale: true } as const;
+    t.ok(shouldRetry(defaultRetryPolicy, 0, stale));
+    t.notOk(shouldRetry(defaultRetryPolicy, 0, stale, false));
+    t.notOk(shouldRetry(none, 0, stale));
+    t.notOk(shouldRetry(defaultRetryPolicy, 0, { kind: 'reset' }));
+  },
+);
+
 t.test('a gRPC status counts where it came without a message', async (t) => {
   t.match(statusResult(200, ['grpc-status', '14']), { grpcStatus: 14 });
   t.match(statusResult(503, ['x-envoy-ratelimited', 'true']), { rateLimited: true, grpcStatus: undefined });
