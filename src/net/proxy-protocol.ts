@@ -9,6 +9,12 @@ const versionAndProxy = 0x21;
 const tcp4 = 0x11;
 const tcp6 = 0x21;
 
+/** A type-length-value of version 2 (§2.2.7). */
+export interface ProxyTlv {
+  readonly type: number;
+  readonly value: Uint8Array;
+}
+
 export function proxyHeader(version: 'v1' | 'v2', source: SocketAddress, destination: SocketAddress): Uint8Array {
   return version === 'v1' ? textHeader(source, destination) : binaryHeader(source, destination);
 }
@@ -20,17 +26,30 @@ function textHeader(source: SocketAddress, destination: SocketAddress): Uint8Arr
   return Buffer.from(`PROXY ${both4 ? 'TCP4' : 'TCP6'} ${addresses}\r\n`, 'latin1');
 }
 
-function binaryHeader(source: SocketAddress, destination: SocketAddress): Uint8Array {
+/** Version 2. */
+export function binaryHeader(
+  source: SocketAddress,
+  destination: SocketAddress,
+  tlvs: readonly ProxyTlv[] = [],
+): Uint8Array {
   const both4 = ipFamily(source.ip) === 4 && ipFamily(destination.ip) === 4;
   const address = (ip: string) => (both4 ? ipToBytes(ip) : wide(ip));
-  const body = Buffer.concat([address(source.ip), address(destination.ip), Buffer.alloc(4)]);
-  body.writeUInt16BE(source.port, body.length - 4);
-  body.writeUInt16BE(destination.port, body.length - 2);
+  const ports = Buffer.alloc(4);
+  ports.writeUInt16BE(source.port, 0);
+  ports.writeUInt16BE(destination.port, 2);
+  const body = Buffer.concat([address(source.ip), address(destination.ip), ports, ...tlvs.flatMap(encodedTlv)]);
   const head = Buffer.alloc(4);
   head.writeUInt8(versionAndProxy, 0);
   head.writeUInt8(both4 ? tcp4 : tcp6, 1);
   head.writeUInt16BE(body.length, 2);
   return Buffer.concat([signature, head, body]);
+}
+
+function encodedTlv({ type, value }: ProxyTlv): readonly Uint8Array[] {
+  const head = Buffer.alloc(3);
+  head.writeUInt8(type, 0);
+  head.writeUInt16BE(value.length, 1);
+  return [head, value];
 }
 
 /** One header has one family: an IPv4 address beside an IPv6 one is written as IPv4-mapped. */
