@@ -113,7 +113,7 @@ export class ExtensionThread {
       });
     }
     this.#startTimer = clock.after(startDeadlineMs, () =>
-      this.#stop('unusable', `it was not ready within ${startDeadlineMs / 1000} s`),
+      this.#stop('stuck', `it was not ready within ${startDeadlineMs / 1000} s`),
     );
   }
 

@@ -182,6 +182,17 @@ t.test('a thread that broke is begun again, later each time', async (t) => {
   t.equal(clock.nextInMs, 50, 'it was sound for a minute');
 });
 
+t.test('one that was not ready in time is tried again by itself', async (t) => {
+  const { clock, thread, threads, lease } = start();
+  const waiting = lease();
+  thread(0).end('stuck');
+  t.same(waiting(), { lease: undefined }, 'whoever waited is told');
+  clock.advance(50);
+  t.equal(threads.length, 2);
+  thread(1).ready();
+  t.ok(lease()()?.lease);
+});
+
 t.test('what cannot be read is not tried again until it changes', async (t) => {
   const { clock, thread, threads, running, lease } = start();
   thread(0).end('unusable');
