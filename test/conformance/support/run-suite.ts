@@ -11,11 +11,11 @@ import { startWorld, type World } from './world.ts';
 
 const suites = path.resolve(import.meta.dirname, '..');
 
-/** `name`: the folder under test/conformance. */
-export async function runSuite(name: string): Promise<void> {
+/** `name`: the folder under test/conformance. `part`: only these of it. */
+export async function runSuite(name: string, part: (folder: string) => boolean = () => true): Promise<void> {
   t.setTimeout(180_000);
   const folders = readdirSync(path.join(suites, name), { withFileTypes: true })
-    .filter((entry) => entry.isDirectory())
+    .filter((entry) => entry.isDirectory() && part(entry.name))
     .map((entry) => entry.name)
     .sort();
   t.ok(folders.length > 0, `test/conformance/${name} has folders`);
