@@ -34,6 +34,7 @@ export interface Choice {
 export const usage = `usage: npm run bench [-- OPTION ...]       Ambit and its peers, in turns, under the same loads
        npm run bench -- micro [OPTION …]   the hot decisions, one by one
        npm run bench -- scale [OPTION …]   a ztunnel whose control plane has a large mesh, against its targets
+       npm run bench -- routes [OPTION …]  a waypoint with many routes, one of which changes under load, against its targets
        npm run bench -- growth [OPTION …]  cost against the number of workloads, policies, connections
        npm run bench -- pods [OPTION …]    many pods of one node
   --quick             few loads and systems, briefly: under 3 minutes

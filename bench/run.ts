@@ -39,6 +39,7 @@ async function main(argv: readonly string[]): Promise<number> {
   if (word === 'micro') return (await import('./micro/run.ts')).main(rest);
   if (word === 'growth') return (await import('./growth/run.ts')).main(rest);
   if (word === 'pods') return (await import('./pods/run.ts')).main(rest);
+  if (word === 'routes') return (await import('./routes/run.ts')).main(rest);
   if (word === 'scale') return (await import('./scale/run.ts')).main(rest);
   const command = readCommand(argv, choice);
   switch (command.kind) {

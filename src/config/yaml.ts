@@ -85,10 +85,11 @@ export function* yamlSteps(
 function plainDocument(part: YamlPart, file: string, limits: YamlLimits, tags: Tags): YamlDocument | undefined {
   const plain = readPlainYaml(part.text);
   if (plain === undefined) return undefined;
-  const found = new Map<string, SourcePosition>();
+  let found: Map<string, SourcePosition> | undefined;
   return {
     value: plain.value,
     at(path) {
+      found ??= new Map();
       return found.getOrInsertComputed(JSON.stringify(path), () => {
         const [document] = readByLibrary(part, file, limits, tags).documents;
         return document?.at(path) ?? { file, line: part.line, column: 1 };

@@ -5,6 +5,7 @@
  * I1: a hurried scan believes nothing that a writer who is not done could have left: a file that is gone or broken, that has lost
  *     an object, or was written this very moment stays as it was, and `settled` is false.
  */
+import { lstatSync, readFileSync, statSync } from 'node:fs';
 import { readdir, readFile, stat } from 'node:fs/promises';
 import path from 'node:path';
 import type { Clock } from '../base/clock.ts';
@@ -39,6 +40,9 @@ interface Known {
 }
 
 const maxFiles = 20_000;
+/** Names that are looked at one by one. */
+const fewNames = 16;
+const smallBytes = 256 * 1024;
 /** Who writes on and on leaves less between two writes. */
 const restMs = 8;
 
@@ -60,13 +64,14 @@ export class FolderFiles {
   /** Rejects when the folder itself cannot be listed. One scan at a time. */
   async scan({ changed: named, hurried = false }: ScanOptions = {}): Promise<FolderScan> {
     const before = this.#known;
-    const only = named !== undefined && this.#listed && [...named].every((name) => before.has(name));
-    const names = only ? [...named] : await this.#list();
+    const few = named === undefined || !this.#listed ? undefined : this.#filesAmong(named);
+    const only = few !== undefined;
+    const names = few ?? (await this.#list());
     const next = only ? new Map(before) : new Map<string, Known>();
     let settled = true;
     for (const name of names) {
       const known = before.get(name);
-      const read = await this.#read(name, known, hurried);
+      const read = await this.#read(name, known, hurried, only);
       if (read === 'unsettled') settled = false;
       if (read === 'gone') next.delete(name);
       else if (read !== 'unsettled') next.set(name, read);
@@ -79,13 +84,36 @@ export class FolderFiles {
         next.set(name, known);
       }
     }
-    // What stayed though it is gone goes back to its place.
-    const inOrder = only || settled ? next : new Map([...next].sort(([a], [b]) => (a < b ? -1 : 1)));
+    // What is new, and what stayed though it is gone, goes to its place.
+    const inOrder =
+      settled && (!only || next.size === before.size)
+        ? next
+        : new Map(
+            [...next].sort(
+              ([a], [b]) => Number(b === this.#meshConfig) - Number(a === this.#meshConfig) || (a < b ? -1 : 1),
+            ),
+          );
     const changed =
       inOrder.size !== before.size || [...inOrder].some(([name, { file }]) => before.get(name)?.file !== file);
     this.#known = inOrder;
     const files = new Map([...inOrder].map(([name, { file }]) => [name, file]));
     return { files, diagnostics: this.#tooMany, changed, settled };
+  }
+
+  /** Those of the names that are, or were, files of ours; undefined: one may be a directory, or a link to one. */
+  #filesAmong(named: ReadonlySet<string>): readonly string[] | undefined {
+    const found: string[] = [];
+    if (named.size > fewNames) return undefined;
+    for (const name of named) {
+      if (this.#known.has(name)) found.push(name);
+      else {
+        const stats = lstatSync(name, { throwIfNoEntry: false });
+        if (stats === undefined ? isFolderOfOurs(name, this.#known) : !stats.isFile()) return undefined;
+        if (stats !== undefined && this.#directory !== undefined && isConfigFile(this.#directory, name))
+          found.push(name);
+      }
+    }
+    return found;
   }
 
   async #list(): Promise<readonly string[]> {
@@ -100,17 +128,23 @@ export class FolderFiles {
     return [...extra, ...names.slice(0, maxFiles)];
   }
 
-  async #read(name: string, known: Known | undefined, hurried: boolean): Promise<Known | 'gone' | 'unsettled'> {
+  /** `atOnce`: without waiting for turns of the event loop, which a busy proxy has few of; for a few small files. */
+  async #read(
+    name: string,
+    known: Known | undefined,
+    hurried: boolean,
+    atOnce: boolean,
+  ): Promise<Known | 'gone' | 'unsettled'> {
     try {
-      const { size, ino, mtimeMs, ctimeMs } = await stat(name);
+      const { size, ino, mtimeMs, ctimeMs } = atOnce ? statSync(name) : await stat(name);
       const stamp = `${size} ${ino} ${mtimeMs} ${ctimeMs}`;
       if (known?.stamp === stamp) return known;
       if (hurried && Math.abs(this.#clock.wallMs() - mtimeMs) < restMs) return 'unsettled';
-      const text = await readFile(name, 'utf8');
+      const text = atOnce && size <= smallBytes ? readFileSync(name, 'utf8') : await readFile(name, 'utf8');
       if (known !== undefined && known.text === text) return { ...known, stamp };
       const asRead = name === this.#meshConfig ? asMeshConfig : undefined;
       const steps = configFileSteps(text, name, known?.file, asRead);
-      const file = await resultInSlices(steps, { clock: this.#clock });
+      const file = await resultInSlices(steps, { clock: this.#clock, sliceMs: folderSliceMs });
       const doubtful = hasErrors(file.diagnostics) || (known !== undefined && losesObjects(known.file, file));
       return hurried && doubtful ? 'unsettled' : { stamp, text, file };
     } catch (error) {
@@ -126,17 +160,31 @@ export class FolderFiles {
   }
 }
 
+/**
+ * How long reading or compiling a folder holds the thread at a time: longer than other work in slices, for in a busy proxy
+ * every turn that is waited for is one of many requests.
+ */
+export const folderSliceMs = 3;
+
 async function listFiles(directory: string): Promise<readonly string[]> {
   const entries = await readdir(directory, { withFileTypes: true, recursive: true });
   return entries
-    .filter((entry) => !entry.isDirectory() && /\.(?:ya?ml|json)$/i.test(entry.name))
+    .filter((entry) => !entry.isDirectory())
     .map((entry) => path.join(entry.parentPath, entry.name))
-    .filter(
-      (name) =>
-        !path
-          .relative(directory, name)
-          .split(path.sep)
-          .some((part) => part.startsWith('.')),
-    )
+    .filter((name) => isConfigFile(directory, name))
     .sort();
+}
+
+function isConfigFile(directory: string, name: string): boolean {
+  if (!/\.(?:ya?ml|json)$/i.test(name)) return false;
+  return !path
+    .relative(directory, name)
+    .split(path.sep)
+    .some((part) => part.startsWith('.'));
+}
+
+/** Something in it was read. */
+function isFolderOfOurs(name: string, known: ReadonlyMap<string, unknown>): boolean {
+  for (const file of known.keys()) if (file.startsWith(`${name}${path.sep}`)) return true;
+  return false;
 }

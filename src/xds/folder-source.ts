@@ -19,7 +19,7 @@ import { diffMesh, emptyMeshModel, type MeshModel, splitChange } from '../mesh/d
 import type { MeshStore } from '../mesh/store.ts';
 import { folderDiagnostic } from './codes.ts';
 import type { DiscoveredMesh } from './discovered-mesh.ts';
-import { FolderFiles, type FolderScan, type ScanOptions } from './folder-files.ts';
+import { FolderFiles, type FolderScan, folderSliceMs, type ScanOptions } from './folder-files.ts';
 import { folderSteps, ruleSteps } from './folder-model.ts';
 
 export interface FolderSourceOptions {
@@ -140,7 +140,7 @@ export class FolderSource {
     const steps =
       discovered === undefined ? folderSteps(scan, this.#compiler) : ruleSteps(scan, discovered, this.#compiler);
     const discoveredChange = discovered?.take(this.#compiledMs);
-    const compilation = await resultInSlices(steps, { clock });
+    const compilation = await resultInSlices(steps, { clock, sliceMs: folderSliceMs });
     this.#compiledMs = clock.nowMs() - startMs;
     this.#report(problem === undefined ? compilation.diagnostics : [problem, ...compilation.diagnostics]);
     const change = discoveredChange ?? diffMesh(this.#applied, compilation);

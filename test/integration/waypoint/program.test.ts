@@ -177,7 +177,6 @@ t.test('a folder of YAML is served, followed when it changes, shown, told about,
   const view = async (name: string) =>
     String((await runProgram([process.execPath, script, '--view', name, '--from', admin])).stdout);
   const listeners = await view('listeners');
-  t.match(await view('effective'), /^service default\/productpage\./m);
   t.match(listeners, 'listener inbound_CONNECT_terminate');
   t.match(
     listeners,
