@@ -76,7 +76,10 @@ export class Compiler {
     yield;
     const diagnostics = [...base.diagnostics, ...routes.diagnostics];
     const world = { inputs, destinations: base.l7.destinations };
-    const table = yield* routeSteps(world, attached, options, diagnostics, before?.table ?? emptyRouteTable);
+    // Routes refer to one another only where VirtualServices delegate.
+    const asBefore = replacing?.replaced.every(({ kind }) => kind !== 'virtual') === true;
+    const tableBefore = before?.table ?? emptyRouteTable;
+    const table = yield* routeSteps(world, attached, options, diagnostics, tableBefore, asBefore);
     this.#before = { others, base, routes, table };
     const { workloads, services, policies, gateways } = base;
     return {

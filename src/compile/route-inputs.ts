@@ -64,7 +64,9 @@ export function replaceInputs(
   const virtualByName = isVirtual
     ? new Map(inputs.virtualServices.map((spec) => [qualifiedName(spec.object), spec]))
     : inputs.virtualByName;
-  const diagnostics = objects.flatMap((object) => checkObject(object));
+  const isSilent =
+    before.diagnostics.length === 0 && replaced.every(({ spec }) => checkObject(spec.object).length === 0);
+  const diagnostics = isSilent ? before.diagnostics : objects.flatMap((object) => checkObject(object));
   return { routes: { objects, inputs: { ...inputs, virtualByName }, diagnostics }, replaced };
 }
 

@@ -25,13 +25,17 @@ export const emptyRouteTable: RouteTable = { ports: new Map(), services: new Map
 /** Services asked, or put together, before the generator yields. */
 const servicesPerStep = 50;
 
-/** Yields where it may pause. `before`: the table of the last compilation, which is not changed. */
+/**
+ * Yields where it may pause. `before`: the table of the last compilation, which is not changed. `asBefore`: whatever routes refer
+ * to is what it was then.
+ */
 export function* routeSteps(
   world: RouteWorld,
   attached: AttachedRoutes,
   options: CompileOptions,
   diagnostics: Diagnostic[],
   before: RouteTable,
+  asBefore: boolean,
 ): Generator<undefined, RouteTable> {
   const ports = new Map<string, PortRoutes>();
   const services = new Map<ServiceSpec, ServiceRoutes>();
@@ -40,7 +44,8 @@ export function* routeSteps(
   for (const note of attached.notes.values()) diagnostics.push(...note.diagnostics);
   for (const [service, attachments] of attached.services) {
     let routes = before.services.get(service);
-    if (routes === undefined || !isSame(routes, attachments, world)) {
+    const isKept = asBefore && routes?.attachments === attachments;
+    if (routes === undefined || !(isKept || isSame(routes, attachments, world))) {
       routes = buildServiceRoutes(attachments, world, options);
       yield;
     }
