@@ -11,7 +11,8 @@ const nameSchema = z
 const valueSchema = z
   .union([z.string(), z.number(), z.boolean()])
   .transform(String)
-  .refine((value) => !/[\0\r\n]/.test(value), 'a header value has no line breaks');
+  // RFC 9110 §5.5, and no character that HTTP/1.1 would have to cut to one byte: U+010A would become a line break.
+  .refine((value) => /^[\t\x20-\x7e\x80-\xff]*$/.test(value), 'not a header value: no control or wide characters');
 
 const pairs = listOf(
   z.object({ name: nameSchema, value: valueSchema }).transform(({ name, value }) => [name, value] as const),

@@ -13,7 +13,7 @@ import { type ConfigObject, diagnose, type Parsed, type Path, parseContent, perO
 import { defaultGrpcStatuses, mayRepeatAll } from './retry-on.ts';
 import { type SessionSpec, sessionSchema } from './session-persistence.ts';
 import type { StagesSpec } from './stages.ts';
-import { durationSchema, listOf, portSchema } from './values.ts';
+import { durationSchema, listOf, portSchema, urlTextSchema } from './values.ts';
 
 export interface ParentSpec {
   /** A Service unless told: all hosts of a ServiceEntry. */
@@ -62,7 +62,11 @@ export interface HttpRouteSpec {
 }
 
 const rewriteSchema = z
-  .object({ type: z.string(), replaceFullPath: z.string().optional(), replacePrefixMatch: z.string().optional() })
+  .object({
+    type: z.string(),
+    replaceFullPath: urlTextSchema.optional(),
+    replacePrefixMatch: urlTextSchema.optional(),
+  })
   .transform((path, context): PathRewrite => {
     if (path.type === 'ReplaceFullPath') return { kind: 'full', value: path.replaceFullPath ?? '/' };
     if (path.type === 'ReplacePrefixMatch') return { kind: 'prefix', value: path.replacePrefixMatch ?? '/' };
@@ -94,7 +98,7 @@ const filterSchema = z.discriminatedUnion('type', [
     type: z.literal('RequestRedirect'),
     requestRedirect: z.strictObject({
       scheme: z.enum(['http', 'https']).optional(),
-      hostname: z.string().optional(),
+      hostname: urlTextSchema.optional(),
       port: portSchema.optional(),
       statusCode: z.literal([301, 302, 303, 307, 308]).default(302),
       path: rewriteSchema.optional(),
@@ -102,7 +106,7 @@ const filterSchema = z.discriminatedUnion('type', [
   }),
   z.object({
     type: z.literal('URLRewrite'),
-    urlRewrite: z.strictObject({ hostname: z.string().optional(), path: rewriteSchema.optional() }),
+    urlRewrite: z.strictObject({ hostname: urlTextSchema.optional(), path: rewriteSchema.optional() }),
   }),
   z.object({ type: z.literal('RequestMirror'), requestMirror: mirrorSchema }),
   z.object({ type: z.literal('CORS'), cors: corsFilterSchema }),

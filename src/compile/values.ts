@@ -17,6 +17,8 @@ export const accountSchema = z
   .string()
   .regex(/^[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?$/, 'not a name of a service account');
 export const portSchema = z.number().int().min(1).max(65535);
+/** Part of a URL that goes out as it is written: what is not ASCII has to be escaped. */
+export const urlTextSchema = z.string().regex(/^[\x21-\x7e]*$/, 'has characters that must be escaped in a URL');
 
 const unitMs: Readonly<Record<string, number>> = { h: 3_600_000, m: 60_000, s: 1_000, ms: 1, us: 0.001, ns: 0.000_001 };
 

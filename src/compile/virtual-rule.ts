@@ -14,7 +14,7 @@ import { regexRewriteSchema } from './regex-rewrite.ts';
 import { mayRepeatAll, readRetryOn } from './retry-on.ts';
 import type { StagesSpec } from './stages.ts';
 import { type KnownFields, unknownFields } from './unknown-fields.ts';
-import { durationSchema, listOf, portSchema } from './values.ts';
+import { durationSchema, listOf, portSchema, urlTextSchema } from './values.ts';
 import { readVirtualMatch, virtualMatchSchema } from './virtual-match.ts';
 
 export interface DestinationSpec {
@@ -88,9 +88,9 @@ const ruleSchema = z.object({
   ),
   redirect: z
     .strictObject({
-      uri: z.string().optional(),
-      authority: z.string().optional(),
-      scheme: z.string().optional(),
+      uri: urlTextSchema.optional(),
+      authority: urlTextSchema.optional(),
+      scheme: urlTextSchema.optional(),
       port: portSchema.optional(),
       derivePort: z.enum(['FROM_PROTOCOL_DEFAULT', 'FROM_REQUEST_PORT']).optional(),
       redirectCode: z.literal([301, 302, 303, 307, 308]).default(301),
@@ -110,8 +110,8 @@ const ruleSchema = z.object({
   delegate: z.strictObject({ name: z.string().min(1), namespace: z.string().optional() }).nullish(),
   rewrite: z
     .strictObject({
-      uri: z.string().optional(),
-      authority: z.string().optional(),
+      uri: urlTextSchema.optional(),
+      authority: urlTextSchema.optional(),
       uriRegexRewrite: regexRewriteSchema.nullish(),
     })
     .refine(

@@ -70,7 +70,13 @@ export class Http1Exchange implements Exchange {
     // A request body that nobody read stands between this response and the next request: do not wait for it.
     const unread = this.request.body !== undefined && !this.#incoming.complete;
     if (unread || this.#draining()) response.shouldKeepAlive = false;
-    response.writeHead(status, (bodyless && !measured ? [...sized, 'content-length', '0'] : sized) as string[]);
+    try {
+      response.writeHead(status, (bodyless && !measured ? [...sized, 'content-length', '0'] : sized) as string[]);
+    } catch {
+      // Somebody else's headers, and Node throws for what HTTP cannot carry.
+      this.reset();
+      return;
+    }
     // It goes out together with the first bytes of the body, if they are there already.
     this.#headWaits = true;
     process.nextTick(flushHead, this);

@@ -318,6 +318,21 @@ t.test('an application that accepts a WebSocket without the key of RFC 6455 is n
   t.match(head, { ':status': 503 });
 });
 
+t.test('headers that HTTP cannot carry break their own exchange and nothing else', async (t) => {
+  const harness = await createHarness(t, { pods: [hello] });
+  const route = {
+    ...{ name: 'a', source: undefined, match: undefined, action: { kind: 'respond', status: 200, body: 'x' } },
+    ...{ requestHeaders: undefined, responseHeaders: { set: [['x-a', '\u20ac']], add: [], remove: [] } },
+    ...{ rewritePath: undefined, rewriteHost: undefined, timeoutMs: undefined, retry: undefined, stages: undefined },
+  } as const;
+  const ports = { service: serviceKey, port: 9080, appProtocol: 'http11', routes: [route], streams: [] } as const;
+  harness.model = { ...emptyL7Model, ports: new Map([[`${serviceKey}:9080`, ports as never]]) };
+  await t.rejects(http1(await harness.tunnel()));
+  await eventually('the report', () => harness.requests.length === 1);
+  harness.model = emptyL7Model;
+  t.match(await http1(await harness.tunnel()), { status: 200 });
+});
+
 t.test('CONNECT for anything but WebSocket is refused', async (t) => {
   const harness = await createHarness(t, { pods: [hello] });
   const client = session(t, await harness.tunnel());

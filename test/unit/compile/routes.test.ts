@@ -140,12 +140,28 @@ t.test('a rule that cannot be followed is answered with 500, not skipped', async
     `{matches: [{path: {type: Exact, value: /x}}], filters: [{type: URLRewrite, urlRewrite: {path: {type: ReplacePrefixMatch, replacePrefixMatch: /}}}], ${to('v1')}}`,
     `{timeouts: {request: soon}, ${to('v1')}}`,
     `{backendRefs: [{name: v1, port: 80, filters: [{type: URLRewrite, urlRewrite: {}}]}]}`,
+    // What HTTP cannot carry as it is written: Node throws, and U+010A cut to a byte is a line break.
+    ...['"\\u20ac"', '"\\u010ax: y"', '"\\u0001"', '"a\\nb"'].map(
+      (value) =>
+        `{filters: [{type: ResponseHeaderModifier, responseHeaderModifier: {set: [{name: x, value: ${value}}]}}], ${to('v1')}}`,
+    ),
+    `{filters: [{type: RequestRedirect, requestRedirect: {hostname: "x\\u20ac"}}]}`,
+    `{filters: [{type: RequestRedirect, requestRedirect: {path: {type: ReplaceFullPath, replaceFullPath: "/\\u20ac"}}}]}`,
+    `{filters: [{type: URLRewrite, urlRewrite: {path: {type: ReplaceFullPath, replaceFullPath: "/a b"}}}], ${to('v1')}}`,
   ];
   for (const rule of broken) {
     t.match(routesOf(httpRoute(`[${rule}]`))[0]?.action, { kind: 'respond', status: 500 }, rule);
     t.same(codes(httpRoute(`[${rule}]`)), ['ROUTE_RULE_INVALID'], rule);
   }
   t.match(routesOf(httpRoute('[{}]'))[0]?.action, { kind: 'respond', status: 500 }, 'no backend');
+  for (const rule of [
+    '{redirect: {uri: "/\\u20ac"}}',
+    '{redirect: {authority: "a\\u010a"}}',
+    '{rewrite: {uri: "/a b"}, route: [{destination: {host: v1}}]}',
+    '{directResponse: {status: 200}, headers: {response: {set: {x: "\\u20ac"}}}}',
+  ]) {
+    t.same(codes(virtualService(`[${rule}]`)), ['ROUTE_RULE_INVALID'], rule);
+  }
 });
 
 t.test('a backend that does not exist keeps its share, without a service', async (t) => {
