@@ -109,7 +109,7 @@ export const compileCodes = {
   ROUTE_PROTOCOL: entry('warning', 'the route is for a port that speaks another protocol; it has no effect there'),
   ROUTE_REFERENCE_DENIED: entry(
     'error',
-    'a consumer route names a Service of a third namespace without a ReferenceGrant; its share is answered with 500',
+    'a consumer route names a Service of a third namespace, or changes requests to its parent, without a ReferenceGrant; its share is answered with 500',
   ),
   ROUTE_DELEGATE: entry('error', 'a delegate of a VirtualService is missing or cannot be used; its rules do not apply'),
   ROUTE_UNKNOWN_BACKEND: entry(

@@ -4,7 +4,7 @@ import { compareRank, type MatchRank } from './http-match.ts';
 import type { HttpRouteSpec, HttpRuleSpec } from './http-route.ts';
 import { qualifiedName } from './object.ts';
 import type { Attachment } from './route-attachments.ts';
-import { type RouteContext, resolveBackend, unknownMirror } from './route-context.ts';
+import { type Consumer, type RouteContext, resolveBackend, unknownMirror } from './route-context.ts';
 import { broken, makeRoute } from './route-record.ts';
 import { sessionOf } from './session-persistence.ts';
 import { buildStages } from './stages.ts';
@@ -18,11 +18,13 @@ export function rankedRoutes(
   const routes: { readonly route: Route; readonly rank: MatchRank }[] = [];
   for (const { spec, consumer } of attached) {
     for (const [i, rule] of spec.rules.entries()) {
-      const action = actionOf(spec, rule, port, context, consumer);
+      const reach =
+        consumer === undefined ? undefined : { namespace: consumer, changesRequests: changesRequests(rule) };
+      const action = actionOf(spec, rule, port, context, reach);
       // A named rule keeps its sessions when it moves.
       const scope = `${spec.object.kind} ${qualifiedName(spec.object)} ${rule.name ?? i}`;
       const stages = buildStages(rule.stages, (mirror) =>
-        resolveBackend(spec, mirror, port, context, consumer, unknownMirror),
+        resolveBackend(spec, mirror, port, context, reach, unknownMirror),
       );
       for (const { index, match, rank } of rule.matches) {
         const route = { ...makeRoute(spec.object, rule, `${i}/${index}`, match, action), stages };
@@ -35,12 +37,17 @@ export function rankedRoutes(
   return routes.sort((a, b) => compareRank(a.rank, b.rank)).map(({ route }) => route);
 }
 
+/** Whatever its backend: what is sent is not what was judged. */
+function changesRequests({ requestHeaders, rewritePath, rewriteHost }: HttpRuleSpec): boolean {
+  return requestHeaders !== undefined || rewritePath !== undefined || rewriteHost !== undefined;
+}
+
 function actionOf(
   spec: HttpRouteSpec,
   rule: HttpRuleSpec,
   port: number,
   context: RouteContext,
-  consumer: string | undefined,
+  consumer: Consumer | undefined,
 ): Route['action'] {
   switch (rule.action.kind) {
     case 'invalid':

@@ -96,17 +96,25 @@ export function find(
   context.findings.push({ object, parent: `${namespace}/${name}`, port, type, reason, message });
 }
 
+/** Whose consumer route it is. */
+export interface Consumer {
+  readonly namespace: string;
+  /** Its rule changes requests after they were judged. */
+  readonly changesRequests: boolean;
+}
+
 /**
  * The Service a backend names; without one its share is answered with an error. A consumer route reaches, beside its
  * parent and its own namespace, only what a ReferenceGrant opens to it: the waypoint that goes there is nobody its author
- * could be otherwise (GEP-1426, "expose the ability to access a broader scope").
+ * could be otherwise (GEP-1426, "expose the ability to access a broader scope"). Its parent it reaches with requests as they
+ * were judged: what is changed after policies, tokens and providers had their say needs a grant there, too.
  */
 export function resolveBackend(
   spec: { readonly object: ConfigObject },
   backend: BackendSpec,
   port: number,
   context: RouteContext,
-  consumer: string | undefined,
+  consumer: Consumer | undefined,
   unknown: UnknownCode = 'ROUTE_UNKNOWN_BACKEND',
 ): RouteBackend {
   const { namespace, name, hostname, weight, requestHeaders, responseHeaders } = backend;
@@ -116,12 +124,13 @@ export function resolveBackend(
       : serviceByHostname(context, spec.object.metadata.namespace, hostname);
   const target = backend.port ?? port;
   const known = service?.ports.some((candidate) => candidate.port === target) === true;
-  const allowed = !known || mayConsume(spec, service, context, consumer);
+  const changesRequests = consumer?.changesRequests === true || requestHeaders !== undefined;
+  const allowed = !known || mayConsume(spec, service, context, consumer && { ...consumer, changesRequests });
   if (!known || !allowed) {
     const isService = name !== '' || hostname !== undefined;
     const what = hostname ?? `Service ${namespace}/${name}`;
     const message = known
-      ? `a route of namespace ${consumer ?? ''} needs a ReferenceGrant for ${what}`
+      ? `a route of namespace ${consumer?.namespace ?? ''} needs a ReferenceGrant for ${what}${service === context.service ? ' to change requests to it' : ''}`
       : isService
         ? `there is no ${what} with port ${target}`
         : 'the backend is no Service';
@@ -141,14 +150,15 @@ function mayConsume(
   { object }: { readonly object: ConfigObject },
   service: ServiceSpec | undefined,
   context: RouteContext,
-  consumer: string | undefined,
+  consumer: Consumer | undefined,
 ): boolean {
   if (consumer === undefined || service === undefined) return true;
-  if (service.namespace === consumer || service === context.service) return true;
+  if (service.namespace === consumer.namespace) return true;
+  if (service === context.service && !consumer.changesRequests) return true;
   const { kind } = object;
   const { namespace, name } = service;
-  return lookUp(context, `grant ${kind} ${consumer} ${namespace}/${name}`, ({ inputs }) =>
-    isGranted(inputs.referenceGrants, { kind, namespace: consumer }, { namespace, name }),
+  return lookUp(context, `grant ${kind} ${consumer.namespace} ${namespace}/${name}`, ({ inputs }) =>
+    isGranted(inputs.referenceGrants, { kind, namespace: consumer.namespace }, { namespace, name }),
   );
 }
 

@@ -2,7 +2,7 @@
 import type { RouteBackend, StreamRoute } from '../route/model.ts';
 import { diagnose } from './object.ts';
 import { type Attachment, attachedName } from './route-attachments.ts';
-import { find, type RouteContext, resolveBackend } from './route-context.ts';
+import { type Consumer, find, type RouteContext, resolveBackend } from './route-context.ts';
 import type { TcpRouteSpec } from './tcp-route.ts';
 import type { TlsRouteSpec } from './tls-route.ts';
 import { virtualBackend } from './virtual-routes.ts';
@@ -17,7 +17,7 @@ export function tlsStreams(
   context: RouteContext,
 ): readonly StreamRoute[] {
   const routes = attached.flatMap(({ spec, consumer }): StreamRoute[] => {
-    const backends = spec.backends.map((backend) => resolveBackend(spec, backend, port, context, consumer));
+    const backends = spec.backends.map((backend) => resolveBackend(spec, backend, port, context, consumerOf(consumer)));
     const { namespace, name } = spec.object.metadata;
     const common = { source: { kind: spec.object.kind, namespace, name }, ...anybody, backends: orNowhere(backends) };
     if (spec.hostnames.length === 0) return [{ name: `${namespace}/${name}/0/0`, ...common, serverNames: undefined }];
@@ -46,7 +46,7 @@ export function tcpStreams(
     context.diagnostics.push(diagnose(other.spec.object, 'ROUTE_SHADOWED', message, other.path));
     find(context, other.spec.object, port, 'Accepted', 'Conflicted', message);
   }
-  const backends = spec.backends.map((backend) => resolveBackend(spec, backend, port, context, consumer));
+  const backends = spec.backends.map((backend) => resolveBackend(spec, backend, port, context, consumerOf(consumer)));
   const { namespace, name } = spec.object.metadata;
   const source = { kind: spec.object.kind, namespace, name };
   return [
@@ -76,6 +76,11 @@ export function virtualStreams(
       }));
     }),
   );
+}
+
+/** Bytes go on as they came. */
+function consumerOf(namespace: string | undefined): Consumer | undefined {
+  return namespace === undefined ? undefined : { namespace, changesRequests: false };
 }
 
 /** Routes to nothing are refused, not forwarded plainly. */

@@ -104,6 +104,48 @@ spec: {from: [{group: gateway.networking.k8s.io, kind: HTTPRoute, namespace: ${f
   t.same(codes(route('p', 'default', `[{${to('theirs', 'third')}}]`)), [], 'a producer needs no grant in a mesh');
 });
 
+t.test(
+  'a consumer route does not change what was judged before it: requests to its parent go on as they came',
+  async (t) => {
+    const set = 'set: [{name: x-user, value: admin}]';
+    const filters = [
+      'type: URLRewrite, urlRewrite: {path: {type: ReplaceFullPath, replaceFullPath: /admin}}',
+      'type: URLRewrite, urlRewrite: {hostname: other.example}',
+      `type: RequestHeaderModifier, requestHeaderModifier: {${set}}`,
+    ];
+    const grant = `
+apiVersion: gateway.networking.k8s.io/v1beta1
+kind: ReferenceGrant
+metadata: {name: g, namespace: default}
+spec: {from: [{group: gateway.networking.k8s.io, kind: HTTPRoute, namespace: shop}], to: [{group: "", kind: Service, name: web}]}
+`;
+    const services = (rule: string, ...texts: readonly string[]) => {
+      const group = compiled(route('c', 'shop', `[{${rule}}]`), ...texts)
+        .l7.ports.get(portKey)
+        ?.consumers?.get('shop');
+      const { action, stages } = group?.routes[0] ?? {};
+      const backends = action?.kind === 'forward' ? action.backends : [];
+      return [...backends, ...(stages?.mirrors ?? []).map(({ backend }) => backend)].map(({ service }) => service);
+    };
+    for (const filter of filters) {
+      const changing = `filters: [{${filter}}]`;
+      const rule = `${changing}, ${to('web')}`;
+      t.same(services(rule), [undefined], filter);
+      t.same(codes(route('c', 'shop', `[{${rule}}]`)), ['ROUTE_REFERENCE_DENIED'], filter);
+      t.same(services(rule, grant), [key('web')], 'its owner may allow it');
+      t.same(services(`${changing}, ${to('mine', 'shop')}`), [key('mine', 'shop')], 'to its own Services it may');
+      t.same(codes(route('p', 'default', `[{${rule}}]`)), [], 'a producer may');
+    }
+    const ofBackend = `{name: web, namespace: default, port: 80, filters: [{${filters[2]}}]}`;
+    t.same(services(`backendRefs: [{name: mine, port: 80}, ${ofBackend}]`), [key('mine', 'shop'), undefined]);
+    const mirror = 'type: RequestMirror, requestMirror: {backendRef: {name: web, namespace: default, port: 80}}';
+    t.same(services(`filters: [{${mirror}}], ${to('mine', 'shop')}`), [key('mine', 'shop'), key('web')]);
+    t.same(services(`filters: [{${filters[0]}}, {${mirror}}], ${to('mine', 'shop')}`), [key('mine', 'shop')]);
+    const answer = `filters: [{type: ResponseHeaderModifier, responseHeaderModifier: {${set}}}], ${to('web')}`;
+    t.same(services(answer), [key('web')], 'what its own clients are answered is theirs');
+  },
+);
+
 t.test('one kind of route follows one port, the most specific; the others are in conflict', async (t) => {
   const [http, grpc] = [
     route('h', 'default', `[{${to('v1')}}]`),
