@@ -1,5 +1,6 @@
 /** Extensions put on the services, gateways and routes they target, and what each gateway's waypoint has to run of them. */
 import { type AttachedExtensions, compareExtensions, type ExtensionRecord } from '../route/extension.ts';
+import { consumedService, isProducer, servicesOfParent } from './consumer-parents.ts';
 import type { ExtensionSpec } from './extension.ts';
 import { diagnose } from './object.ts';
 import { placeByTarget, type TargetContext } from './policy-placement.ts';
@@ -17,7 +18,13 @@ export function buildExtensions(context: TargetContext): AttachedExtensions | un
     (spec, { kind, name }) => {
       const list = routesOfKind(kind, context);
       if (list === undefined) return 'other';
-      if (!list.some(isNamed(spec.namespace, name))) return `there is no ${kind} ${spec.namespace}/${name}`;
+      const route = list.find(isNamed(spec.namespace, name));
+      if (route === undefined) return `there is no ${kind} ${spec.namespace}/${name}`;
+      const consumed = consumedService(spec.namespace, route.parents, context);
+      if (consumed !== undefined) {
+        const message = `${kind} ${name} is a consumer route of Service ${consumed.namespace}/${consumed.name}, whose waypoint does not run it`;
+        context.diagnostics.push(diagnose(spec.object, 'EXTENSION_INVALID', message, ['spec', 'targetRefs']));
+      }
       put(routes, `${kind}/${spec.namespace}/${name}`, spec.record);
       return 'placed';
     },
@@ -48,7 +55,9 @@ function gatewaysOf(spec: ExtensionSpec, context: TargetContext): ReadonlySet<st
     if (kind === 'Service') add(inputs.services.get(`${spec.namespace}/${name}`));
     if (kind === 'ServiceEntry') for (const host of inputs.entryHosts.get(`${spec.namespace}/${name}`) ?? []) add(host);
     for (const route of routesOfKind(kind, context)?.filter(isNamed(spec.namespace, name)) ?? []) {
-      for (const parent of route.parents) add(inputs.services.get(`${parent.namespace}/${parent.name}`));
+      // The waypoint of somebody else runs none of it: on a consumer route it meets its failure mode.
+      for (const service of route.parents.flatMap((parent) => servicesOfParent(parent, inputs)))
+        if (isProducer(spec.namespace, service, bindings)) add(service);
     }
   }
   return found;

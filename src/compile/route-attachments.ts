@@ -5,6 +5,7 @@
  */
 import type { Diagnostic } from '../base/diagnostics.ts';
 import type { Bindings } from './bindings.ts';
+import { isProducer, servicesOfParent } from './consumer-parents.ts';
 import type { HttpRouteSpec, ParentSpec } from './http-route.ts';
 import type { Inputs } from './inputs.ts';
 import { type ConfigObject, diagnose, objectName, olderFirst, type Path } from './object.ts';
@@ -168,8 +169,7 @@ class Placing {
     const { inputs } = this.#context;
     const name = `${parent.namespace}/${parent.name}`;
     const parentKind = parent.kind ?? 'Service';
-    const services =
-      parentKind === 'Service' ? oneOrNone(inputs.services.get(name)) : (inputs.entryHosts.get(name) ?? []);
+    const services = servicesOfParent(parent, inputs);
     if (services.length === 0) this.#missing(name, `there is no ${parentKind} ${name}`, path);
     for (const service of services) {
       this.#mayBeApplied(service, path);
@@ -226,19 +226,12 @@ class Placing {
   }
 
   #isProducer(service: ServiceSpec): boolean {
-    const { namespace } = this.#object.metadata;
-    return (
-      namespace === service.namespace || namespace === this.#context.bindings.services.get(service)?.gateway?.namespace
-    );
+    return isProducer(this.#object.metadata.namespace, service, this.#context.bindings);
   }
 
   #find(parent: string, reason: RouteFinding['reason'], message: string): void {
     this.findings.push({ object: this.#object, parent, port: undefined, type: 'Accepted', reason, message });
   }
-}
-
-function oneOrNone(service: ServiceSpec | undefined): readonly ServiceSpec[] {
-  return service === undefined ? [] : [service];
 }
 
 /** Whether the same routes are attached in the same way, so that nothing of them has to be put together again. */

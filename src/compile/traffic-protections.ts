@@ -1,5 +1,6 @@
 /** TrafficProtections put on the services, gateways and routes they target, with the services they ask. */
 import type { TrafficProtection, TrafficProtections } from '../route/traffic-protection.ts';
+import { consumedService } from './consumer-parents.ts';
 import { diagnose } from './object.ts';
 import { serviceKey } from './options.ts';
 import { placeByTarget, type TargetContext } from './policy-placement.ts';
@@ -16,10 +17,14 @@ export function buildTrafficProtections(context: TargetContext): TrafficProtecti
     const list =
       kind === 'HTTPRoute' ? context.inputs.httpRoutes : kind === 'GRPCRoute' ? context.inputs.grpcRoutes : undefined;
     if (list === undefined) return 'other';
-    const known = list.some(
+    const route = list.find(
       ({ object: { metadata } }) => metadata.namespace === spec.namespace && metadata.name === name,
     );
-    if (!known) return `there is no ${kind} ${spec.namespace}/${name}`;
+    if (route === undefined) return `there is no ${kind} ${spec.namespace}/${name}`;
+    // Its counts would be kept, and its service asked for headers of requests, by the waypoint of somebody else.
+    const consumed = consumedService(spec.namespace, route.parents, context);
+    if (consumed !== undefined)
+      return `${kind} ${name} is a consumer route of Service ${consumed.namespace}/${consumed.name}: limits are its owner's to set`;
     const key = `${kind}/${spec.namespace}/${name}`;
     routes.set(key, [...(routes.get(key) ?? []), protectionOf(spec)]);
     return 'placed';

@@ -113,3 +113,21 @@ t.test('targets that are missing are told', async (t) => {
   t.match(codesOf(unreadable).join(), /OBJECT_INVALID/);
   t.equal(compileText(mesh).l7.extensions, undefined, 'without any, nothing is there');
 });
+
+const consumerRoute = `
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: foreign, namespace: shop}
+spec: {parentRefs: [{group: "", kind: Service, name: reviews, namespace: default}], rules: [{backendRefs: [{name: reviews, namespace: default, port: 80}]}]}
+`;
+
+t.test('one on a consumer route is not run by the waypoint of somebody else, and meets its failure mode', async (t) => {
+  const text = extension(
+    'crowd',
+    'targetRefs: [{group: gateway.networking.k8s.io, kind: HTTPRoute, name: foreign}], module: a.ts, priority: -1000000, memory: 1Gi',
+  ).replace('namespace: default', 'namespace: shop');
+  const compiled = compileText(documents(mesh, consumerRoute, text));
+  t.equal(compiled.l7.extensions?.byGateway.get('default/waypoint'), undefined);
+  t.match(compiled.l7.extensions?.routes.get('HTTPRoute/shop/foreign'), [{ failureMode: 'closed' }]);
+  t.ok(codesOf(compiled).some((code) => code.startsWith('EXTENSION_INVALID')));
+});

@@ -162,3 +162,19 @@ t.test('an object that did not change keeps its record, and with it its counts',
     compile([...objects, ...objectsOf(extra)], presetOptions('modern')).l7.protections?.services.get(webKey)?.[0];
   t.equal(record(serviceText('a', '10.1.0.3')), record(serviceText('b', '10.1.0.4')));
 });
+
+const consumerRoute = `
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: foreign, namespace: shop}
+spec: {parentRefs: [{group: "", kind: Service, name: web, namespace: default}], rules: [{backendRefs: [{name: web, namespace: default, port: 80}]}]}
+`;
+
+t.test('limits of a consumer route are not kept by the waypoint of somebody else', async (t) => {
+  const spec =
+    '{targetRefs: [{group: gateway.networking.k8s.io, kind: HTTPRoute, name: foreign}], requestSize: {maxHeaders: 5}}';
+  const text = documents(mesh, consumerRoute, object(spec).replace('namespace: default', 'namespace: shop'));
+  const compiled = compileText(text);
+  t.equal(compiled.l7.protections?.routes.size, 0);
+  t.ok(codesOf(compiled).some((code) => code.startsWith('POLICY_UNKNOWN_TARGET')));
+});
