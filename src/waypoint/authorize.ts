@@ -33,10 +33,15 @@ export function policiesAskServerName(services: WaypointServices, { destination 
     model.servicePolicies.get(key),
     ...[...((own && gateways.get(own.key)) ?? []), ...(ofServices.get(key) ?? [])].map(({ policies }) => policies),
   ];
-  return lists.some((list) => list !== undefined && askServerName.getOrInsertComputed(list, asksServerName));
+  if (lists.some((list) => list !== undefined && askServerName.getOrInsertComputed(list, asksServerName))) return true;
+  // Which pod it will be is not known yet.
+  return podsAskServerName.getOrInsertComputed(model.workloadPolicies, (ofPods) =>
+    [...ofPods.values()].some(asksServerName),
+  );
 }
 
 const askServerName = new WeakMap<readonly L7Policy[], boolean>();
+const podsAskServerName = new WeakMap<L7Model['workloadPolicies'], boolean>();
 
 function asksServerName(policies: readonly L7Policy[]): boolean {
   return policies.some(({ rules }) =>

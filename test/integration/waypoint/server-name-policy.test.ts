@@ -44,5 +44,13 @@ t.test('a TLS client is judged by the name it asks for, and its hello arrives wh
   await dial('a.shop.example');
   await dial('a.other.example');
   await dial(undefined);
-  t.same(heard, ['a.other.example', 'no TLS']);
+  t.same(heard.splice(0), ['a.other.example', 'no TLS']);
+  // By the pod's own policy alone, which is asked once the pod is chosen.
+  harness.model = {
+    ...emptyL7Model,
+    workloadPolicies: new Map([['Kubernetes//Pod/default/productpage-0', [policy('deny', '.shop.example')]]]),
+  };
+  await dial('a.shop.example');
+  await dial('a.other.example');
+  t.same(heard, ['a.other.example']);
 });
