@@ -20,6 +20,8 @@ for (const [network, bits] of [
   ['198.51.100.0', 24],
   ['203.0.113.0', 24],
   ['224.0.0.0', 3],
+  // Azure's metadata and key service, which IANA knows nothing of.
+  ['168.63.129.16', 32],
 ] as const) {
   special.addSubnet(network, bits, 'ipv4');
 }
@@ -46,6 +48,10 @@ for (const [network, bits] of [
   ['127.0.0.0', 8],
   ['169.254.0.0', 16],
   ['224.0.0.0', 3],
+  // Where clouds keep their metadata, off the link: Alibaba, Oracle, Azure (which counts as public).
+  ['100.100.100.200', 32],
+  ['192.0.0.192', 32],
+  ['168.63.129.16', 32],
 ] as const) {
   local4.addSubnet(network, bits, 'ipv4');
 }
@@ -62,12 +68,13 @@ for (const [network, bits] of [
   ['ff00::', 8],
   // Where clouds keep their metadata.
   ['fd00:ec2::254', 128],
+  ['fd20:ce::254', 128],
 ] as const) {
   local6.addSubnet(network, bits, 'ipv6');
 }
 
 /**
- * This machine, its link (where clouds keep their metadata) or no single machine: what a name of somebody else's never
+ * This machine, its link, where clouds keep their metadata, or no single machine: what a name of somebody else's never
  * rightly means. `ip` must be an address.
  */
 export function isLocalAddress(ip: string): boolean {

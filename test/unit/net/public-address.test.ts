@@ -34,7 +34,9 @@ t.test('this machine and its link are told apart from what is merely private', a
     'ff02::1',
     'fd00:ec2::254',
   ];
-  for (const ip of [...local, ...local6]) t.ok(isLocalAddress(ip), ip);
+  const metadata = ['100.100.100.200', '192.0.0.192', '168.63.129.16', 'fd20:ce::254'];
+  t.notOk(isPublicAddress('168.63.129.16'));
+  for (const ip of [...local, ...local6, ...metadata]) t.ok(isLocalAddress(ip), ip);
   for (const ip of ['10.0.0.1', '192.168.1.1', '100.64.0.1', '8.8.8.8', 'fd00::1', '2606:4700::1']) {
     t.notOk(isLocalAddress(ip), ip);
   }
