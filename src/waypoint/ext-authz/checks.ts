@@ -5,6 +5,8 @@ import type { Counter, MetricsRegistry } from '../../base/metrics.ts';
 
 /** All bodies that are held while providers are asked. */
 export const mostHeldBytes = 64 * 1024 * 1024;
+/** Those of one client: who begins bodies and does not send them takes no memory for those of others. */
+const mostHeldOfClient = mostHeldBytes / 4;
 
 const tellEveryMs = 10_000;
 const mostTold = 1_000;
@@ -17,6 +19,8 @@ export class Checks {
   readonly #clock: Clock;
   readonly #logger: Logger;
   readonly #toldMs = new Map<string, number>();
+  /** A client without any is not in it. */
+  readonly #heldOf = new Map<string, number>();
   #heldBytes = 0;
 
   constructor({
@@ -37,14 +41,19 @@ export class Checks {
   }
 
   /** False: there is no room for so many. */
-  hold(bytes: number): boolean {
-    if (this.#heldBytes + bytes > mostHeldBytes) return false;
+  hold(client: string, bytes: number): boolean {
+    const own = (this.#heldOf.get(client) ?? 0) + bytes;
+    if (this.#heldBytes + bytes > mostHeldBytes || own > mostHeldOfClient) return false;
     this.#heldBytes += bytes;
+    if (own > 0) this.#heldOf.set(client, own);
     return true;
   }
 
-  release(bytes: number): void {
+  release(client: string, bytes: number): void {
     this.#heldBytes -= bytes;
+    const left = (this.#heldOf.get(client) ?? 0) - bytes;
+    if (left > 0) this.#heldOf.set(client, left);
+    else this.#heldOf.delete(client);
   }
 
   count(outcome: CheckOutcome): void {

@@ -5,6 +5,7 @@
  * I1: a provider that is missing or unusable denies what its rules match. I2: a request goes on with the very bytes of its
  * body, whatever was held of it.
  */
+import { headerValue } from '../../http/header-list.ts';
 import { BodyTooLong } from '../../http/limit-body.ts';
 import { PeekedBody } from '../../http/peeked-body.ts';
 import { ConnectionPolicies } from '../../policy/l7.ts';
@@ -85,7 +86,7 @@ async function bodyFor(
   held: HeldBytes,
 ): Promise<Shown> {
   if (asked === undefined || peeked === undefined) return { kind: 'body', body: undefined };
-  if (!held.take(asked.maxBytes)) return reply(503, '', 'UAEX', 'ext_authz_overload');
+  if (!held.take(Math.min(asked.maxBytes, told(record)))) return reply(503, '', 'UAEX', 'ext_authz_overload');
   record.exchange.expectBody();
   const peek = await peeked.peek(asked.maxBytes);
   if (peek.kind === 'broken') {
@@ -95,6 +96,12 @@ async function bodyFor(
   }
   if (peek.complete || asked.allowPartial) return { kind: 'body', body: peek };
   return reply(413, 'Payload Too Large', '-', 'request_payload_too_large');
+}
+
+/** Bytes of its body, if the client says how many: framing holds it to that. */
+function told({ exchange }: RequestRecord): number {
+  const length = headerValue(exchange.request.headers, 'content-length') ?? '';
+  return /^\d{1,15}$/.test(length) ? Number(length) : Number.POSITIVE_INFINITY;
 }
 
 function settle(record: RequestRecord, provider: Provider, settled: Settled): StageAnswer {
@@ -135,13 +142,15 @@ class HeldBytes {
   /** For one body: what was taken for it before counts. False: there is no room. */
   take(bytes: number): boolean {
     const more = Math.max(0, bytes - this.#bytes);
-    if (!this.#record.services.checks.hold(more)) return false;
+    const { services, tunnel } = this.#record;
+    if (!services.checks.hold(tunnel.clientIdentity, more)) return false;
     this.#bytes += more;
     return true;
   }
 
   release(): void {
-    this.#record.services.checks.release(this.#bytes);
+    const { services, tunnel } = this.#record;
+    services.checks.release(tunnel.clientIdentity, this.#bytes);
     this.#bytes = 0;
   }
 }

@@ -10,7 +10,7 @@ import { eventually } from '../../support/eventually.ts';
 import { createExtAuthz, type ExtAuthzServer } from '../../support/ext-authz.ts';
 import { makeChange, makePort, makeService, makeWorkload } from '../../support/mesh-records.ts';
 import { http1, http2 } from './client.ts';
-import { createHarness, type Harness, podIp, productId, serviceKey, sleepId, vip } from './harness.ts';
+import { createHarness, type Harness, notSleepId, podIp, productId, serviceKey, sleepId, vip } from './harness.ts';
 
 t.setTimeout(60_000);
 
@@ -285,6 +285,37 @@ t.test('no answer, a late one and a broken one: statusOnError, or passing where 
   await eventually('the line', () =>
     harness.lines.some((line) => line.get('response_code_details') === 'ext_authz_error'),
   );
+});
+
+t.test('one client that does not send its bodies takes no memory for those of others', async (t) => {
+  const { harness } = await grpcWorld(t, () => ({ status: { code: 0 } }));
+  const maxBytes = 8 * 1024 * 1024;
+  setCustom(harness, { provider: { ...grpcProvider, body: { maxBytes, allowPartial: true, asBytes: false } } });
+  const stalled = await Promise.all(
+    Array.from({ length: 9 }, async () => {
+      const stream = await harness.tunnel();
+      stream.on('error', () => {});
+      stream.resume().write(`POST / HTTP/1.1\r\nHost: a\r\nContent-Length: ${maxBytes}\r\n\r\n`);
+      return stream;
+    }),
+  );
+  const { checks } = harness.waypoint.services;
+  await eventually('the refusals of those that are too many', () => harness.requests.length === 7);
+  t.equal(checks.heldBytes, 2 * maxBytes, 'a quarter of all');
+  const other = await http1(await harness.tunnel(undefined, notSleepId), { method: 'POST', body: 'hello' });
+  t.match(other, { status: 200 });
+  const small = await Promise.all(
+    Array.from({ length: 3 }, async () =>
+      http1(await harness.tunnel(undefined, notSleepId), { method: 'POST', body: 'x' }),
+    ),
+  );
+  t.same(
+    small.map(({ status }) => status),
+    [200, 200, 200],
+    'a short body takes no more than it is long',
+  );
+  for (const stream of stalled) stream.destroy();
+  await eventually('the memory to be given back', () => checks.heldBytes === 0);
 });
 
 t.test('the body is shown to the provider within its bounds, and forwarded whole', async (t) => {
