@@ -1,7 +1,7 @@
 /** One request on undici's hands: its events as those of a try, each at the right time and the last one once. */
 import type { ClientHttp2Stream } from 'node:http2';
 import type { Duplex } from 'node:stream';
-import type { Dispatcher } from 'undici';
+import { type Dispatcher, errors } from 'undici';
 import { errorText } from '../base/errors.ts';
 import { type HeaderList, noHeaders } from '../http/header-list.ts';
 import { http2Bytes } from '../http/http2-bytes.ts';
@@ -145,7 +145,7 @@ export class Try implements RunningTry {
     if (this.#over) return;
     this.#finish();
     const kind = failureKind(error);
-    const stale = kind === 'reset' && this.#reused && !this.#heard;
+    const stale = kind === 'reset' && this.#reused && !this.#heard && !wasMalformed(error);
     this.#handler.failed(stale ? { kind, stale } : { kind }, error);
   }
 
@@ -168,6 +168,14 @@ function failureKind(error: Error): TryFailure['kind'] {
   if (error instanceof NotConnected) return 'connect-failure';
   return /REFUSED_STREAM/.test(errorText(error)) ? 'refused-stream' : 'reset';
 }
+
+/** An answer did come, and it was none: whoever sent it has read the request. */
+function wasMalformed(error: Error): boolean {
+  if (error instanceof errors.SocketError) return error.message === 'bad upgrade';
+  return malformed.some((kind) => error instanceof kind);
+}
+
+const malformed = [errors.HTTPParserError, errors.HeadersOverflowError, errors.ResponseContentLengthMismatchError];
 
 /** Buffers on HTTP/1.1, an object with lower-case names on HTTP/2. */
 function rawList(raw: Dispatcher.DispatchController['rawHeaders']): HeaderList {

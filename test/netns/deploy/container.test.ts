@@ -36,7 +36,7 @@ interface Container {
   };
 }
 
-/** $1: the agent's socket; the rest is run. */
+/** $1: the agent's socket; $2: this repository, also when it lies below /tmp; the rest is run. */
 const script = `
 mount --make-rprivate /
 mount -t tmpfs none /run
@@ -44,11 +44,15 @@ mkdir -p /run/secrets/istio /run/secrets/tokens /run/ztunnel
 echo token > /run/secrets/tokens/istio-token
 : > /run/ztunnel/ztunnel.sock
 mount --bind "$1" /run/ztunnel/ztunnel.sock
+mkdir /run/repository
+mount --bind "$2" /run/repository
 mount -t tmpfs none /tmp
+mkdir -p "$2"
+mount --bind /run/repository "$2"
 mount -o remount,ro,bind /
 if touch /var/ambit-writable 2>/dev/null; then echo 'the root is writable'; exit 9; fi
 cd /
-shift
+shift 2
 exec "$@"
 `;
 
@@ -106,7 +110,7 @@ if (await insideLab()) {
   const container = lab.spawn('ztunnel-node-a', {
     name: 'container',
     argv: [
-      ...(['unshare', '--mount', 'sh', '-ec', script, 'sh', lab.agents.of('node-a').path] as const),
+      ...(['unshare', '--mount', 'sh', '-ec', script, 'sh', lab.agents.of('node-a').path, root] as const),
       ...['setpriv', ...identity, `--bounding-set=-all,${kept}`, '--inh-caps=-all'],
       ...[process.execPath, ...entry.slice(1, -1), path.join(root, 'bin/image.ts'), ...args],
     ],
