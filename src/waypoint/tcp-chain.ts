@@ -149,7 +149,7 @@ async function reach(
     service && services.upstreams.of(model, services.own()?.namespace ?? '', service, port, backend.subset);
   const circuit = upstream?.circuit;
   const tried = new Set<string>();
-  for (;;) {
+  for (let tries = 1; ; tries++) {
     const choice = tcpEndpoint(services, tunnel, model, backend, tried, serverName);
     if (choice.kind === 'unknown-subset') return refused('NC', 'cluster_not_found', unreachable('unknown subset'));
     if (choice.kind === 'none') return refused('UH', choice.reason, unreachable(`no endpoint: ${choice.reason}`));
@@ -181,7 +181,8 @@ async function reach(
     if (!gone.cancelled) watch?.observe({ kind: 'connect-failure' });
     watch?.end();
     tried.add(endpoint.workload.uid);
-    if (tried.size >= maxTries || gone.cancelled || destination.kind === 'workload') {
+    // Tries, not endpoints: where there is one alone it is chosen again.
+    if (tries >= maxTries || gone.cancelled || destination.kind === 'workload') {
       return refused('UF', 'upstream_connect_failure', outcome.error);
     }
   }

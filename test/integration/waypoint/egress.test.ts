@@ -163,6 +163,20 @@ t.test('a wildcard is served by the name that the request gives, and no other', 
   await logged(t, harness, /unknown\.example\.com was not resolved/);
 });
 
+t.test('TLS to a name of a wildcard that leads to this machine is tried a few times, and ends', async (t) => {
+  const harness = await world(
+    t,
+    entry(
+      'hosts: ["*.example.com"], resolution: DYNAMIC_DNS, ports: [{number: 80, name: tls, protocol: TLS, targetPort: 9}]',
+    ),
+    { nameSource: names({ 'bad.example.com': ['127.0.0.1'] }) },
+  );
+  const stream = await harness.tunnel(vip);
+  stream.on('error', () => {});
+  connectTls({ socket: stream, servername: 'bad.example.com' }).on('error', () => {});
+  await logged(t, harness, /upstream_connect_failure/);
+});
+
 t.test('TLS to a wildcard goes where its server name says', async (t) => {
   const port = await listen(
     t,
