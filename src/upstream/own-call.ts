@@ -74,6 +74,8 @@ class RunningCall implements TryHandler {
   readonly #gone: Cancellation | undefined;
   readonly #done: (outcome: OwnCallOutcome) => void;
   readonly #tried = new Set<string>();
+  /** Not the size of `tried`: an endpoint that is alone is chosen again. */
+  #tries = 0;
   readonly #chunks: Buffer[] = [];
   readonly #cancel = () => this.#fail(left);
   #deadline: { cancel(): void } | undefined;
@@ -114,6 +116,7 @@ class RunningCall implements TryHandler {
     }
     const { endpoint, protocol, watch } = next;
     this.#tried.add(endpoint.workload.uid);
+    this.#tries++;
     this.#watch = watch;
     const hasBody = bytes !== undefined && bytes.length > 0;
     const body = hasBody ? Readable.from([bytes], { objectMode: false }) : undefined;
@@ -150,7 +153,7 @@ class RunningCall implements TryHandler {
   failed(result: { readonly kind: string }, error: Error): void {
     if (this.#over) return;
     const unsent = result.kind === 'connect-failure' || result.kind === 'refused-stream';
-    if (unsent && this.#tried.size < mostTries) this.#send();
+    if (unsent && this.#tries < mostTries) this.#send();
     else this.#fail(errorText(error));
   }
 
