@@ -10,7 +10,7 @@
  *     a window each time, and hold it all.
  */
 import type { Duplex } from 'node:stream';
-import { chunkPassed } from './chunk-garbage.ts';
+import { chunkPassed } from '../base/chunk-garbage.ts';
 
 export class DirectReads {
   readonly #duplex: Duplex;

@@ -7,6 +7,7 @@
  * I1: what comes out is byte for byte what the library's own decoder gives, the limit on the size included.
  */
 import { StreamDecoder } from '@grpc/grpc-js/build/src/stream-decoder.js';
+import { chunkPassed } from '../base/chunk-garbage.ts';
 
 const headBytes = 5;
 
@@ -28,6 +29,7 @@ export function putMessagesTogetherInPlace(): void {
 
 function write(this: StreamDecoder, data: Buffer): Buffer[] {
   const messages: Buffer[] = [];
+  chunkPassed(data.length);
   let reading = unfinished.get(this);
   let at = 0;
   while (at < data.length) {
