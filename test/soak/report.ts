@@ -36,10 +36,19 @@ export interface SoakRecord {
  * The law. Memory: the median of the last quarter may exceed that of the second quarter by 16 MiB and a twentieth; what a
  * proxy grows to under a load it reaches in the first quarter. Descriptors: afterwards no more than before, but for eight.
  */
-export const law = { residentMiB: 16, residentShare: 0.05, descriptors: 8 } as const;
+export const law: Law = { residentMiB: 16, residentShare: 0.05, descriptors: 8 };
+
+export interface Law {
+  readonly residentMiB: number;
+  readonly residentShare: number;
+  readonly descriptors: number;
+}
+
+/** For a minute: V8 is still finding the size of its young generation, 48 MiB at most, when others want the processors as well. */
+export const shortLaw: Law = { ...law, residentMiB: 64 };
 
 /** Everything that makes a soak fail, as sentences. */
-export function problemsOf(record: SoakRecord): readonly string[] {
+export function problemsOf(record: SoakRecord, { residentMiB, residentShare, descriptors } = law): readonly string[] {
   const problems = [...record.problems];
   for (const { name, exchanges, failures } of record.lanes) {
     for (const [kind, count] of failures) problems.push(`${name}: ${count} times ${kind}`);
@@ -49,10 +58,10 @@ export function problemsOf(record: SoakRecord): readonly string[] {
   if (record.certificates < 2) problems.push('no certificate was renewed');
   for (const { name, before, during, after, connections } of record.proxies) {
     const { early, late } = resident(during);
-    if (late > early * (1 + law.residentShare) + law.residentMiB) {
+    if (late > early * (1 + residentShare) + residentMiB) {
       problems.push(`${name} grew from ${early.toFixed(0)} to ${late.toFixed(0)} MiB`);
     }
-    if (after.descriptors > before.descriptors + law.descriptors) {
+    if (after.descriptors > before.descriptors + descriptors) {
       problems.push(`${name} has ${after.descriptors} descriptors, ${before.descriptors} before the load`);
     }
     if (connections > 0) problems.push(`${name} has ${connections} connections left`);
