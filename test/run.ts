@@ -18,7 +18,7 @@ interface Counts {
 const root = path.resolve(import.meta.dirname, '..');
 const tiers = ['static', 'unit', 'integration', 'conformance', 'netns', 'interop', 'bench'];
 /** These look at the host's state, need all of its processors, or keep to times. */
-const alone = /^test\/(interop|bench|netns\/(bench\/loads|demo|integrity|lab\/cleanup|path\/members)\b)/;
+const alone = /^test\/(interop|bench|netns\/(bench\/loads|demo|integrity|lab\/cleanup|path\/members|soak)\b)/;
 const bin = (name: string) => path.join(root, 'node_modules/.bin', name);
 const checks: readonly (readonly [name: string, command: string, ...args: string[]])[] = [
   ['types', bin('tsc'), '--noEmit', '-p', '.'],
