@@ -5,6 +5,7 @@
  * I1: a request has one hash for one key, whatever is tried: a cookie that was made is kept with the request.
  */
 import { randomBytes } from 'node:crypto';
+import { cookieValues, unquoted } from '../http/cookies.ts';
 import { type HeaderList, headerValues, withAddedHeader } from '../http/header-list.ts';
 import type { Service } from '../mesh/model.ts';
 import type { HashKey } from '../route/destination.ts';
@@ -60,20 +61,9 @@ export function queryValue(query: string, name: string): string | undefined {
 
 /** Without quotes around it. An empty one is none. */
 export function cookieValue(headers: HeaderList, name: string): string | undefined {
-  for (const line of headerValues(headers, 'cookie')) {
-    // Looked through in place: a line may be long, and nothing but separators.
-    for (let at = 0; at < line.length; ) {
-      const semicolon = line.indexOf(';', at);
-      const end = semicolon < 0 ? line.length : semicolon;
-      const equals = line.indexOf('=', at);
-      if (equals < 0) break;
-      if (equals < end && line.slice(at, equals).trim() === name) {
-        const value = line.slice(equals + 1, end).trim();
-        const bare = value.length > 1 && value.startsWith('"') && value.endsWith('"') ? value.slice(1, -1) : value;
-        if (bare !== '') return bare;
-      }
-      at = end + 1;
-    }
+  for (const value of cookieValues(headers, name)) {
+    const bare = unquoted(value);
+    if (bare !== '') return bare;
   }
   return undefined;
 }

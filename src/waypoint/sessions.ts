@@ -5,6 +5,7 @@
  * I1: a session leads only to a backend of the route that was chosen, and to an endpoint of that backend's service as it is now:
  *     a token selects among those, it names nothing new.
  */
+import { cookieValues } from '../http/cookies.ts';
 import { type HeaderList, headerValues, withAddedHeader, withHeader } from '../http/header-list.ts';
 import type { ServiceKey } from '../mesh/model.ts';
 import type { RouteBackend } from '../route/model.ts';
@@ -74,13 +75,8 @@ function readSession(
 function tokensOf(headers: HeaderList, { carrier, name }: SessionPersistence): readonly string[] {
   if (carrier === 'header') return headerValues(headers, name).slice(0, mostTokens);
   const tokens: string[] = [];
-  for (const line of headerValues(headers, 'cookie')) {
-    for (const pair of line.split(';')) {
-      const equals = pair.indexOf('=');
-      if (equals < 0 || pair.slice(0, equals).trim() !== name) continue;
-      tokens.push(pair.slice(equals + 1).trim());
-      if (tokens.length === mostTokens) return tokens;
-    }
+  for (const value of cookieValues(headers, name)) {
+    if (tokens.push(value) === mostTokens) break;
   }
   return tokens;
 }

@@ -2,6 +2,7 @@
  * Where tokens stand in a request: found by the rules' locations, and removed from there once they were verified. What
  * is removed is cut out; every other byte of the query and of cookies stays as the client wrote it.
  */
+import { cookieOf, cookieValues, unquoted } from '../../http/cookies.ts';
 import { type HeaderList, headerValues, withoutHeaders } from '../../http/header-list.ts';
 import type { JwtRule, TokenLocation } from '../../route/request-authentication.ts';
 
@@ -74,10 +75,8 @@ function tokensAt(location: TokenLocation, { headers, query }: TokenPlaces): rea
       return headerValues(headers, location.name).flatMap((value) => tokenIn(value, location) ?? []);
     case 'param':
       return valuesOf(pieces(query).map(paramOf), location.name);
-    case 'cookie': {
-      const pairs = headerValues(headers, 'cookie').flatMap((value) => value.split(';'));
-      return valuesOf(pairs.map(cookieOf), location.name);
-    }
+    case 'cookie':
+      return [...cookieValues(headers, location.name)].map(unquoted).filter((value) => value !== '');
   }
 }
 
@@ -100,16 +99,4 @@ function valuesOf(pairs: readonly (readonly [string, string])[], name: string): 
 function paramOf(piece: string): readonly [string, string] {
   const [pair] = new URLSearchParams(piece);
   return pair ?? ['', ''];
-}
-
-function cookieOf(pair: string): readonly [string, string] {
-  const equals = pair.indexOf('=');
-  if (equals < 0) return ['', ''];
-  return [
-    pair.slice(0, equals).trim(),
-    pair
-      .slice(equals + 1)
-      .trim()
-      .replace(/^"(.*)"$/, '$1'),
-  ];
 }
