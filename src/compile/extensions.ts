@@ -1,10 +1,13 @@
 /** Extensions put on the services, gateways and routes they target, and what each gateway's waypoint has to run of them. */
+
 import { type AttachedExtensions, compareExtensions, type ExtensionRecord } from '../route/extension.ts';
+import { objectKey } from '../route/object-ref.ts';
 import { consumedService, isProducer, servicesOfParent } from './consumer-parents.ts';
 import type { ExtensionSpec } from './extension.ts';
 import { diagnose } from './object.ts';
 import { placeByTarget, type TargetContext } from './policy-placement.ts';
 import type { ServiceSpec } from './service.ts';
+import { targetRoutes } from './target-routes.ts';
 
 /** Undefined without any: then nothing of this costs a request anything. */
 export function buildExtensions(context: TargetContext): AttachedExtensions | undefined {
@@ -16,16 +19,16 @@ export function buildExtensions(context: TargetContext): AttachedExtensions | un
     ({ record }) => record,
     context,
     (spec, { kind, name }) => {
-      const list = routesOfKind(kind, context);
-      if (list === undefined) return 'other';
-      const route = list.find(isNamed(spec.namespace, name));
+      const named = targetRoutes(kind, spec.namespace, name, context.inputs);
+      if (named === undefined) return 'other';
+      const [route] = named;
       if (route === undefined) return `there is no ${kind} ${spec.namespace}/${name}`;
       const consumed = consumedService(spec.namespace, route.parents, context);
       if (consumed !== undefined) {
         const message = `${kind} ${name} is a consumer route of Service ${consumed.namespace}/${consumed.name}, whose waypoint does not run it`;
         context.diagnostics.push(diagnose(spec.object, 'EXTENSION_INVALID', message, ['spec', 'targetRefs']));
       }
-      put(routes, `${kind}/${spec.namespace}/${name}`, spec.record);
+      put(routes, objectKey({ kind, namespace: spec.namespace, name }), spec.record);
       return 'placed';
     },
   );
@@ -54,22 +57,13 @@ function gatewaysOf(spec: ExtensionSpec, context: TargetContext): ReadonlySet<st
   for (const { kind, name } of spec.targets) {
     if (kind === 'Service') add(inputs.services.get(`${spec.namespace}/${name}`));
     if (kind === 'ServiceEntry') for (const host of inputs.entryHosts.get(`${spec.namespace}/${name}`) ?? []) add(host);
-    for (const route of routesOfKind(kind, context)?.filter(isNamed(spec.namespace, name)) ?? []) {
+    for (const route of targetRoutes(kind, spec.namespace, name, inputs) ?? []) {
       // The waypoint of somebody else runs none of it: on a consumer route it meets its failure mode.
       for (const service of route.parents.flatMap((parent) => servicesOfParent(parent, inputs)))
         if (isProducer(spec.namespace, service, bindings)) add(service);
     }
   }
   return found;
-}
-
-function routesOfKind(kind: string, { inputs }: TargetContext) {
-  return kind === 'HTTPRoute' ? inputs.httpRoutes : kind === 'GRPCRoute' ? inputs.grpcRoutes : undefined;
-}
-
-function isNamed(namespace: string, name: string) {
-  return ({ object: { metadata } }: Pick<ExtensionSpec, 'object'>) =>
-    metadata.namespace === namespace && metadata.name === name;
 }
 
 /** In their order, each once. */

@@ -1,9 +1,11 @@
 /** TrafficProtections put on the services, gateways and routes they target, with the services they ask. */
+import { objectKey } from '../route/object-ref.ts';
 import type { TrafficProtection, TrafficProtections } from '../route/traffic-protection.ts';
 import { consumedService } from './consumer-parents.ts';
 import { diagnose } from './object.ts';
 import { serviceKey } from './options.ts';
 import { placeByTarget, type TargetContext } from './policy-placement.ts';
+import { targetRoutes } from './target-routes.ts';
 import type { TrafficProtectionSpec } from './traffic-protection.ts';
 
 /** Undefined without any: then nothing of this costs a request anything. */
@@ -14,18 +16,15 @@ export function buildTrafficProtections(context: TargetContext): TrafficProtecti
   const protectionOf = (spec: TrafficProtectionSpec) => built.get(spec) as TrafficProtection;
   const routes = new Map<string, TrafficProtection[]>();
   const placed = placeByTarget(specs, protectionOf, context, (spec, { kind, name }) => {
-    const list =
-      kind === 'HTTPRoute' ? context.inputs.httpRoutes : kind === 'GRPCRoute' ? context.inputs.grpcRoutes : undefined;
-    if (list === undefined) return 'other';
-    const route = list.find(
-      ({ object: { metadata } }) => metadata.namespace === spec.namespace && metadata.name === name,
-    );
+    const named = targetRoutes(kind, spec.namespace, name, context.inputs);
+    if (named === undefined) return 'other';
+    const [route] = named;
     if (route === undefined) return `there is no ${kind} ${spec.namespace}/${name}`;
     // Its counts would be kept, and its service asked for headers of requests, by the waypoint of somebody else.
     const consumed = consumedService(spec.namespace, route.parents, context);
     if (consumed !== undefined)
       return `${kind} ${name} is a consumer route of Service ${consumed.namespace}/${consumed.name}: limits are its owner's to set`;
-    const key = `${kind}/${spec.namespace}/${name}`;
+    const key = objectKey({ kind, namespace: spec.namespace, name });
     routes.set(key, [...(routes.get(key) ?? []), protectionOf(spec)]);
     return 'placed';
   });

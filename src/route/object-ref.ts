@@ -4,3 +4,8 @@ export interface ObjectRef {
   readonly namespace: string;
   readonly name: string;
 }
+
+/** Names the object among all kinds and namespaces: policies on routes are kept by it. */
+export function objectKey({ kind, namespace, name }: ObjectRef): string {
+  return `${kind}/${namespace}/${name}`;
+}

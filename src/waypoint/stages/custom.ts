@@ -16,7 +16,7 @@ import { applyOperations, changedQuery, withoutNames } from '../ext-authz/decisi
 import { type HttpQuestion, questionOf } from '../ext-authz/question.ts';
 import type { RequestRecord } from '../request-record.ts';
 import { deniedReply } from './policies.ts';
-import { type BeforeRoute, go, type StageAnswer, type StageContext, type StageReply } from './stage.ts';
+import { attachedTo, type BeforeRoute, go, type StageAnswer, type StageContext, type StageReply } from './stage.ts';
 
 type Provider = NonNullable<CustomAuthorization['provider']>;
 
@@ -40,11 +40,7 @@ export const customStage: BeforeRoute = (context) => {
 /** What may be asked about a tunnel's requests or connection. */
 export function guardsOf({ services: shared, model, own, tunnel }: StageContext, serverName?: string) {
   const { gateways, services } = model.customAuthorizations;
-  if (gateways.size + services.size === 0) return [];
-  const { destination } = tunnel;
-  const ofGateway = own === undefined ? undefined : gateways.get(own.key);
-  const ofService = destination.kind === 'service' ? services.get(destination.service.key) : undefined;
-  return [...(ofGateway ?? []), ...(ofService ?? [])].map((authorization) => ({
+  return attachedTo({ own, tunnel }, gateways, services).map((authorization) => ({
     authorization,
     policies: new ConnectionPolicies(authorization.policies, tunnelFacts(shared, tunnel, model, undefined, serverName)),
   }));

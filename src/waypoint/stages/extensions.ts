@@ -21,9 +21,18 @@ import type { ExtensionPhase, ExtensionRecord } from '../../route/extension.ts';
 import { compareExtensions } from '../../route/extension.ts';
 import { applyHeaderChange } from '../../route/header-change.ts';
 import type { Route } from '../../route/model.ts';
+import { objectKey } from '../../route/object-ref.ts';
 import type { Tunnel, WaypointServices } from '../context.ts';
 import type { RequestRecord } from '../request-record.ts';
-import { type AfterRoute, type BeforeRoute, go, type Stage, type StageAnswer, type StageContext } from './stage.ts';
+import {
+  type AfterRoute,
+  attachedTo,
+  type BeforeRoute,
+  go,
+  type Stage,
+  type StageAnswer,
+  type StageContext,
+} from './stage.ts';
 
 export const authnExtensions: BeforeRoute = (context) => extensionStage(context, ['authn'], undefined);
 export const authzExtensions: BeforeRoute = (context) => extensionStage(context, ['authz'], undefined);
@@ -31,20 +40,16 @@ export const lateExtensions: AfterRoute = (context, route) => extensionStage(con
 
 /** Those that concern a tunnel, and a route's, in their order. */
 export function extensionsOf(
-  { model, own, tunnel }: Omit<StageContext, 'services'>,
+  context: Omit<StageContext, 'services'>,
   phases: readonly ExtensionPhase[],
   route: Route | undefined,
 ): readonly ExtensionRecord[] {
-  const { extensions } = model;
+  const { extensions } = context.model;
   if (extensions === undefined) return [];
-  const { destination } = tunnel;
-  const ofGateway = own === undefined ? undefined : extensions.gateways.get(own.key);
-  const ofService = destination.kind === 'service' ? extensions.services.get(destination.service.key) : undefined;
   const { source } = route ?? {};
-  const ofRoute =
-    source === undefined ? undefined : extensions.routes.get(`${source.kind}/${source.namespace}/${source.name}`);
+  const ofRoute = source === undefined ? undefined : extensions.routes.get(objectKey(source));
   // Once each, whatever it is attached to.
-  const all = new Set([...(ofGateway ?? []), ...(ofService ?? []), ...(ofRoute ?? [])]);
+  const all = new Set([...attachedTo(context, extensions.gateways, extensions.services), ...(ofRoute ?? [])]);
   return [...all].filter(({ phase }) => phases.includes(phase)).sort(compareExtensions);
 }
 

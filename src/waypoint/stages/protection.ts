@@ -3,15 +3,16 @@
  * the request pass, so that who is refused anyway uses up nobody's rate. In this order: size, local rates, rates asked for
  * at a service, places. What is cheap to decide comes first, and a place is taken last, since it is held to the end.
  */
-import { parseSpiffeId } from '../../base/spiffe.ts';
 import type { Route } from '../../route/model.ts';
+import { objectKey } from '../../route/object-ref.ts';
 import type { RequestFacts, TrafficProtection } from '../../route/traffic-protection.ts';
+import { clientFacts } from '../client-facts.ts';
 import { askConcurrency } from '../protection/ask-concurrency.ts';
 import { askGlobal } from '../protection/ask-global.ts';
 import { askLocal } from '../protection/ask-local.ts';
 import { limitSize } from '../protection/limit-size.ts';
 import type { RequestRecord } from '../request-record.ts';
-import { type AfterRoute, type BeforeRoute, go, type StageAnswer, type StageContext } from './stage.ts';
+import { type AfterRoute, attachedTo, type BeforeRoute, go, type StageAnswer, type StageContext } from './stage.ts';
 
 /** Sizes are told before tokens are looked at, where the limit is not the route's. */
 export const sizeStage: BeforeRoute = (context) => {
@@ -49,23 +50,20 @@ function sizes(record: RequestRecord, protections: readonly TrafficProtection[])
 }
 
 /** Those of the gateway and of the service. */
-function ofTarget({ model, own, tunnel: { destination } }: StageContext): readonly TrafficProtection[] {
-  const { protections } = model;
-  if (protections === undefined) return [];
-  const ofGateway = own === undefined ? undefined : protections.gateways.get(own.key);
-  const ofService = destination.kind === 'service' ? protections.services.get(destination.service.key) : undefined;
-  return [...(ofGateway ?? []), ...(ofService ?? [])];
+function ofTarget(context: StageContext): readonly TrafficProtection[] {
+  const { protections } = context.model;
+  return protections === undefined ? [] : attachedTo(context, protections.gateways, protections.services);
 }
 
 function routeKey({ source }: Route): string {
-  return source === undefined ? '' : `${source.kind}/${source.namespace}/${source.name}`;
+  return source === undefined ? '' : objectKey(source);
 }
 
 function factsOf({ tunnel, method, authority, path, query, headers, route }: RequestRecord): RequestFacts {
   const { clientIdentity, client, destination } = tunnel;
   return {
     clientIdentity,
-    clientNamespace: parseSpiffeId(clientIdentity)?.namespace,
+    clientNamespace: clientFacts(tunnel).namespace,
     clientIp: client.ip,
     service: destination.kind === 'service' ? destination.service.key : '',
     route: route === undefined ? '' : routeKey(route),

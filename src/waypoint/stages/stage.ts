@@ -6,6 +6,7 @@
  * `record.gone` is cancelled; the flow has told the log by then, and hears no late answer.
  */
 import type { HeaderList } from '../../http/header-list.ts';
+import type { ServiceKey } from '../../mesh/model.ts';
 import type { L7Model, Route } from '../../route/model.ts';
 import type { Tunnel, WaypointServices } from '../context.ts';
 import type { OwnGateway } from '../gateway.ts';
@@ -45,3 +46,14 @@ export type BeforeRoute = (context: StageContext) => Stage | undefined;
 export type AfterRoute = (context: StageContext, route: Route | undefined) => Stage | undefined;
 
 export const go: StageAnswer = { kind: 'go' };
+
+/** What hangs on the waypoint's gateway, then what hangs on the service that the tunnel leads to. */
+export function attachedTo<T>(
+  { own, tunnel: { destination } }: Pick<StageContext, 'own' | 'tunnel'>,
+  gateways: ReadonlyMap<string, readonly T[]>,
+  services: ReadonlyMap<ServiceKey, readonly T[]>,
+): readonly T[] {
+  const ofGateway = own === undefined ? undefined : gateways.get(own.key);
+  const ofService = destination.kind === 'service' ? services.get(destination.service.key) : undefined;
+  return [...(ofGateway ?? []), ...(ofService ?? [])];
+}

@@ -5,7 +5,7 @@
 import type { RequestAuthentication } from '../../route/request-authentication.ts';
 import type { Authentication } from '../jwt/authenticate.ts';
 import type { RequestRecord } from '../request-record.ts';
-import { type BeforeRoute, go, type StageAnswer, type StageContext } from './stage.ts';
+import { attachedTo, type BeforeRoute, go, type StageAnswer, type StageContext } from './stage.ts';
 
 export const tokenStage: BeforeRoute = (context) => {
   const authentications = authenticationsOf(context);
@@ -22,12 +22,9 @@ export const tokenStage: BeforeRoute = (context) => {
 };
 
 /** Rules for the tokens of requests in the tunnel: the gateway's and the service's. */
-function authenticationsOf({ model, own, tunnel: { destination } }: StageContext): readonly RequestAuthentication[] {
-  const { gatewayAuthentications, serviceAuthentications } = model;
-  if (gatewayAuthentications.size + serviceAuthentications.size === 0) return [];
-  const ofGateway = own === undefined ? undefined : gatewayAuthentications.get(own.key);
-  const ofService = destination.kind === 'service' ? serviceAuthentications.get(destination.service.key) : undefined;
-  return [...(ofGateway ?? []), ...(ofService ?? [])];
+function authenticationsOf(context: StageContext): readonly RequestAuthentication[] {
+  const { gatewayAuthentications, serviceAuthentications } = context.model;
+  return attachedTo(context, gatewayAuthentications, serviceAuthentications);
 }
 
 function settle(record: RequestRecord, outcome: Authentication): StageAnswer {
