@@ -7,10 +7,8 @@
 import { randomBytes } from 'node:crypto';
 import { cookieValues, unquoted } from '../http/cookies.ts';
 import { type HeaderList, headerValues, withAddedHeader } from '../http/header-list.ts';
-import type { Service } from '../mesh/model.ts';
-import type { HashKey } from '../route/destination.ts';
+import type { DestinationPolicy, HashKey } from '../route/destination.ts';
 import { hashText } from '../upstream/balance/hash-text.ts';
-import { destinationPolicy } from './endpoints.ts';
 import type { RequestRecord } from './request-record.ts';
 
 /** Cookies that were made for a request, by name. */
@@ -19,12 +17,10 @@ const made = new WeakMap<RequestRecord, Map<string, string>>();
 /** Undefined: nothing is hashed, or the request does not have it. `mayGive`: its answer may bring the client a cookie. */
 export function affinityOf(
   record: RequestRecord,
-  service: Service,
-  { port, subset }: { readonly port: number; readonly subset: string | undefined },
+  policy: DestinationPolicy | undefined,
   mayGive: boolean,
 ): number | undefined {
-  const { model } = record;
-  const choice = destinationPolicy(record.services, { model, service, port, subset })?.loadBalancer?.choice;
+  const choice = policy?.loadBalancer?.choice;
   if (choice?.kind !== 'hash') return undefined;
   const text = hashedText(record, choice.key, mayGive);
   return text === undefined ? undefined : hashText(text);

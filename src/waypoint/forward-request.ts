@@ -143,28 +143,24 @@ function nextEndpoint(
       ? dynamicEndpoint(services, service, port, wildcard.host, authority)
       : undefined;
   if (named === 'not-within') return refused(404, '', 'NR', 'host_not_within_wildcard');
+  const policy = service === undefined ? undefined : destinationPolicy(services, { model, service, port, subset });
   const choice =
     named !== undefined
       ? named
       : service !== undefined
         ? chooseEndpoint(services, tunnel, service, port, tried, {
-            model: record.model,
+            model,
             subset,
-            hash: affinityOf(record, service, { port, subset }, backend === record.backend),
+            hash: affinityOf(record, policy, backend === record.backend),
             pinnedUid: backend === record.backend ? record.session?.found?.uid : undefined,
           })
         : directEndpoint(services, tunnel);
-  if (
-    service !== undefined &&
-    destinationPolicy(services, { model: record.model, service, port, subset })?.tls?.mode === 'invalid'
-  ) {
-    return refused(503, '', 'UF', 'destination_rule_tls_invalid');
-  }
+  if (policy?.tls?.mode === 'invalid') return refused(503, '', 'UF', 'destination_rule_tls_invalid');
   if (choice.kind === 'unknown-subset') return refused(503, '', 'NC', 'cluster_not_found');
   if (choice.kind === 'none') return refused(503, 'no healthy upstream', 'UH', `no_healthy_upstream{${choice.reason}}`);
   const upstream = upstreamOf(record, backend);
   const endpoint = profiled(choice.endpoint, upstream?.profile, tunnel);
-  const { verdict, audited } = record.authorizer.pod(endpoint, record.model, record.judged());
+  const { verdict, audited } = record.authorizer.pod(endpoint, model, record.judged());
   record.audit(audited);
   if (verdict.kind === 'deny') return refused(403, deniedBody, '-', verdict.reason, endpoint);
   const protocol = upstreamProtocol(service, port, record.exchange.request.version, upstream?.pool);
