@@ -3,7 +3,7 @@
  * loop, so that many hooks cost few wake-ups. Bytes are handed over, not copied twice.
  */
 import type { HeaderList } from '../http/header-list.ts';
-import type { ClientFacts, ConnectionFacts, HookName } from './extension.ts';
+import type { ConnectionFacts, ExchangeFacts, HookName } from './extension.ts';
 
 /** What the worker is started with. */
 export interface WorkerStart {
@@ -16,14 +16,7 @@ export interface WorkerStart {
 }
 
 /** `ExchangeFacts` without what the worker adds. */
-export interface SentFacts {
-  readonly client: ClientFacts;
-  readonly service: string | undefined;
-  readonly port: number;
-  readonly requestId: string;
-  readonly route: string | undefined;
-  readonly claims: Readonly<Record<string, unknown>> | undefined;
-}
+export type SentFacts = Omit<ExchangeFacts, 'state'>;
 
 export interface SentRequestHead {
   readonly method: string;

@@ -10,19 +10,12 @@ import type { Cancellation } from '../base/cancellation.ts';
 import type { Clock } from '../base/clock.ts';
 import { errorText } from '../base/errors.ts';
 import { type HeaderList, noHeaders } from '../http/header-list.ts';
-import type { UpstreamEndpoint, UpstreamProtocol } from './endpoint.ts';
+import type { EndpointAnswer } from './forward.ts';
 import type { RunningTry, TryHandler, UpstreamPools } from './pools.ts';
 import { sendWatched, type TryWatch } from './try-watch.ts';
 
 /** Where a try goes, or why nowhere. */
-export type OwnTry =
-  | {
-      readonly kind: 'endpoint';
-      readonly endpoint: UpstreamEndpoint;
-      readonly protocol: UpstreamProtocol;
-      readonly watch?: TryWatch | undefined;
-    }
-  | { readonly kind: 'none'; readonly reason: string };
+export type OwnTry = Extract<EndpointAnswer, { kind: 'endpoint' }> | { readonly kind: 'none'; readonly reason: string };
 
 export interface OwnCall {
   /** `tried`: uids of the workloads that failed. */

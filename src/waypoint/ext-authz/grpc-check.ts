@@ -8,7 +8,6 @@ import type { MessageInitShape, MessageShape } from '@bufbuild/protobuf';
 import { headerValue } from '../../http/header-list.ts';
 import {
   type AttributeContext_PeerSchema,
-  type Authorization,
   type CheckRequestSchema,
   type CheckResponseSchema,
   HeaderAppendAction,
@@ -16,8 +15,6 @@ import {
 } from '../../proto/gen/ext_authz_pb.js';
 import { allowUnchanged, type CheckDecision, type HeaderOperation, isHeader, isProvidersMatter } from './decision.ts';
 import { type HttpQuestion, partialBodyHeader, type Question } from './question.ts';
-
-export type CheckMethod = (typeof Authorization)['method']['check'];
 
 export function checkRequest(question: Question, bodyAsBytes: boolean): MessageInitShape<typeof CheckRequestSchema> {
   const { source, destination, http } = question;
