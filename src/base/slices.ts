@@ -8,7 +8,7 @@ import type { Clock } from './clock.ts';
 
 export interface SliceOptions {
   readonly clock: Clock;
-  /** How long a slice may take. Default 1: with its last step and a collection of garbage a turn stays below 5. */
+  /** How long a slice may take. Default 0.5: with its last step and a collection of garbage a turn stays below 5. */
   readonly sliceMs?: number;
 }
 
@@ -18,7 +18,7 @@ export interface SliceOptions {
  * throws rejects.
  */
 export async function inSlices(steps: Iterable<unknown>, options: SliceOptions): Promise<void> {
-  const { clock, sliceMs = 1 } = options;
+  const { clock, sliceMs = 0.5 } = options;
   let startMs = clock.nowMs();
   for (const _ of steps) {
     if (clock.nowMs() - startMs < sliceMs) continue;

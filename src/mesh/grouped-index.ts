@@ -60,7 +60,8 @@ export class GroupedIndex<T extends object> {
     if (!isList(group)) return this.#idOf(group) === id ? record : [group, record];
     const at = group.findIndex((each) => this.#idOf(each) === id);
     if (at >= 0) return group.with(at, record);
-    const list = [...group, record];
+    // A spread with one more would leave room for sixteen, in each of many lists.
+    const list = group.concat([record]);
     return list.length <= longestList ? list : new MappedGroup(list, this.#idOf);
   }
 }

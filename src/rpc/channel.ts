@@ -257,8 +257,11 @@ const fixedOptions: GrpcOptions = {
   'grpc.enable_retries': 0,
 };
 
-/** For large messages: 64 KiB a round trip is too little for tens of megabytes. */
-const wideWindowBytes = 4 * 2 ** 20;
+/**
+ * For large messages: 64 KiB a round trip is too little for tens of megabytes, and with several MiB one turn of the event loop
+ * reads for 4 to 20 ms what has meanwhile arrived.
+ */
+const wideWindowBytes = 256 * 1024;
 
 function closeWhenIdle(connection: Connection): void {
   if (connection.retired && connection.calls === 0) connection.client.close();

@@ -6,7 +6,7 @@
  *     denies more than was meant, never less. The same goes for what surrounds matches.
  */
 import type { L4Policy, PolicyMatch } from '../mesh/model.ts';
-import { enumValue, none } from './decode-common.ts';
+import { enumValue, none, withOne } from './decode-common.ts';
 import { decodeMatch, emptyMatch, PolicyBudget } from './decode-match.ts';
 import { MalformedRecord, reasonOf, WireReader } from './wire-reader.ts';
 
@@ -54,13 +54,13 @@ function decodePolicy(reader: WireReader): L4Policy {
   let scope: L4Policy['scope'] = 'global';
   let dryRun = false;
   const action = actionOf(reader);
-  const rules: Rule[] = [];
+  let rules: readonly Rule[] = none;
   const budget = new PolicyBudget(mostParts);
   for (let field = reader.field(); field !== 0; field = reader.field()) {
     if (field === 1) name = reader.text();
     else if (field === 2) namespace = reader.text();
     else if (field === 3) scope = enumValue(reader, scopes, 'scope');
-    else if (field === 5) rules.push(ruleOf(reader, action, budget));
+    else if (field === 5) rules = withOne(rules, ruleOf(reader, action, budget));
     else if (field === 6) dryRun = reader.bool();
     else reader.skip();
   }
@@ -73,7 +73,7 @@ function decodePolicy(reader: WireReader): L4Policy {
     scope,
     action,
     dryRun,
-    rules: rules.length === 0 ? none : rules,
+    rules,
   };
 }
 
@@ -93,31 +93,31 @@ const neverHolds: Clause = [emptyMatch];
 
 function ruleOf(reader: WireReader, action: Action, budget: PolicyBudget): Rule {
   budget.take();
-  const clauses: Clause[] = [];
+  let clauses: Rule = none;
   let unknown = false;
   const outer = reader.enter();
   for (let field = reader.field(); field !== 0; field = reader.field()) {
-    if (field === 1) clauses.push(clauseOf(reader, action, budget));
+    if (field === 1) clauses = withOne(clauses, clauseOf(reader, action, budget));
     else {
       unknown = true;
       reader.skip();
     }
   }
   reader.leave(outer);
-  if (unknown && action === 'allow') clauses.push(neverHolds);
+  if (unknown && action === 'allow') clauses = withOne(clauses, neverHolds);
   return clauses;
 }
 
 function clauseOf(reader: WireReader, action: Action, budget: PolicyBudget): Clause {
   budget.take();
-  const matches: PolicyMatch[] = [];
+  let matches: Clause = none;
   let unknown = false;
   const outer = reader.enter();
   for (let field = reader.field(); field !== 0; field = reader.field()) {
     if (field === 2) {
       budget.take();
       const { match, complete } = decodeMatch(reader, budget);
-      matches.push(complete || action === 'deny' ? match : emptyMatch);
+      matches = withOne(matches, complete || action === 'deny' ? match : emptyMatch);
     } else {
       unknown = true;
       reader.skip();

@@ -106,7 +106,8 @@ function ports(reader: WireReader, before: readonly number[], budget: PolicyBudg
     budget.take();
     if ((list[at] as number) > 65535) throw new MalformedRecord(`not a port: ${list[at]}`, name);
   }
-  return list;
+  // A few, as nearly always, without the room for more that pushing makes.
+  return list.length < 16 ? list.slice() : list;
 }
 
 function stringMatch(reader: WireReader, name: string): StringMatch {
