@@ -5,6 +5,7 @@
  */
 import { z } from 'zod';
 import type { Diagnostic } from '../base/diagnostics.ts';
+import { trimmed } from '../base/trimmed.ts';
 import type { HeaderChange, PathRewrite, Redirect, RetryPolicy, RouteMatch } from '../route/model.ts';
 import { corsFilterSchema } from './cors.ts';
 import { headerFilterSchema } from './header-changes.ts';
@@ -192,7 +193,7 @@ export function readParents(
   parentRefs: z.output<typeof parentRefsSchema>,
   diagnostics: Diagnostic[],
 ): readonly ParentSpec[] {
-  return parentRefs.flatMap((ref, i): ParentSpec[] => {
+  const parents = parentRefs.flatMap((ref, i): ParentSpec[] => {
     const path = ['spec', 'parentRefs', i];
     if ((ref.group === '' || ref.group === 'core') && ref.kind === 'Service') {
       return [{ namespace: ref.namespace ?? object.metadata.namespace, name: ref.name, port: ref.port, path }];
@@ -204,6 +205,7 @@ export function readParents(
     diagnostics.push(diagnose(object, 'ROUTE_PARENT_IGNORED', `parent ${ref.kind} ${ref.name} is no Service`, path));
     return [];
   });
+  return trimmed(parents);
 }
 
 function readRule(
@@ -248,7 +250,7 @@ function readRule(
       redirect === undefined
         ? {
             kind: 'forward',
-            backends: backendRefs.map((ref, i) => readBackend(object, ref, [...path, 'backendRefs', i])),
+            backends: backendRefs.map((ref, i) => readBackend(object, ref, path.concat('backendRefs', i))),
           }
         : { kind: 'redirect', redirect: redirectOf(redirect) },
     requestHeaders: filterOf(filters, 'RequestHeaderModifier')?.requestHeaderModifier,
@@ -293,12 +295,13 @@ function readMatches(
   diagnostics: Diagnostic[],
   { readMatch }: RouteDialect,
 ): HttpRuleSpec['matches'] {
-  return (texts.length === 0 ? [{}] : texts).flatMap((text, index) => {
+  const matches = (texts.length === 0 ? [{}] : texts).flatMap((text, index) => {
     const read = readMatch(text);
     if (read.kind === 'match') return [{ index, match: read.match, rank: read.rank }];
     diagnostics.push(diagnose(object, 'ROUTE_MATCH_INVALID', read.problem, [...path, index]));
     return [];
   });
+  return trimmed(matches);
 }
 
 function filterOf<T extends Filter['type']>(

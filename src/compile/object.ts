@@ -23,9 +23,10 @@ export interface ConfigObject {
   readonly kind: string;
   readonly apiVersion: string;
   readonly metadata: ObjectMetadata;
+  /** May be read anew from its text each time: for parsing it once. */
   readonly content: Readonly<Record<string, unknown>>;
   /** Where the value at the path was written; undefined when the object did not come from a file. */
-  readonly at: (path: Path) => SourcePosition | undefined;
+  at(path: Path): SourcePosition | undefined;
 }
 
 /** A parsed object: what it says, and what is wrong with it. */
@@ -54,37 +55,57 @@ const objectSchema = z.looseObject({
   }),
 });
 
-/** Reads one object out of a document. `at` as in `ConfigObject`. */
-export function readObject(value: unknown, at: ConfigObject['at']): Parsed<ConfigObject> {
-  const result = objectSchema.safeParse(value);
-  if (!result.success) {
-    return {
-      value: undefined,
-      diagnostics: result.error.issues.map((issue) => {
-        const path = issue.path.filter((step) => typeof step !== 'symbol');
-        return makeDiagnostic('OBJECT_NOT_KUBERNETES', `${path.join('.')}: ${issue.message}`, at(path), undefined);
-      }),
-    };
-  }
-  const { apiVersion, kind, metadata } = result.data;
-  const { name, namespace, labels, annotations, creationTimestamp, deletionTimestamp } = metadata;
-  const createdMs = creationTimestamp == null ? 0 : new Date(creationTimestamp).getTime();
-  const object: ConfigObject = {
-    kind,
-    apiVersion,
-    metadata: {
+/** What an object is read out of: its value is asked for again whenever the object's content is. `at` as in `ConfigObject`. */
+export interface ObjectDocument {
+  readonly value: unknown;
+  at(path: Path): SourcePosition | undefined;
+}
+
+export function readObject(document: ObjectDocument): Parsed<ConfigObject> {
+  const result = objectSchema.safeParse(document.value);
+  if (result.success) return { value: new DocumentObject(result.data, document), diagnostics: [] };
+  return {
+    value: undefined,
+    diagnostics: result.error.issues.map((issue) => {
+      const path = issue.path.filter((step) => typeof step !== 'symbol');
+      const message = `${path.join('.')}: ${issue.message}`;
+      return makeDiagnostic('OBJECT_NOT_KUBERNETES', message, document.at(path), undefined);
+    }),
+  };
+}
+
+class DocumentObject implements ConfigObject {
+  readonly kind: string;
+  readonly apiVersion: string;
+  readonly metadata: ObjectMetadata;
+  readonly #document: ObjectDocument;
+
+  constructor({ kind, apiVersion, metadata }: z.output<typeof objectSchema>, document: ObjectDocument) {
+    const { name, namespace, labels, annotations, creationTimestamp, deletionTimestamp } = metadata;
+    const createdMs = creationTimestamp == null ? 0 : new Date(creationTimestamp).getTime();
+    this.kind = kind;
+    this.apiVersion = apiVersion;
+    this.metadata = {
       name,
       namespace: clusterScoped.has(kind) ? '' : (namespace ?? 'default'),
-      labels: labels ?? {},
-      annotations: annotations ?? {},
+      labels: labels ?? noTexts,
+      annotations: annotations ?? noTexts,
       createdMs: Number.isNaN(createdMs) ? 0 : createdMs,
       deleting: deletionTimestamp != null,
-    },
-    content: result.data,
-    at,
-  };
-  return { value: object, diagnostics: [] };
+    };
+    this.#document = document;
+  }
+
+  get content(): Readonly<Record<string, unknown>> {
+    return this.#document.value as Readonly<Record<string, unknown>>;
+  }
+
+  at(path: Path): SourcePosition | undefined {
+    return this.#document.at(path);
+  }
 }
+
+const noTexts: Readonly<Record<string, string>> = {};
 
 /** `kind namespace/name`, as diagnostics name objects. */
 export function objectName({ kind, metadata }: ConfigObject): string {

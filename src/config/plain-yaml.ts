@@ -6,8 +6,10 @@
  * I1: what it reads is what the library reads, without a warning (a property test compares them). When in doubt it gives up.
  */
 
+import { trimmed } from '../base/trimmed.ts';
+
 /** Undefined: not plain; the library is to read it. An empty document is null. */
-export function readPlainYaml(text: string): { readonly value: unknown } | undefined {
+export function readPlainYaml(text: string): { readonly value: object | null } | undefined {
   if (strange.test(text)) return undefined;
   try {
     return { value: new Reader(text).document() };
@@ -45,12 +47,13 @@ class Reader {
     }
   }
 
-  document(): unknown {
+  document(): object | null {
     const first = this.#lines[0];
     if (first === undefined) return null;
     const value = this.#node(first.indent, 0);
     if (this.#at < this.#lines.length) throw new NotPlain();
-    return value;
+    // A block or a flow collection.
+    return value as object;
   }
 
   /** The block, or the flow collection, that begins at the current line. */
@@ -85,7 +88,9 @@ class Reader {
     const found: unknown[] = [];
     for (;;) {
       const line = this.#lines[this.#at];
-      if (line === undefined || line.indent < indent || (line.indent === indent && !isEntry(line.text))) return found;
+      if (line === undefined || line.indent < indent || (line.indent === indent && !isEntry(line.text))) {
+        return trimmed(found);
+      }
       if (line.indent !== indent) throw new NotPlain();
       const rest = line.text.slice(1).trimStart();
       if (rest !== '' && (key.test(rest) || isEntry(rest))) {
@@ -225,7 +230,7 @@ class Flow {
   #sequence(): unknown {
     const found: unknown[] = [];
     for (let more = this.#open(']'); more; more = this.#next(']')) found.push(this.value());
-    return found;
+    return trimmed(found);
   }
 
   /** Whether there is a first item; the bracket is passed. */

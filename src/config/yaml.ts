@@ -13,7 +13,7 @@ export type YamlPath = readonly (string | number)[];
 export interface YamlDocument {
   readonly value: unknown;
   /** Position of the value at the path, or of the nearest value around it that exists. */
-  readonly at: (path: YamlPath) => SourcePosition;
+  at(path: YamlPath): SourcePosition;
 }
 
 export interface YamlLimits {
@@ -85,17 +85,38 @@ export function* yamlSteps(
 function plainDocument(part: YamlPart, file: string, limits: YamlLimits, tags: Tags): YamlDocument | undefined {
   const plain = readPlainYaml(part.text);
   if (plain === undefined) return undefined;
-  let found: Map<string, SourcePosition> | undefined;
-  return {
-    value: plain.value,
-    at(path) {
-      found ??= new Map();
-      return found.getOrInsertComputed(JSON.stringify(path), () => {
-        const [document] = readByLibrary(part, file, limits, tags).documents;
-        return document?.at(path) ?? { file, line: part.line, column: 1 };
-      });
-    },
-  };
+  if (plain.value === null) return { value: null, at: () => ({ file, line: part.line, column: 1 }) };
+  return new PlainDocument(plain.value, part.text, (path) => {
+    const [document] = readByLibrary(part, file, limits, tags).documents;
+    return document?.at(path) ?? { file, line: part.line, column: 1 };
+  });
+}
+
+/** Its value is read anew when it was collected: once an object is parsed nobody looks at it, and it is half of what a large folder takes. */
+class PlainDocument implements YamlDocument {
+  readonly #text: string;
+  readonly #find: (path: YamlPath) => SourcePosition;
+  #value: WeakRef<object>;
+  #found: Map<string, SourcePosition> | undefined;
+
+  constructor(value: object, text: string, find: (path: YamlPath) => SourcePosition) {
+    this.#value = new WeakRef(value);
+    this.#text = text;
+    this.#find = find;
+  }
+
+  get value(): unknown {
+    const kept = this.#value.deref();
+    if (kept !== undefined) return kept;
+    const again = readPlainYaml(this.#text)?.value as object;
+    this.#value = new WeakRef(again);
+    return again;
+  }
+
+  at(path: YamlPath): SourcePosition {
+    this.#found ??= new Map();
+    return this.#found.getOrInsertComputed(JSON.stringify(path), () => this.#find(path));
+  }
 }
 
 function readByLibrary(part: YamlPart, file: string, limits: YamlLimits, tags: Tags): Omit<YamlFile, 'parts'> {

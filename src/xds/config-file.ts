@@ -5,6 +5,7 @@
  */
 import { type Diagnostic, hasErrors } from '../base/diagnostics.ts';
 import { completed } from '../base/slices.ts';
+import { trimmed } from '../base/trimmed.ts';
 import { checkObject } from '../compile/inputs.ts';
 import { meshConfigKind } from '../compile/mesh-config.ts';
 import { type ConfigObject, objectGroup, objectName, readObject } from '../compile/object.ts';
@@ -109,12 +110,12 @@ function readDocument(document: YamlDocument, asRead = unchanged): DocumentRead 
       else unknown = true;
       continue;
     }
-    const read = readObject(one.value, one.at);
+    const read = readObject(one);
     diagnostics.push(...read.diagnostics);
     if (read.value === undefined) unknown = true;
     else objects.push(read.value);
   }
-  return { objects, models, diagnostics, unknown };
+  return { objects: trimmed(objects), models, diagnostics, unknown };
 }
 
 /** A file that cannot be read now, for whatever reason. */
@@ -142,11 +143,11 @@ export function losesObjects(before: ConfigFile, after: ConfigFile): boolean {
 
 /** A file with nothing but a mesh configuration in it, or an object that has one. */
 export function asMeshConfig(document: YamlDocument): YamlDocument {
-  const { value, at } = document;
+  const { value } = document;
   if (typeof value === 'object' && value !== null && 'kind' in value) return document;
   return {
     value: { ...meshConfigKind, metadata: { name: 'mesh' }, spec: value },
-    at: (path) => at(path[0] === 'spec' ? path.slice(1) : []),
+    at: (path) => document.at(path[0] === 'spec' ? path.slice(1) : []),
   };
 }
 

@@ -1,5 +1,6 @@
 /** One match of an L4 policy from the wire: its conditions, and whether all of them are known here. */
 import type { Cidr } from '../base/address.ts';
+import { trimmed } from '../base/trimmed.ts';
 import type { PolicyMatch, StringMatch } from '../mesh/model.ts';
 import { blockOf, none, withOne } from './decode-common.ts';
 import { MalformedRecord, type WireReader } from './wire-reader.ts';
@@ -106,8 +107,8 @@ function ports(reader: WireReader, before: readonly number[], budget: PolicyBudg
     budget.take();
     if ((list[at] as number) > 65535) throw new MalformedRecord(`not a port: ${list[at]}`, name);
   }
-  // A few, as nearly always, without the room for more that pushing makes.
-  return list.length < 16 ? list.slice() : list;
+  // A few, as nearly always.
+  return list.length < 16 ? trimmed(list) : list;
 }
 
 function stringMatch(reader: WireReader, name: string): StringMatch {

@@ -44,7 +44,7 @@ const maxFiles = 20_000;
 const fewNames = 16;
 const smallBytes = 256 * 1024;
 /** Who writes on and on leaves less between two writes. */
-const restMs = 8;
+const restMs = 5;
 
 export class FolderFiles {
   readonly #directory: string | undefined;

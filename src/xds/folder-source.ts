@@ -37,7 +37,7 @@ export interface FolderSourceOptions {
   readonly onCompiled?: (compilation: Compilation) => void;
   /** Everything that is wrong now; called after every scan that found a change. */
   readonly onDiagnostics?: (diagnostics: readonly Diagnostic[]) => void;
-  /** Time between a change and its first reading, which believes only what is whole. */
+  /** Time between a change and its first reading, which believes only what is whole and has rested for a little less. */
   readonly debounceMs?: number;
   /** Time until what was not believed is: editors and `kubectl` write in several steps. */
   readonly settleMs?: number;
@@ -71,7 +71,7 @@ export class FolderSource {
 
   /** Watches and reads the folder once. Resolves after that first attempt, whether or not it succeeded. */
   async start(): Promise<void> {
-    const { directory, meshConfig, clock, logger, debounceMs = 10, rescanMs = 30_000 } = this.#options;
+    const { directory, meshConfig, clock, logger, debounceMs = 6, rescanMs = 30_000 } = this.#options;
     // The directory of the file: what replaces a file is another one.
     const beside = meshConfig === undefined ? [] : [dirname(meshConfig)];
     this.#watches = [...(directory === undefined ? [] : [directory]), ...beside].map(

@@ -1,5 +1,7 @@
 import fc from 'fast-check';
 import t from 'tap';
+import { collectGarbage } from '../../../src/base/garbage.ts';
+import { turnOfTheLoop } from '../../../src/base/slices.ts';
 import { defaultYamlLimits, parseYaml } from '../../../src/config/yaml.ts';
 
 t.test('documents come with the position of every value, in the file as a whole', async (t) => {
@@ -12,6 +14,19 @@ t.test('documents come with the position of every value, in the file as a whole'
   t.same(documents[1]?.at(['b', 0, 'd']), { file: 'f.yaml', line: 5, column: 8 });
   t.same(documents[1]?.at(['b', 0, 'nothing']), { file: 'f.yaml', line: 4, column: 5 }, 'else what is around it');
   t.same(documents[0]?.at([]), { file: 'f.yaml', line: 1, column: 1 });
+});
+
+t.test('a value that was collected reads the same again', async (t) => {
+  const text = 'a: {b: [1, x]}\nc:\n  - d: 2\n';
+  const [document] = parseYaml(text, 'f.yaml').documents;
+  const first = new WeakRef(document?.value as object);
+  for (let turns = 0; first.deref() !== undefined && turns < 100; turns++) {
+    await turnOfTheLoop();
+    collectGarbage({ type: 'major' });
+  }
+  t.equal(first.deref(), undefined, 'nobody holds it');
+  t.same(document?.value, { a: { b: [1, 'x'] }, c: [{ d: 2 }] });
+  t.equal(document?.value, document?.value, 'and is there once while somebody looks at it');
 });
 
 t.test('JSON is YAML', async (t) => {
@@ -68,7 +83,7 @@ t.test('no text makes it throw', async (t) => {
   fc.assert(
     fc.property(fc.array(pieces, { maxLength: 40 }), (parts) => {
       const { documents, diagnostics } = parseYaml(parts.join(''), 'f.yaml');
-      for (const { at } of documents) at(['a', 0, 'b']);
+      for (const document of documents) document.at(['a', 0, 'b']);
       return documents.length === 0 || diagnostics.length === 0;
     }),
     { numRuns: 2000 },
