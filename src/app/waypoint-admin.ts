@@ -1,4 +1,4 @@
-/** Where a waypoint's admin, metrics and readiness are to be found. */
+/** Where a waypoint's admin, metrics and readiness are to be found, and all ports that it listens on. */
 import type { AdminAddresses } from '../admin/server.ts';
 import type { WaypointProgramSettings } from './waypoint-settings.ts';
 import { wildcard } from './wildcard.ts';
@@ -14,4 +14,9 @@ export function adminAddresses({ variables, worker }: WaypointProgramSettings): 
     metrics: { kind: 'tcp', host, port: variables.AMBIT_METRICS_PORT },
     readiness: { kind: 'tcp', host, port: variables.AMBIT_READINESS_PORT },
   };
+}
+
+/** Those of a worker's supervisor are as little to be called. */
+export function listenPorts({ variables, ports }: WaypointProgramSettings): readonly number[] {
+  return [...ports, variables.AMBIT_ADMIN_PORT, variables.AMBIT_METRICS_PORT, variables.AMBIT_READINESS_PORT];
 }

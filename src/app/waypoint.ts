@@ -20,6 +20,7 @@ import { printAdminView } from './admin-view.ts';
 import { startLifecycle } from './lifecycle.ts';
 import { keepMemorySmall } from './memory.ts';
 import { createObservability, type Observability } from './observability.ts';
+import { ownListeners } from './own-listeners.ts';
 import { ownWorkload } from './own-workload.ts';
 import { openRevocation } from './revocation.ts';
 import { startSeriesExpiry } from './series-expiry.ts';
@@ -27,7 +28,7 @@ import { usesSessions } from './session-keys.ts';
 import { startTracing } from './tracing.ts';
 import { trustDomainsOf } from './trust-domain-list.ts';
 import { version } from './version.ts';
-import { adminAddresses } from './waypoint-admin.ts';
+import { adminAddresses, listenPorts } from './waypoint-admin.ts';
 import { openWaypointSecrets } from './waypoint-identity.ts';
 import { openWaypointMesh, type WaypointMesh } from './waypoint-mesh.ts';
 import { readWaypointCommand, type WaypointProgramSettings, waypointHelp } from './waypoint-settings.ts';
@@ -120,6 +121,7 @@ async function run(settings: WaypointProgramSettings, seen: Observability): Prom
     model: () => sharedModel(source.compilation?.l7 ?? emptyL7Model, settings.workers),
     own: () => ownGateway(source.gateway),
     self: ownWorkload(mesh, variables, identity),
+    isOwn: ownListeners(listenPorts(settings), clock),
     relay,
     secrets,
     traffic,

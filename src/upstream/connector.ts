@@ -11,7 +11,7 @@ import type { Relay } from '../hbone/seam.ts';
 import { dialFirst } from '../net/dial-first.ts';
 import { dial } from '../net/socket-factory.ts';
 import type { SocketProfile } from '../net/socket-spec.ts';
-import type { AddressOrigin, EgressGuard } from './egress-guard.ts';
+import { type AddressOrigin, addressOrigin, type EgressGuard } from './egress-guard.ts';
 import type { UpstreamEndpoint, UpstreamProtocol } from './endpoint.ts';
 import type { HostAddresses } from './host-addresses.ts';
 import { secureUpstream } from './upstream-tls.ts';
@@ -50,18 +50,13 @@ export interface Outside {
 /** Without `outside` no name leads anywhere. */
 export function createConnector(relay: Relay, clock: Clock, outside?: Outside): Connector {
   const open = (endpoint: UpstreamEndpoint, cancellation: Cancellation | undefined): Promise<ConnectOutcome> => {
-    const { transport, address, profile } = endpoint;
-    switch (transport.kind) {
-      case 'tunnel':
-        return openTunnel(relay, transport.request, cancellation);
-      case 'plain': {
-        const refusal = profile?.origin && outside?.guard.refusal(address.ip, profile.origin);
-        if (refusal !== undefined) return Promise.resolve({ kind: 'failed', error: guarded(refusal) });
-        return dialPlain(address, transport.socket, clock, cancellation);
-      }
-      case 'name':
-        return dialName(endpoint, transport, outside, clock, cancellation);
-    }
+    const { transport, address } = endpoint;
+    if (transport.kind === 'name') return dialName(endpoint, transport, outside, clock, cancellation);
+    const dialled = transport.kind === 'tunnel' ? transport.request.target.peer : address;
+    const refusal = outside?.guard.refusal(dialled, originOf(endpoint));
+    if (refusal !== undefined) return Promise.resolve({ kind: 'failed', error: guarded(refusal) });
+    if (transport.kind === 'tunnel') return openTunnel(relay, transport.request, cancellation);
+    return dialPlain(address, transport.socket, clock, cancellation);
   };
   return {
     connect: (endpoint, cancellation, protocol) => {
@@ -70,6 +65,12 @@ export function createConnector(relay: Relay, clock: Clock, outside?: Outside): 
       return withProfile(endpoint, protocol, clock, cancellation, open);
     },
   };
+}
+
+/** A pod's address is its own, whatever selected the pod. */
+function originOf({ workload, profile }: UpstreamEndpoint): AddressOrigin {
+  const origin = addressOrigin(workload);
+  return origin === 'pod' ? origin : (profile?.origin ?? origin);
 }
 
 /** Of TLS to the backend, where the rule says nothing. */
@@ -177,7 +178,7 @@ async function dialName(
   if (outside === undefined || found.length === 0) return { kind: 'failed', error: unresolved(hostname) };
   const refusals: string[] = [];
   const usable = found.filter((ip) => {
-    const refusal = outside.guard.refusal(ip, origin);
+    const refusal = outside.guard.refusal({ ip, port: endpoint.address.port }, origin);
     if (refusal !== undefined) refusals.push(refusal);
     return refusal === undefined;
   });

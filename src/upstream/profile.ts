@@ -19,7 +19,7 @@ export interface UpstreamProfile {
   readonly tcp: TcpOptions | undefined;
   readonly tls: UpstreamTls | undefined;
   readonly proxyProtocol: 'v1' | 'v2' | undefined;
-  /** The endpoints are a ServiceEntry's; undefined: Kubernetes' or the mesh's. */
+  /** The endpoints are a ServiceEntry's; undefined: what each is says who chose its address. */
   readonly origin: AddressOrigin | undefined;
   /** Connections to a name are spread over all its addresses. */
   readonly everywhere: boolean;

@@ -1,4 +1,5 @@
 /** What of a waypoint reaches beyond the cluster: names of two kinds, and which addresses may be called. */
+import type { SocketAddress } from '../base/address.ts';
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/logger.ts';
 import type { MeshView } from '../mesh/view.ts';
@@ -13,6 +14,8 @@ export interface OutsideDependencies {
   readonly settings: WaypointSettings;
   readonly clock: Clock;
   readonly logger: Logger;
+  /** The waypoint listens there, under an address of its machine; undefined: no address is known. */
+  readonly isOwn?: ((address: SocketAddress) => boolean) | undefined;
   /** In place of the system's. */
   readonly nameSource?: NameSource | undefined;
   /** A name no longer has one of its addresses. */
@@ -26,6 +29,7 @@ export function createOutside({
   mesh,
   settings,
   nameSource,
+  isOwn = () => false,
   ...rest
 }: OutsideDependencies): Outside & { close(): void } {
   const { network, egressAddresses } = settings;
@@ -38,7 +42,7 @@ export function createOutside({
   return {
     names,
     clientNames,
-    guard: createEgressGuard(egressAddresses, isOfMesh),
+    guard: createEgressGuard({ allowed: egressAddresses, isOfMesh, isOwn }),
     close() {
       names.close();
       clientNames.close();

@@ -26,7 +26,7 @@ export interface WaypointSettings {
   readonly overload: OverloadSettings;
   /** HTTP/1.0 is served, as with Istio's PILOT_HTTP10; otherwise it is refused with 426. */
   readonly http10: boolean;
-  /** Addresses that ServiceEntries may lead to, whatever they are. */
+  /** Addresses that names and endpoints may lead to, whatever they are. */
   readonly egressAddresses: readonly Cidr[];
 }
 

@@ -3,6 +3,7 @@
  *
  * I1: a workload that changed or left gets no new request over connections made to what it was.
  */
+import type { SocketAddress } from '../base/address.ts';
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/logger.ts';
 import type { MetricsRegistry } from '../base/metrics.ts';
@@ -57,6 +58,8 @@ export interface WaypointOptions {
   readonly own: () => OwnGateway | undefined;
   /** The workload this process is, which says where it is: for locality. */
   readonly self?: () => Workload | undefined;
+  /** This process itself listens there: never an endpoint. */
+  readonly isOwn?: (address: SocketAddress) => boolean;
   readonly relay: Relay;
   readonly secrets: SecretStore;
   /** Where names outside the mesh are looked up, in place of the system's servers. */

@@ -140,6 +140,53 @@ t.test('a name that leads to this machine, or to a pod, is not called', async (t
   await logged(t, harness, /10\.244\.9\.9 belongs to the mesh/);
 });
 
+t.test('an endpoint that somebody wrote down does not lead to this machine, however it is written', async (t) => {
+  let reached = 0;
+  const port = await listen(
+    t,
+    createHttp((_request, response) => response.end(`call ${++reached}`)),
+  );
+  const slice = (ip: string) => `
+apiVersion: v1
+kind: Service
+metadata: {name: out, namespace: default}
+spec: {clusterIP: 240.1.1.1, ports: [{name: http, port: 80}]}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: out-1, namespace: default, labels: {kubernetes.io/service-name: out}}
+addressType: IPv4
+endpoints: [{addresses: [${ip}]}]
+ports: [{name: http, port: ${port}}]
+`;
+  const ports = `ports: [{number: 80, name: http, protocol: HTTP, targetPort: ${port}}]`;
+  const selecting = `hosts: [machine.example], resolution: STATIC, location: MESH_INTERNAL, ${ports}, workloadSelector: {labels: {app: machine}}`;
+  const machine = (ip: string, labels: string) => `
+apiVersion: networking.istio.io/v1
+kind: WorkloadEntry
+metadata: {name: machine, namespace: default}
+spec: {address: ${ip}, labels: {app: machine${labels}}}
+`;
+  const tunnel = ', networking.istio.io/tunnel: http';
+  for (const ip of ['127.0.0.1', '169.254.169.254']) {
+    for (const yaml of [
+      slice(ip),
+      documents(entry(selecting), machine(ip, '')),
+      documents(entry(selecting), machine(ip, tunnel)),
+      entry(
+        `hosts: [tunnel.example], resolution: STATIC, ${ports}, endpoints: [{address: ${ip}, labels: {networking.istio.io/tunnel: http}}]`,
+      ),
+    ]) {
+      const harness = await world(t, yaml, {});
+      t.match(await http1(await harness.tunnel(vip)), { status: 503 }, yaml);
+      await logged(t, harness, /not called: .*this machine or its link/);
+    }
+  }
+  t.equal(reached, 0);
+  const harness = await world(t, slice('127.0.0.1'), local);
+  t.match(await http1(await harness.tunnel(vip)), { status: 200, body: 'call 1' }, 'an operator may allow it');
+});
+
 t.test('a wildcard is served by the name that the request gives, and no other', async (t) => {
   const port = await listen(
     t,

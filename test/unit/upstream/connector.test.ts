@@ -7,7 +7,7 @@ import type { OpenOutcome, Relay } from '../../../src/hbone/seam.ts';
 import { plainSocket } from '../../../src/net/socket-spec.ts';
 import { Circuit } from '../../../src/upstream/circuit.ts';
 import { createConnector } from '../../../src/upstream/connector.ts';
-import { createEgressGuard } from '../../../src/upstream/egress-guard.ts';
+import { type AddressOrigin, addressOrigin, createEgressGuard } from '../../../src/upstream/egress-guard.ts';
 import type { UpstreamEndpoint } from '../../../src/upstream/endpoint.ts';
 import { HostAddresses } from '../../../src/upstream/host-addresses.ts';
 import { plainConnections, type UpstreamProfile } from '../../../src/upstream/profile.ts';
@@ -77,13 +77,17 @@ t.test('a rule that asks for what is not done sends nothing', async (t) => {
   });
 });
 
+const guardOf = (isOfMesh: (ip: string) => boolean = () => false) =>
+  createEgressGuard({ allowed: [], isOfMesh, isOwn: ({ ip, port }) => ip === '10.0.0.5' && port === 15008 });
+
 t.test('of a name’s addresses those that are guarded are left out', async (t) => {
   const clock = new FakeClock();
   const table: Record<string, readonly string[]> = { 'a.example': ['127.0.0.1', '10.0.0.9'], 'b.example': [] };
   const source = async (hostname: string, family: number) =>
     (family === 4 ? (table[hostname] ?? []) : []).map((address) => ({ address, ttlSeconds: 60 }));
   const names = () => new HostAddresses({ source, clock, logger: silentLogger, limit: 9 });
-  const guard = createEgressGuard([], (ip) => ip === '10.0.0.9');
+  const guard = guardOf((ip) => ip === '10.0.0.9');
+  const refusal = (ip: string, origin: AddressOrigin) => guard.refusal({ ip, port: 80 }, origin);
   const connector = createConnector(silentRelay, clock, { names: names(), clientNames: names(), guard });
   const named = (hostname: string, origin: UpstreamProfile['origin']): UpstreamEndpoint => ({
     workload: makeWorkload({}),
@@ -98,8 +102,58 @@ t.test('of a name’s addresses those that are guarded are left out', async (t) 
   t.match(await createConnector(silentRelay, clock).connect(named('a.example', 'external-name')), {
     error: { code: 'UPSTREAM_NAME' },
   });
-  t.equal(guard.refusal('10.0.0.1', 'external-name'), undefined, 'private ones may be meant');
-  t.match(guard.refusal('10.0.0.1', 'named-by-client'), /no public address/);
-  t.equal(guard.refusal('10.0.0.9', 'internal-name'), undefined, 'inside the mesh pods are meant');
-  t.match(guard.refusal('169.254.169.254', 'written'), /this machine or its link/);
+  t.equal(refusal('10.0.0.1', 'external-name'), undefined, 'private ones may be meant');
+  t.match(refusal('10.0.0.1', 'named-by-client'), /no public address/);
+  t.equal(refusal('10.0.0.9', 'internal-name'), undefined, 'inside the mesh pods are meant');
+  t.match(refusal('169.254.169.254', 'written'), /this machine or its link/);
+});
+
+t.test('what somebody wrote is guarded in every way that leads there; what a node says of a pod is not', async (t) => {
+  const clock = new FakeClock();
+  const opened: string[] = [];
+  const relay = {
+    open: async ({ target: { peer } }: { target: { peer: { ip: string } } }): Promise<OpenOutcome> => {
+      opened.push(peer.ip);
+      return { kind: 'failed', error: new AmbitError('no', { code: 'HBONE_ABANDONED', origin: 'upstream' }) };
+    },
+  } as unknown as Relay;
+  const names = () => new HostAddresses({ source: async () => [], clock, logger: silentLogger, limit: 9 });
+  const connector = createConnector(relay, clock, { names: names(), clientNames: names(), guard: guardOf() });
+  const written = [
+    'Kubernetes/discovery.k8s.io/EndpointSlice/default/slice/x',
+    'Kubernetes/networking.istio.io/WorkloadEntry/default/machine',
+    'Kubernetes/networking.istio.io/ServiceEntry/default/out/x',
+    'what-an-operator-calls-it',
+    // A group of its own that looks like none.
+    'Kubernetes/a//Pod/default/x',
+  ];
+  const at = (uid: string, ip: string, kind: 'plain' | 'tunnel', profiled = false): UpstreamEndpoint => ({
+    workload: makeWorkload({ uid }),
+    address: { ip, port: 9 },
+    transport:
+      kind === 'plain'
+        ? { kind, socket: { ...plainSocket, connectTimeoutMs: 1 } }
+        : {
+            kind,
+            request: { authority: ip, headers: [], target: { ...target, peer: { ip, port: 15008 } } as never },
+          },
+    ...(profiled ? { profile } : {}),
+  });
+  for (const uid of written) {
+    for (const ip of ['127.0.0.1', '::1', '169.254.169.254', '0.0.0.0', '::', '224.0.0.1', 'fe80::1', 'fd00:ec2::254']) {
+      for (const kind of ['plain', 'tunnel'] as const) {
+        for (const profiled of [false, true]) {
+          const outcome = await connector.connect(at(uid, ip, kind, profiled));
+          t.match(outcome, { error: { code: 'UPSTREAM_GUARDED' } }, `${uid} ${ip} ${kind}`);
+        }
+      }
+    }
+  }
+  t.same(opened, []);
+  await connector.connect(at(written[0] as string, '10.0.0.1', 'tunnel'));
+  await connector.connect(at('Kubernetes//Pod/default/a', '127.0.0.2', 'tunnel'));
+  t.same(opened, ['10.0.0.1', '127.0.0.2'], 'nodes, private addresses and pods go on');
+  const own = await connector.connect(at('Kubernetes//Pod/default/a', '10.0.0.5', 'tunnel'));
+  t.match(own, { error: { code: 'UPSTREAM_GUARDED', message: /this waypoint/ } }, 'a pod, but it is the waypoint');
+  t.equal(addressOrigin(makeWorkload({ uid: '//Pod/default/a' })), 'pod');
 });
