@@ -140,7 +140,16 @@ t.test('what somebody wrote is guarded in every way that leads there; what a nod
     ...(profiled ? { profile } : {}),
   });
   for (const uid of written) {
-    for (const ip of ['127.0.0.1', '::1', '169.254.169.254', '0.0.0.0', '::', '224.0.0.1', 'fe80::1', 'fd00:ec2::254']) {
+    for (const ip of [
+      '127.0.0.1',
+      '::1',
+      '169.254.169.254',
+      '0.0.0.0',
+      '::',
+      '224.0.0.1',
+      'fe80::1',
+      'fd00:ec2::254',
+    ]) {
       for (const kind of ['plain', 'tunnel'] as const) {
         for (const profiled of [false, true]) {
           const outcome = await connector.connect(at(uid, ip, kind, profiled));
