@@ -3,7 +3,7 @@
  * `npm test -- unit`, `npm test -- test/unit/base/address.test.ts`. In CI a skipped test is a failure (design §8).
  */
 import { spawn } from 'node:child_process';
-import { chmodSync, existsSync, globSync, mkdtempSync, rmSync } from 'node:fs';
+import { chmodSync, existsSync, globSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { enableCompileCache } from 'node:module';
 import { availableParallelism, tmpdir } from 'node:os';
@@ -31,6 +31,8 @@ process.on('exit', () => rmSync(scratch, { recursive: true, force: true }));
 // What one program has compiled is not compiled by the next: a proxy starts in half the time. Each user has a folder of
 // their own in it, ours made while nobody else can get there.
 const compiled = path.join(scratch, 'compiled');
+// Not left to the next call: where NODE_COMPILE_CACHE is set already, it changes nothing.
+mkdirSync(compiled);
 enableCompileCache(compiled);
 chmodSync(compiled, 0o1777);
 chmodSync(scratch, 0o711);
