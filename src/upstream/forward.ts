@@ -8,7 +8,7 @@
 import type { Duplex, Readable } from 'node:stream';
 import type { SocketAddress } from '../base/address.ts';
 import type { Clock, Timer } from '../base/clock.ts';
-import { errorText } from '../base/errors.ts';
+import { AmbitError, errorText } from '../base/errors.ts';
 import type { Random } from '../base/random.ts';
 import type { Exchange } from '../http/exchange.ts';
 import { type HeaderList, headerValue, noHeaders, withoutHeaders } from '../http/header-list.ts';
@@ -113,16 +113,27 @@ export interface ForwardDependencies {
   readonly random: Random;
 }
 
+/** One that is under way. */
+export interface RunningForward {
+  /**
+   * It is not allowed any more: this is the answer, or, where another one has begun, the exchange breaks off, and the log
+   * says so with the flag `RBAC`. Without effect when it is over.
+   */
+  revoke(refusal: { readonly status: number; readonly body: string; readonly details: string }): void;
+}
+
 /** `done` comes once, when the exchange is over. */
 export function forward(
   plan: ForwardPlan,
   dependencies: ForwardDependencies,
   done: (result: ForwardResult) => void,
-): void {
-  new Forwarding(plan, dependencies, done).start();
+): RunningForward {
+  const forwarding = new Forwarding(plan, dependencies, done);
+  forwarding.start();
+  return forwarding;
 }
 
-class Forwarding implements TryHandler {
+class Forwarding implements TryHandler, RunningForward {
   readonly #plan: ForwardPlan;
   readonly #exchange: Exchange;
   readonly #deps: ForwardDependencies;
@@ -152,6 +163,7 @@ class Forwarding implements TryHandler {
   #responseBytes = 0;
   #informed = 0;
   #upgradedBytes = 0;
+  #upgraded: ReturnType<typeof join> | undefined;
   #failure: string | undefined;
   /** Counted as under way. */
   #entered = false;
@@ -215,6 +227,21 @@ class Forwarding implements TryHandler {
       });
     }
     this.#try = sendWatched(this.#deps.pools, answer.watch, answer.endpoint, answer.protocol, upstream, this);
+  }
+
+  revoke({ status, body, details }: Parameters<RunningForward['revoke']>[0]): void {
+    if (this.#over) return;
+    this.#stop('it is not allowed any more');
+    if (!this.#started || this.#held !== undefined) {
+      this.#held = undefined;
+      this.#reply(status, body, '-', details);
+      return;
+    }
+    this.#flag('RBAC');
+    this.#details = details;
+    const upgraded = this.#upgraded;
+    if (upgraded === undefined) this.#exchange.reset();
+    else upgraded.stop(new AmbitError(details, { code: 'WAYPOINT_DENIED', origin: 'local', flag: 'DENY' }));
   }
 
   inform(status: number, headers: HeaderList): void {
@@ -285,7 +312,7 @@ class Forwarding implements TryHandler {
     this.#responseStartedMs = this.#deps.clock.nowMs();
     const client = this.#exchange.switchProtocols(clean);
     const counts = { toUpstream: 0, toDownstream: 0 };
-    join(new DuplexEnd(client, 'downstream'), new DuplexEnd(stream, 'upstream'), counts, () => {
+    this.#upgraded = join(new DuplexEnd(client, 'downstream'), new DuplexEnd(stream, 'upstream'), counts, () => {
       this.#upgradedBytes = counts.toUpstream;
       this.#responseBytes = counts.toDownstream;
       this.#finish();

@@ -20,6 +20,7 @@ import type { Authenticator } from './jwt/authenticate.ts';
 import type { Mirrors } from './mirrors.ts';
 import type { ClientNamedEndpoints } from './named-endpoints.ts';
 import type { StageNames } from './names.ts';
+import type { OpenRequests } from './open-requests.ts';
 import type { Overload } from './protection/overload.ts';
 import type { Protections } from './protection/protections.ts';
 import type { SessionKeys } from './session-token.ts';
@@ -63,6 +64,7 @@ export interface WaypointServices {
   readonly clientNames: ClientNamedEndpoints;
   readonly mirrors: Mirrors;
   readonly tcpConnections: TcpConnections;
+  readonly openRequests: OpenRequests;
   readonly authenticator: Authenticator;
   readonly sessionKeys: SessionKeys;
   readonly extensions: Extensions;

@@ -10,7 +10,7 @@ import type { RouteBackend } from '../route/model.ts';
 import { defaultRetryPolicy } from '../route/retry.ts';
 import { rewritePath } from '../route/rewrite.ts';
 import type { UpstreamEndpoint } from '../upstream/endpoint.ts';
-import { type EndpointAnswer, type ForwardResult, forward } from '../upstream/forward.ts';
+import { type EndpointAnswer, type ForwardResult, forward, type RunningForward } from '../upstream/forward.ts';
 import { affinityOf } from './affinity.ts';
 import type { Tunnel, WaypointServices } from './context.ts';
 import { chooseEndpoint, destinationPolicy, dynamicEndpoint, endpointAt, upstreamProtocol } from './endpoints.ts';
@@ -22,7 +22,7 @@ import { deniedBody } from './stages/policies.ts';
 import type { Upstream } from './upstream-profiles.ts';
 
 /** `done` comes once, when the exchange is over. */
-export function forwardRequest(record: RequestRecord, done: (result: ForwardResult) => void): void {
+export function forwardRequest(record: RequestRecord, done: (result: ForwardResult) => void): RunningForward {
   const { services, tunnel, route, backend, exchange } = record;
   const rewritten =
     route?.rewritePath === undefined ? record.path : rewritePath(record.path, route.rewritePath, route.match?.path);
@@ -46,7 +46,7 @@ export function forwardRequest(record: RequestRecord, done: (result: ForwardResu
   }
   const { session } = record;
   let chosenUid: string | undefined;
-  forward(
+  return forward(
     {
       exchange,
       path,
@@ -60,6 +60,7 @@ export function forwardRequest(record: RequestRecord, done: (result: ForwardResu
         const answer = nextEndpoint(record, backend, authority, route?.retry?.mayRepeatHosts === true ? nobody : tried);
         if (answer.kind === 'endpoint') {
           chosenUid = answer.endpoint.workload.uid;
+          record.endpoint = answer.endpoint;
           mirroring?.begin();
           mirroring = undefined;
           telemetry?.chosen(serviceOf(record, backend).service, answer.endpoint);
@@ -160,9 +161,13 @@ function nextEndpoint(
   if (choice.kind === 'none') return refused(503, 'no healthy upstream', 'UH', `no_healthy_upstream{${choice.reason}}`);
   const upstream = upstreamOf(record, backend);
   const endpoint = profiled(choice.endpoint, upstream?.profile, tunnel);
-  const { verdict, audited } = record.authorizer.pod(endpoint, model, record.judged());
+  const judged = record.judged();
+  const { verdict, audited } = record.authorizer.pod(endpoint, model, judged);
   record.audit(audited);
   if (verdict.kind === 'deny') return refused(403, deniedBody, '-', verdict.reason, endpoint);
+  const changed =
+    record.judgedOn === model ? verdict : record.authorizer.pod(endpoint, record.judgedOn, judged).verdict;
+  if (changed.kind === 'deny') return refused(403, deniedBody, '-', changed.reason, endpoint);
   const protocol = upstreamProtocol(service, port, record.exchange.request.version, upstream?.pool);
   return { kind: 'endpoint', endpoint, protocol, watch: choice.watch };
 }

@@ -16,10 +16,13 @@ import { applyHeaderChange } from '../route/header-change.ts';
 import { matchRoute, type RouteRequest, routesFor } from '../route/match-route.ts';
 import type { Route } from '../route/model.ts';
 import { redirectLocation } from '../route/rewrite.ts';
+import type { RunningForward } from '../upstream/forward.ts';
 import { TunnelAuthorizer } from './authorize.ts';
 import { clientFacts } from './client-facts.ts';
 import type { Tunnel, WaypointServices } from './context.ts';
 import { forwardRequest } from './forward-request.ts';
+import { judgeAgain } from './judge-again.ts';
+import type { OpenRequest, Refusal } from './open-requests.ts';
 import { RequestRecord } from './request-record.ts';
 import { ownResult, reportMalformed, reportRecord, watchRecord } from './request-report.ts';
 import { findSession, newSession } from './sessions.ts';
@@ -56,9 +59,13 @@ export function serveHttpChain(
   return serveHttp1(stream, handlers, { http10Host: services.settings.http10 ? hostOf(tunnel) : undefined });
 }
 
-class RequestFlow {
+class RequestFlow implements OpenRequest {
   readonly #record: RequestRecord;
   readonly #stages: TunnelStages;
+  #forwarding: RunningForward | undefined;
+  previous: OpenRequest | undefined;
+  next: OpenRequest | undefined;
+  openedAt = 0;
 
   constructor(record: RequestRecord, stages: TunnelStages) {
     this.#record = record;
@@ -168,7 +175,26 @@ class RequestFlow {
   }
 
   #forward(): void {
-    forwardRequest(this.#record, (result) => reportRecord(this.#record, result));
+    const record = this.#record;
+    const { openRequests, model } = record.services;
+    // Others may be in force since it came, and waited.
+    if (record.judgedOn !== model()) {
+      this.#run(judging, 0, () => this.#forward());
+      return;
+    }
+    openRequests.add(this);
+    this.#forwarding = forwardRequest(record, (result) => {
+      openRequests.delete(this);
+      reportRecord(record, result);
+    });
+  }
+
+  judgeAgain(): StageAnswer | Promise<StageAnswer> {
+    return judgeAgain(this.#record);
+  }
+
+  revoke(refusal: Refusal): void {
+    this.#forwarding?.revoke(refusal);
   }
 
   #answer(status: number, body: string, flags: string, details: string, headers?: HeaderList, grpcStatus?: number) {
@@ -206,6 +232,8 @@ function hostOf({ destination }: Tunnel): string {
 const unavailable = 14;
 
 const none: readonly Route[] = [];
+
+const judging: readonly Stage[] = [judgeAgain];
 
 function routeRequest(record: RequestRecord): RouteRequest {
   const { method, authority, path, routeQuery: query, routeHeaders: headers, claims, tunnel } = record;

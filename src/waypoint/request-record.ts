@@ -3,7 +3,7 @@
  * One owner, the flow of `http-chain.ts`; stages write to it in turn.
  *
  * I1: what policies judge (`judged`) is what is forwarded: both read the same fields. I2: the model stays with the
- * request to its end (design rule 8).
+ * request to its end (design rule 8), but for policies: those of the moment count (`judge-again.ts`).
  */
 import type { Readable } from 'node:stream';
 import { Cancellation } from '../base/cancellation.ts';
@@ -14,8 +14,10 @@ import type { L7Request } from '../policy/l7-conditions.ts';
 import type { L7Model, Route, RouteBackend } from '../route/model.ts';
 import type { TokenClaims } from '../route/request-authentication.ts';
 import type { RequestSession } from '../route/session.ts';
+import type { UpstreamEndpoint } from '../upstream/endpoint.ts';
 import type { TunnelAuthorizer } from './authorize.ts';
 import type { Tunnel, WaypointServices } from './context.ts';
+import type { TokenRequest } from './jwt/authenticate.ts';
 import { sanitised } from './request-headers.ts';
 import { newRequestId } from './request-id.ts';
 import type { RequestTelemetry } from './telemetry/request-telemetry.ts';
@@ -58,6 +60,15 @@ export class RequestRecord {
   audited: readonly string[] = none;
   /** Envoy's response flags that stages add. */
   flags: readonly string[] = none;
+  /** Of the model it was last judged on; later than `model` where policies have changed since it came. */
+  judgedOn: L7Model;
+  /** Where its token was looked for; undefined: nobody asked for one. */
+  tokenRequest: TokenRequest | undefined;
+  /** Providers that were asked about it, by name. */
+  asked: ReadonlyMap<string, unknown> | undefined;
+  /** Where it is sent, or was last. */
+  endpoint: UpstreamEndpoint | undefined;
+  #judgedByService: L7Request | undefined;
   #hidden: Map<string, readonly string[]> | undefined;
   #hiddenQuery: string | undefined;
   #responseChanges: ResponseChange[] | undefined;
@@ -70,6 +81,7 @@ export class RequestRecord {
     this.authorizer = authorizer;
     this.exchange = exchange;
     this.model = services.model();
+    this.judgedOn = this.model;
     this.startedMs = services.clock.nowMs();
     this.method = request.method;
     this.authority = request.authority;
@@ -85,6 +97,23 @@ export class RequestRecord {
   judged(): L7Request {
     const { method, path, authority: host, headers, claims } = this;
     return { method, path, host, headers, claims };
+  }
+
+  /** What policies of the service see, whatever later stages make of the request: to be called by these. */
+  keepJudged(): void {
+    this.#judgedByService ??= this.judged();
+  }
+
+  /** What policies of the service saw, with the claims of now. */
+  judgedByService(): L7Request {
+    const kept = this.#judgedByService;
+    return kept === undefined ? this.judged() : { ...kept, claims: this.claims };
+  }
+
+  /** What CUSTOM policies saw: the request as it came. */
+  judgedByCustom(): L7Request {
+    const { method, path, authority: host, headers } = this.exchange.request;
+    return { method, path, host, headers: sanitised(headers), claims: undefined };
   }
 
   /**

@@ -30,6 +30,7 @@ import { createFetchText } from './jwt/fetch-text.ts';
 import { Mirrors } from './mirrors.ts';
 import { ClientNamedEndpoints } from './named-endpoints.ts';
 import { stageNames } from './names.ts';
+import { OpenRequests } from './open-requests.ts';
 import { createOutside } from './outside.ts';
 import { prepareDestinations } from './prepare-destinations.ts';
 import { probeEndpoint } from './probe-endpoint.ts';
@@ -80,7 +81,7 @@ export interface Waypoint {
   readonly services: WaypointServices;
   /** Accepts tunnels. Rejects when the socket cannot be made (AmbitError). */
   listen(ip: string, port: number): Promise<RunningListener>;
-  /** Policies and extensions may have changed: open TCP connections are decided again. */
+  /** Policies and extensions may have changed: what is open is decided again. */
   modelChanged(): void;
   /** Stops accepting, tells clients to go elsewhere, resolves when the last tunnel has closed. */
   drain(): Promise<void>;
@@ -99,6 +100,7 @@ export function createWaypoint(options: WaypointOptions): Waypoint {
   const connector = createConnector(relay, clock, outside);
   const pools = createUpstreamPools(connector, clock);
   const tcpConnections = new TcpConnections();
+  const openRequests = new OpenRequests(clock);
   const { overload } = options.settings;
   const watched = overload.eventLoopDelayMs > 0 || overload.memoryShare > 0;
   const pressure = watched ? new PressureGauge(clock, memoryShare) : undefined;
@@ -121,6 +123,7 @@ export function createWaypoint(options: WaypointOptions): Waypoint {
     extensions: new Extensions({ ...options, directory: options.settings.extensionsDirectory }),
     mirrors: new Mirrors({ ...options, pools }),
     tcpConnections,
+    openRequests,
     admission: new Overload(overload, () => pressure?.now ?? calm, options),
     protections: new Protections(options),
     checks: new Checks({ ...options, logger }),
@@ -187,6 +190,7 @@ export function createWaypoint(options: WaypointOptions): Waypoint {
       clusters.prune((service, subset) => hasSubset(destinations, service, subset));
       void prepareDestinations(services);
       tcpConnections.recheck();
+      openRequests.recheck();
     },
     async drain() {
       tunnels.drain();

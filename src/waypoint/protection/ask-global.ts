@@ -67,6 +67,7 @@ function settle(
     record.audit([`TrafficProtection ${limit.name}`]);
   }
   const { requestHeaders } = outcome;
+  if (requestHeaders.length > 0) record.keepJudged();
   for (let i = 0; i < requestHeaders.length; i += 2) {
     record.headers = withHeader(record.headers, requestHeaders[i] as string, requestHeaders[i + 1] as string);
   }

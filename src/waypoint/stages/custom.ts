@@ -33,9 +33,23 @@ export const customStage: BeforeRoute = (context) => {
       if (provider === undefined) return deniedReply(`${verdict.reason}-deny-due-to-bad-CUSTOM-action`);
       providers.set(providerName, provider);
     }
+    record.asked = providers;
     return providers.size === 0 ? go : askAll(record, [...providers.values()].sort(byName));
   };
 };
+
+/** What the model of the moment says about a request, and nobody was asked; undefined: all that is to be asked was. */
+export function unaskedReply(context: StageContext, record: RequestRecord): StageReply | undefined {
+  const guards = guardsOf(context);
+  if (guards.length === 0) return undefined;
+  const judged = record.judgedByCustom();
+  for (const { authorization, policies } of guards) {
+    if (record.asked?.has(authorization.providerName) === true) continue;
+    const { verdict } = policies.evaluate(judged);
+    if (verdict.kind === 'deny') return deniedReply(verdict.reason);
+  }
+  return undefined;
+}
 
 /** What may be asked about a tunnel's requests or connection. */
 export function guardsOf({ services: shared, model, own, tunnel }: StageContext, serverName?: string) {

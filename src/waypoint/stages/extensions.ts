@@ -36,7 +36,14 @@ import {
 
 export const authnExtensions: BeforeRoute = (context) => extensionStage(context, ['authn'], undefined);
 export const authzExtensions: BeforeRoute = (context) => extensionStage(context, ['authz'], undefined);
-export const lateExtensions: AfterRoute = (context, route) => extensionStage(context, ['stats', 'last'], route);
+export const lateExtensions: AfterRoute = (context, route) => {
+  const stage = extensionStage(context, ['stats', 'last'], route);
+  if (stage === undefined) return undefined;
+  return (record) => {
+    record.keepJudged();
+    return stage(record);
+  };
+};
 
 /** Those that concern a tunnel, and a route's, in their order. */
 export function extensionsOf(

@@ -5,7 +5,7 @@
 import type { RequestAuthentication } from '../../route/request-authentication.ts';
 import type { Authentication } from '../jwt/authenticate.ts';
 import type { RequestRecord } from '../request-record.ts';
-import { attachedTo, type BeforeRoute, go, type StageAnswer, type StageContext } from './stage.ts';
+import { attachedTo, type BeforeRoute, go, type StageAnswer, type StageContext, type StageReply } from './stage.ts';
 
 export const tokenStage: BeforeRoute = (context) => {
   const authentications = authenticationsOf(context);
@@ -15,14 +15,15 @@ export const tokenStage: BeforeRoute = (context) => {
     const { method, headers, query } = record;
     // Until it is known what in it is a token.
     record.loggedQuery = '';
-    const outcome = authenticator.authenticate(authentications, { method, headers, query });
+    record.tokenRequest = { method, headers, query };
+    const outcome = authenticator.authenticate(authentications, record.tokenRequest);
     if (!(outcome instanceof Promise)) return settle(record, outcome);
     return outcome.then((answer) => settle(record, answer));
   };
 };
 
 /** Rules for the tokens of requests in the tunnel: the gateway's and the service's. */
-function authenticationsOf(context: StageContext): readonly RequestAuthentication[] {
+export function authenticationsOf(context: StageContext): readonly RequestAuthentication[] {
   const { gatewayAuthentications, serviceAuthentications } = context.model;
   return attachedTo(context, gatewayAuthentications, serviceAuthentications);
 }
@@ -35,7 +36,13 @@ function settle(record: RequestRecord, outcome: Authentication): StageAnswer {
     record.claims = outcome.claims;
     return go;
   }
-  const { status, body, details } = outcome;
+  return refusalOf(record, outcome);
+}
+
+export function refusalOf(
+  record: RequestRecord,
+  { status, body, details }: Extract<Authentication, { kind: 'refuse' }>,
+): StageReply {
   const headers = status === 401 ? ['www-authenticate', challenge(record.authority, record.path)] : [];
   return { kind: 'reply', status, body, flags: '-', details, headers };
 }
