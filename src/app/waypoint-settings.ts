@@ -71,6 +71,7 @@ const shape = {
   AMBIT_ENDPOINT_PORT: port(15008),
   AMBIT_LOCALITY: text(''),
   AMBIT_SNIFF_TIMEOUT: duration(1000),
+  AMBIT_BODY_TIMEOUT: duration(60_000),
   AMBIT_MAX_TUNNELS_PER_CLIENT: integer(10_000, 1, 1_000_000),
   PILOT_HTTP10: flag(false),
   AMBIT_MAX_TUNNELS: integer(50_000, 1, 10_000_000),

@@ -99,6 +99,7 @@ async function run(settings: WaypointProgramSettings, seen: Observability): Prom
       ...defaultWaypointSettings,
       network: variables.NETWORK,
       sniffTimeoutMs: variables.AMBIT_SNIFF_TIMEOUT,
+      bodyTimeoutMs: variables.AMBIT_BODY_TIMEOUT,
       maxTunnelsPerIdentity: share(variables.AMBIT_MAX_TUNNELS_PER_CLIENT),
       http10: variables.PILOT_HTTP10,
       overload: {

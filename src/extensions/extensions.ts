@@ -9,9 +9,9 @@ import type { Logger } from '../base/logger.ts';
 import type { MetricsRegistry } from '../base/metrics.ts';
 import type { Random } from '../base/random.ts';
 import { PathWatch } from '../config/path-watch.ts';
+import { HeldMemory } from '../http/held-memory.ts';
 import { type ExtensionList, type ExtensionRecord, extensionName } from '../route/extension.ts';
 import { type FolderState, hasChanged, locateModule, readFolderState } from './folder.ts';
-import type { HeldBudget } from './held-body.ts';
 import { ExtensionMetrics } from './metrics.ts';
 import { type Lease, RunningExtension, type Thread } from './running.ts';
 import { ExtensionThread, type ThreadOptions } from './thread.ts';
@@ -35,7 +35,7 @@ const maxHeldBytes = 64 * 1024 * 1024;
 
 export class Extensions {
   readonly metrics: ExtensionMetrics;
-  readonly held: HeldBudget = { bytes: 0, maxBytes: maxHeldBytes };
+  readonly held = new HeldMemory(maxHeldBytes);
   readonly #options: ExtensionsOptions;
   readonly #logger: Logger;
   readonly #running = new Map<string, RunningExtension>();

@@ -1,18 +1,21 @@
 /** A body that is gathered whole before it goes on, within limits: one of its own and one that all such bodies share. */
 import { Readable } from 'node:stream';
+import type { HeldMemory } from '../http/held-memory.ts';
+import type { BodyDeadline } from '../http/peeked-body.ts';
 
-/** What all gathered bodies hold together. */
+/** Of what all gathered bodies may hold together, one client's. */
 export interface HeldBudget {
-  bytes: number;
-  readonly maxBytes: number;
+  readonly memory: HeldMemory;
+  readonly client: string;
 }
 
 export type HeldOutcome =
   | { readonly kind: 'whole'; readonly bytes: Uint8Array }
   /** `rest` is the whole body all the same. */
   | { readonly kind: 'too-long' | 'no-room'; readonly rest: Readable }
-  /** The client broke it off. */
-  | { readonly kind: 'broken' };
+  /** The client broke it off; or did not send it in time. */
+  | { readonly kind: 'broken' }
+  | { readonly kind: 'late' };
 
 /** Chunks within limits; `release` gives back what they took. */
 export class HeldBytes {
@@ -20,6 +23,7 @@ export class HeldBytes {
   readonly #maxBytes: number;
   readonly #chunks: Uint8Array[] = [];
   #bytes = 0;
+  #taken = 0;
 
   constructor(budget: HeldBudget, maxBytes: number) {
     this.#budget = budget;
@@ -34,9 +38,11 @@ export class HeldBytes {
   add(chunk: Uint8Array): 'kept' | 'too-long' | 'no-room' {
     this.#chunks.push(chunk);
     this.#bytes += chunk.length;
-    this.#budget.bytes += chunk.length;
     if (this.#bytes > this.#maxBytes) return 'too-long';
-    return this.#budget.bytes > this.#budget.maxBytes ? 'no-room' : 'kept';
+    const { memory, client } = this.#budget;
+    if (!memory.take(client, chunk.length)) return 'no-room';
+    this.#taken += chunk.length;
+    return 'kept';
   }
 
   joined(): Uint8Array {
@@ -44,8 +50,8 @@ export class HeldBytes {
   }
 
   release(): void {
-    this.#budget.bytes -= this.#bytes;
-    this.#bytes = 0;
+    this.#budget.memory.release(this.#budget.client, this.#taken);
+    this.#taken = 0;
   }
 }
 
@@ -54,6 +60,7 @@ export function holdBody(
   source: Readable,
   budget: HeldBudget,
   maxBytes: number,
+  { clock, atMs }: BodyDeadline,
   done: (outcome: HeldOutcome) => void,
 ): void {
   const held = new HeldBytes(budget, maxBytes);
@@ -61,6 +68,7 @@ export function holdBody(
   const finish = (outcome: HeldOutcome) => {
     if (over) return;
     over = true;
+    timer.cancel();
     source.off('data', take);
     held.release();
     done(outcome);
@@ -71,6 +79,10 @@ export function holdBody(
     source.pause();
     finish({ kind, rest: withFront(held.chunks, source) });
   };
+  const timer = clock.after(atMs - clock.nowMs(), () => {
+    source.pause();
+    finish({ kind: 'late' });
+  });
   source.on('error', () => finish({ kind: 'broken' }));
   source.once('close', () => finish({ kind: 'broken' }));
   source.once('end', () => finish({ kind: 'whole', bytes: held.joined() }));

@@ -39,7 +39,7 @@ export interface Exchange {
   end(trailers?: HeaderList): void;
   /** Answers 101 and gives the connection's bytes. Only when `request.upgrade` is set. The caller owns the stream. */
   switchProtocols(headers: HeaderList): Duplex;
-  /** Ends the exchange by breaking it: RST_STREAM, or the connection on HTTP/1.1. */
+  /** Ends the exchange by breaking it: RST_STREAM, or the connection on HTTP/1.1. After a whole response on HTTP/2 it breaks the request alone. */
   reset(): void;
   /** `complete`: the whole response was handed to the connection; otherwise the client left first or it was reset. */
   onClosed(listener: (complete: boolean) => void): void;

@@ -104,8 +104,12 @@ export class Http2Exchange implements Exchange {
   }
 
   reset(): void {
-    if (!this.#stream.destroyed) closeHttp2Stream(this.#stream, constants.NGHTTP2_INTERNAL_ERROR);
-    this.#close(false);
+    const stream = this.#stream;
+    // The client has it all: only what it still sends is refused (RFC 9113 §8.1).
+    const whole = this.#ended && !stream.destroyed && stream.state.localClose === 1;
+    const code = whole ? constants.NGHTTP2_NO_ERROR : constants.NGHTTP2_INTERNAL_ERROR;
+    if (!stream.destroyed) closeHttp2Stream(stream, code);
+    this.#close(whole);
   }
 
   onClosed(listener: (complete: boolean) => void): void {

@@ -3,14 +3,24 @@
  * what the client still sends.
  *
  * I1: the bytes that go on are those that came, in number and order; a body that broke off breaks off. I2: besides what was
- * asked for at most one chunk is held, until a reader takes it. I3: a slow reader slows the client.
+ * asked for at most one chunk is held, until a reader takes it. I3: a slow reader slows the client. I4: a client that does not
+ * send what was asked for is waited for so long and no longer.
  */
 import { Readable } from 'node:stream';
+import type { Clock } from '../base/clock.ts';
 
 export type Peek =
   /** `complete`: it is the whole body. */
   | { readonly kind: 'bytes'; readonly bytes: Buffer; readonly complete: boolean }
-  | { readonly kind: 'broken'; readonly error: Error };
+  | { readonly kind: 'broken'; readonly error: Error }
+  /** It did not come in time. */
+  | { readonly kind: 'late' };
+
+/** When a body that is waited for is late: all waits for one body have it in common. */
+export interface BodyDeadline {
+  readonly clock: Clock;
+  readonly atMs: number;
+}
 
 export class PeekedBody {
   readonly #source: Readable;
@@ -40,12 +50,14 @@ export class PeekedBody {
   }
 
   /** The first `maxBytes`, or the whole body if it is shorter. One call at a time, before `stream`. Never rejects. */
-  peek(maxBytes: number): Promise<Peek> {
-    return new Promise((resolve) => {
-      this.#waiting = { maxBytes, resolve };
-      this.#settle();
-      if (this.#waiting !== undefined) this.#source.resume();
-    });
+  peek(maxBytes: number, { clock, atMs }: BodyDeadline): Promise<Peek> {
+    const { promise, resolve } = Promise.withResolvers<Peek>();
+    this.#waiting = { maxBytes, resolve };
+    this.#settle();
+    if (this.#waiting === undefined) return promise;
+    const timer = clock.after(atMs - clock.nowMs(), () => this.#answer({ kind: 'late' }));
+    this.#source.resume();
+    return promise.finally(() => timer.cancel());
   }
 
   /** The body from its start, once. */
@@ -78,17 +90,23 @@ export class PeekedBody {
   #settle(): void {
     const waiting = this.#waiting;
     if (waiting === undefined) return;
-    const { maxBytes, resolve } = waiting;
+    const { maxBytes } = waiting;
     const enough = this.#keptBytes > maxBytes || this.#ended || this.#error !== undefined;
     if (!enough) return;
-    this.#waiting = undefined;
-    this.#source.pause();
     if (this.#error !== undefined) {
-      resolve({ kind: 'broken', error: this.#error });
+      this.#answer({ kind: 'broken', error: this.#error });
       return;
     }
     const all = Buffer.concat(this.#kept);
-    resolve({ kind: 'bytes', bytes: all.subarray(0, maxBytes), complete: all.length <= maxBytes });
+    this.#answer({ kind: 'bytes', bytes: all.subarray(0, maxBytes), complete: all.length <= maxBytes });
+  }
+
+  #answer(peek: Peek): void {
+    const waiting = this.#waiting;
+    if (waiting === undefined) return;
+    this.#waiting = undefined;
+    this.#source.pause();
+    waiting.resolve(peek);
   }
 
   #fail(error: Error): void {

@@ -22,6 +22,7 @@ import { clientFacts } from './client-facts.ts';
 import type { Tunnel, WaypointServices } from './context.ts';
 import { forwardRequest } from './forward-request.ts';
 import { judgeAgain } from './judge-again.ts';
+import { letGo } from './let-go.ts';
 import type { OpenRequest, Refusal } from './open-requests.ts';
 import { RequestRecord } from './request-record.ts';
 import { ownResult, reportMalformed, reportRecord, watchRecord } from './request-report.ts';
@@ -215,6 +216,7 @@ class RequestFlow implements OpenRequest {
       });
     });
     grpcStatus = localReply(record.exchange, status, body, responseHeaders, grpc);
+    letGo(record.exchange, record.services.clock);
   }
 }
 

@@ -9,6 +9,8 @@ export interface WaypointSettings {
   readonly network: string;
   /** How long a connection of undeclared protocol may be silent before it is taken for one where the server speaks first. */
   readonly sniffTimeoutMs: number;
+  /** How long a body may take that is gathered before the request goes on, for a provider or an extension that asked to see it. */
+  readonly bodyTimeoutMs: number;
   /** CONNECT streams of one client session: more than a ztunnel opens (100), since an ended one counts until Node lets it go. */
   readonly maxStreamsPerSession: number;
   /** CONNECT streams one client identity may have open in all; more are refused with 503 (design rule 10). */
@@ -33,6 +35,7 @@ export interface WaypointSettings {
 export const defaultWaypointSettings: WaypointSettings = {
   network: '',
   sniffTimeoutMs: 1_000,
+  bodyTimeoutMs: 60_000,
   maxStreamsPerSession: 200,
   maxTunnelsPerIdentity: 10_000,
   hbonePort: 15008,

@@ -2,11 +2,10 @@
 import type { Clock } from '../../base/clock.ts';
 import type { Logger } from '../../base/logger.ts';
 import type { Counter, MetricsRegistry } from '../../base/metrics.ts';
+import { HeldMemory } from '../../http/held-memory.ts';
 
 /** All bodies that are held while providers are asked. */
-export const mostHeldBytes = 64 * 1024 * 1024;
-/** Those of one client: who begins bodies and does not send them takes no memory for those of others. */
-const mostHeldOfClient = mostHeldBytes / 4;
+const mostHeldBytes = 64 * 1024 * 1024;
 
 const tellEveryMs = 10_000;
 const mostTold = 1_000;
@@ -15,13 +14,12 @@ const outcomes = ['allowed', 'denied', 'error', 'failed-open'] as const;
 export type CheckOutcome = (typeof outcomes)[number];
 
 export class Checks {
+  /** Of bodies, while providers are asked. */
+  readonly held = new HeldMemory(mostHeldBytes);
   readonly #counters: Readonly<Record<CheckOutcome, Counter>>;
   readonly #clock: Clock;
   readonly #logger: Logger;
   readonly #toldMs = new Map<string, number>();
-  /** A client without any is not in it. */
-  readonly #heldOf = new Map<string, number>();
-  #heldBytes = 0;
 
   constructor({
     metrics,
@@ -34,26 +32,6 @@ export class Checks {
     this.#counters = Object.fromEntries(outcomes.map(counter)) as Record<CheckOutcome, Counter>;
     this.#clock = clock;
     this.#logger = logger;
-  }
-
-  get heldBytes(): number {
-    return this.#heldBytes;
-  }
-
-  /** False: there is no room for so many. */
-  hold(client: string, bytes: number): boolean {
-    const own = (this.#heldOf.get(client) ?? 0) + bytes;
-    if (this.#heldBytes + bytes > mostHeldBytes || own > mostHeldOfClient) return false;
-    this.#heldBytes += bytes;
-    if (own > 0) this.#heldOf.set(client, own);
-    return true;
-  }
-
-  release(client: string, bytes: number): void {
-    this.#heldBytes -= bytes;
-    const left = (this.#heldOf.get(client) ?? 0) - bytes;
-    if (left > 0) this.#heldOf.set(client, left);
-    else this.#heldOf.delete(client);
   }
 
   count(outcome: CheckOutcome): void {

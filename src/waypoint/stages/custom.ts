@@ -7,7 +7,7 @@
  */
 import { headerValue } from '../../http/header-list.ts';
 import { BodyTooLong } from '../../http/limit-body.ts';
-import { PeekedBody } from '../../http/peeked-body.ts';
+import { type BodyDeadline, PeekedBody } from '../../http/peeked-body.ts';
 import { ConnectionPolicies } from '../../policy/l7.ts';
 import type { CustomAuthorization } from '../../route/custom-authorization.ts';
 import { tunnelFacts } from '../authorize.ts';
@@ -15,6 +15,7 @@ import { askProvider, type Settled } from '../ext-authz/ask.ts';
 import { applyOperations, changedQuery, withoutNames } from '../ext-authz/decision.ts';
 import { type HttpQuestion, questionOf } from '../ext-authz/question.ts';
 import type { RequestRecord } from '../request-record.ts';
+import { bodyDeadline, lateBody } from './body-deadline.ts';
 import { deniedReply } from './policies.ts';
 import { attachedTo, type BeforeRoute, go, type StageAnswer, type StageContext, type StageReply } from './stage.ts';
 
@@ -67,9 +68,10 @@ async function askAll(record: RequestRecord, providers: readonly Provider[]): Pr
   const peeked =
     asksForBody && body !== undefined && exchange.request.upgrade === undefined ? new PeekedBody(body) : undefined;
   const held = new HeldBytes(record);
+  const deadline = bodyDeadline(record.services);
   try {
     for (const provider of providers) {
-      const shown = await bodyFor(record, provider, peeked, held);
+      const shown = await bodyFor(record, provider, peeked, held, deadline);
       if (shown.kind === 'reply') return shown;
       const { services, tunnel, gone } = record;
       const settled = await askProvider(provider, questionOf(record, shown.body), {
@@ -94,11 +96,13 @@ async function bodyFor(
   { body: asked }: Provider,
   peeked: PeekedBody | undefined,
   held: HeldBytes,
+  deadline: BodyDeadline,
 ): Promise<Shown> {
   if (asked === undefined || peeked === undefined) return { kind: 'body', body: undefined };
   if (!held.take(Math.min(asked.maxBytes, told(record)))) return reply(503, '', 'UAEX', 'ext_authz_overload');
   record.exchange.expectBody();
-  const peek = await peeked.peek(asked.maxBytes);
+  const peek = await peeked.peek(asked.maxBytes, deadline);
+  if (peek.kind === 'late') return lateBody;
   if (peek.kind === 'broken') {
     if (peek.error instanceof BodyTooLong) return reply(413, 'Payload Too Large', '-', 'request_body_size_limit');
     // The client broke off: nobody waits for an answer.
@@ -153,14 +157,14 @@ class HeldBytes {
   take(bytes: number): boolean {
     const more = Math.max(0, bytes - this.#bytes);
     const { services, tunnel } = this.#record;
-    if (!services.checks.hold(tunnel.clientIdentity, more)) return false;
+    if (!services.checks.held.take(tunnel.clientIdentity, more)) return false;
     this.#bytes += more;
     return true;
   }
 
   release(): void {
     const { services, tunnel } = this.#record;
-    services.checks.release(tunnel.clientIdentity, this.#bytes);
+    services.checks.held.release(tunnel.clientIdentity, this.#bytes);
     this.#bytes = 0;
   }
 }

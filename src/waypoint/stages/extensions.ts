@@ -8,7 +8,7 @@
 import { parseSpiffeId } from '../../base/spiffe.ts';
 import type { CheckedAnswer, LocalAnswer } from '../../extensions/check-answer.ts';
 import type { ClientFacts } from '../../extensions/extension.ts';
-import { type HeldOutcome, holdBody } from '../../extensions/held-body.ts';
+import { type HeldBudget, type HeldOutcome, holdBody } from '../../extensions/held-body.ts';
 import { HookCaller, HookCells, type HookOutcome } from '../../extensions/hook-caller.ts';
 import { HookedExchange } from '../../extensions/hooked-exchange.ts';
 import type { Question, SentFacts } from '../../extensions/protocol.ts';
@@ -24,6 +24,7 @@ import type { Route } from '../../route/model.ts';
 import { objectKey } from '../../route/object-ref.ts';
 import type { Tunnel, WaypointServices } from '../context.ts';
 import type { RequestRecord } from '../request-record.ts';
+import { bodyDeadline, lateBody } from './body-deadline.ts';
 import {
   type AfterRoute,
   attachedTo,
@@ -92,12 +93,14 @@ class RequestHooks {
   readonly #record: RequestRecord;
   readonly #cells: HookCells;
   readonly #client: ClientFacts;
+  readonly #budget: HeldBudget;
 
   constructor(services: WaypointServices, record: RequestRecord, cells: HookCells, client: ClientFacts) {
     this.#services = services;
     this.#record = record;
     this.#cells = cells;
     this.#client = client;
+    this.#budget = { memory: services.extensions.held, client: record.tunnel.clientIdentity };
   }
 
   async run(): Promise<StageAnswer> {
@@ -134,7 +137,7 @@ class RequestHooks {
     const exchange = new HookedExchange(record.exchange, {
       caller,
       facts: () => this.#facts(),
-      held: this.#services.extensions.held,
+      held: this.#budget,
       onReply: (reply) => {
         record.extensionReply = reply;
       },
@@ -168,9 +171,10 @@ class RequestHooks {
     record.exchange.expectBody();
     const { maxHeldBytes } = this.#cells.record;
     const outcome = await new Promise<HeldOutcome>((resolve) =>
-      holdBody(source, this.#services.extensions.held, maxHeldBytes, resolve),
+      holdBody(source, this.#budget, maxHeldBytes, bodyDeadline(this.#services), resolve),
     );
     if (outcome.kind === 'broken') return brokenOff;
+    if (outcome.kind === 'late') return lateBody;
     if (outcome.kind !== 'whole') {
       record.body = outcome.rest;
       const failed = this.#cells.failed('requestBody', outcome.kind === 'too-long' ? 'too-long' : 'busy');

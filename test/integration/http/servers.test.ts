@@ -414,6 +414,33 @@ t.test('a reset h2c response is a stream error for the client', async (t) => {
   t.match(error.message, 'INTERNAL_ERROR');
 });
 
+t.test(
+  'a client that has its whole h2c response may be kept from sending more, and takes it for no error',
+  async (t) => {
+    const closed: boolean[] = [];
+    const { client } = serve(t, '2', (exchange) => {
+      exchange.onClosed((complete) => void closed.push(complete));
+      respond(exchange, 403, [], 'no');
+    });
+    const exchanges: Exchange[] = [];
+    const other = serve(t, '2', (exchange) => {
+      exchange.onClosed((complete) => void closed.push(complete));
+      exchanges.push(exchange);
+      respond(exchange, 403, [], 'no');
+    });
+    const waiting = h2client(t, client).request({ ':method': 'POST', ':path': '/' }, { endStream: false });
+    t.equal(await within('the response', text(waiting)), 'no');
+    t.same(closed, [], 'the request goes on');
+    const stream = h2client(t, other.client).request({ ':method': 'POST', ':path': '/' }, { endStream: false });
+    stream.write('part');
+    t.equal(await within('the response', text(stream)), 'no');
+    exchanges[0]?.reset();
+    await eventually('the end of the stream', () => stream.closed);
+    t.equal(stream.rstCode, constants.NGHTTP2_NO_ERROR);
+    t.same(closed, [true], 'the response was whole');
+  },
+);
+
 t.test('malformed h2c requests are answered 400, CONNECT 405', async (t) => {
   const { client } = serve(t, '2', hello);
   const session = h2client(t, client);

@@ -1,5 +1,7 @@
 /** AuthorizationPolicy with action CUSTOM: providers over HTTP and gRPC, asked through real tunnels. */
+import { once } from 'node:events';
 import { createServer, type RequestListener, type ServerResponse } from 'node:http';
+import { connect } from 'node:http2';
 import { createServer as createTcpServer, type Socket } from 'node:net';
 import { text } from 'node:stream/consumers';
 import t, { type Test } from 'tap';
@@ -103,9 +105,10 @@ const app: RequestListener = (request, response) => {
 
 const seenBy = (body: string): Seen => JSON.parse(body) as Seen;
 
-async function grpcWorld(t: Test, answer: ExtAuthzServer['answer']) {
+async function grpcWorld(t: Test, answer: ExtAuthzServer['answer'], options: { readonly bodyTimeoutMs?: number } = {}) {
   const authz = createExtAuthz(t, answer);
-  const harness = await createHarness(t, { pods: [app, () => {}], servers: [createServer(app), authz.server] });
+  const servers = [createServer(app), authz.server];
+  const harness = await createHarness(t, { pods: [app, () => {}], servers, ...options });
   splitAuthz(harness, 'grpc');
   setCustom(harness, { provider: grpcProvider });
   return { authz, harness };
@@ -301,7 +304,7 @@ t.test('one client that does not send its bodies takes no memory for those of ot
   );
   const { checks } = harness.waypoint.services;
   await eventually('the refusals of those that are too many', () => harness.requests.length === 7);
-  t.equal(checks.heldBytes, 2 * maxBytes, 'a quarter of all');
+  t.equal(checks.held.bytes, 2 * maxBytes, 'a quarter of all');
   const other = await http1(await harness.tunnel(undefined, notSleepId), { method: 'POST', body: 'hello' });
   t.match(other, { status: 200 });
   const small = await Promise.all(
@@ -315,7 +318,32 @@ t.test('one client that does not send its bodies takes no memory for those of ot
     'a short body takes no more than it is long',
   );
   for (const stream of stalled) stream.destroy();
-  await eventually('the memory to be given back', () => checks.heldBytes === 0);
+  await eventually('the memory to be given back', () => checks.held.bytes === 0);
+});
+
+t.test('a body that does not come in time is answered with 408, and nothing of it is held', async (t) => {
+  const { authz, harness } = await grpcWorld(t, () => ({ status: { code: 0 } }), { bodyTimeoutMs: 50 });
+  setCustom(harness, { provider: { ...grpcProvider, body: { maxBytes: 1000, allowPartial: true, asBytes: false } } });
+  const late = () =>
+    harness.lines.filter((line) => line.get('response_code_details') === 'request_body_timeout').length;
+  const stream = await harness.tunnel();
+  let answer = '';
+  stream.on('data', (chunk: Buffer) => {
+    answer += chunk.toString();
+  });
+  stream.write('POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nslow');
+  await eventually('the line and the answer', () => late() === 1 && /\r\n\r\nRequest Timeout$/.test(answer));
+  t.match(answer, /^HTTP\/1\.1 408 /);
+  t.match(answer, /connection: close/i);
+  const h2Stream = await harness.tunnel();
+  const session = connect('http://a', { createConnection: () => h2Stream as never });
+  t.teardown(() => session.destroy());
+  const request = session.request({ ':method': 'POST', ':path': '/' });
+  request.write('slow');
+  const [head] = (await once(request, 'response')) as [Record<string, unknown>];
+  t.equal(head[':status'], 408);
+  t.equal(harness.waypoint.services.checks.held.bytes, 0);
+  t.equal(authz.checks.length, 0, 'nobody was asked');
 });
 
 t.test('the body is shown to the provider within its bounds, and forwarded whole', async (t) => {
@@ -339,7 +367,7 @@ t.test('the body is shown to the provider within its bounds, and forwarded whole
   t.equal(http?.headers['x-envoy-auth-partial-body'], 'true');
   const waited = await http2(await harness.tunnel(), { 'content-type': 'text/plain' }, long);
   t.equal(seenBy(waited.body).body, long, 'over HTTP/2, too');
-  await eventually('the memory to be given back', () => harness.waypoint.services.checks.heldBytes === 0);
+  await eventually('the memory to be given back', () => harness.waypoint.services.checks.held.bytes === 0);
 });
 
 t.test('a client that leaves while a provider thinks is reported as gone, and holds nothing', async (t) => {
@@ -351,7 +379,7 @@ t.test('a client that leaves while a provider thinks is reported as gone, and ho
   stream.destroy();
   await t.rejects(asked);
   await eventually('the line', () => harness.lines.some((line) => line.get('response_flags') === 'DC'));
-  await eventually('the memory to be given back', () => harness.waypoint.services.checks.heldBytes === 0);
+  await eventually('the memory to be given back', () => harness.waypoint.services.checks.held.bytes === 0);
 });
 
 t.test('HTTP: the question has the request’s method and path, and the headers that were chosen', async (t) => {

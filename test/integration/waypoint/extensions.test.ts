@@ -124,6 +124,39 @@ t.test('a body that is held comes whole, and may be refused before anything goes
   t.equal(waypoint.services.extensions.held.bytes, 0, 'nothing is held any more');
 });
 
+t.test(
+  'a body that is held for a hook and does not come is answered with 408, whatever the failure mode',
+  async (t) => {
+    let asked = 0;
+    const { attach, tunnel, waypoint, lines } = await world(
+      t,
+      {
+        'hold.ts':
+          "export const createExtension = () => ({ requestHeaders: () => ({ body: 'hold' }), requestBody() {} });",
+      },
+      (_request, response) => {
+        asked++;
+        response.end();
+      },
+      { bodyTimeoutMs: 50 },
+    );
+    await attach(record('hold.ts', { failureMode: 'open' }));
+    const stream = await tunnel();
+    let answer = '';
+    stream.on('data', (chunk: Buffer) => {
+      answer += chunk.toString();
+    });
+    stream.write('POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nslow');
+    await eventually('the answer', () => answer.endsWith('Request Timeout'));
+    t.match(answer, /^HTTP\/1\.1 408 /);
+    await eventually('the line', () =>
+      lines.some((line) => line.get('response_code_details') === 'request_body_timeout'),
+    );
+    t.equal(asked, 0, 'the application has seen nothing of it');
+    t.equal(waypoint.services.extensions.held.bytes, 0);
+  },
+);
+
 t.test('an application slow to read slows the client, with a hook between them', async (t) => {
   const { attach, tunnel } = await world(
     t,

@@ -70,6 +70,7 @@ export interface HarnessOptions {
   readonly preset?: Preset;
   readonly appProtocol?: AppProtocol;
   readonly sniffTimeoutMs?: number;
+  readonly bodyTimeoutMs?: number;
   /** One entry per pod, on 127.0.0.2, 127.0.0.3, …; `down`: in the mesh, but nothing listens. */
   readonly pods: readonly (RequestListener | ((socket: Socket) => void) | 'down')[];
   readonly podKind?: 'http' | 'tcp';
@@ -130,6 +131,7 @@ export async function createHarness(t: Test, options: HarnessOptions): Promise<H
       ...defaultWaypointSettings,
       hbonePort,
       sniffTimeoutMs: options.sniffTimeoutMs ?? 200,
+      bodyTimeoutMs: options.bodyTimeoutMs ?? defaultWaypointSettings.bodyTimeoutMs,
       jwksOrigins: options.jwksOrigins ?? [],
       extensionsDirectory: options.extensionsDirectory,
       egressAddresses: (options.egressAddresses ?? []).flatMap((text) => parseCidr(text) ?? []),

@@ -10,6 +10,7 @@ import type { Question } from '../../../src/extensions/protocol.ts';
 import type { ThreadAnswer } from '../../../src/extensions/thread.ts';
 import type { Exchange, IncomingRequest } from '../../../src/http/exchange.ts';
 import type { HeaderList } from '../../../src/http/header-list.ts';
+import { HeldMemory } from '../../../src/http/held-memory.ts';
 import type { ExtensionRecord } from '../../../src/route/extension.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
 
@@ -86,14 +87,14 @@ function start(hooks: readonly HookName[], fields: Partial<ExtensionRecord> & { 
   };
   const caller = new HookCaller(new HookCells(record, new ExtensionMetrics(unscrapedMetrics)), lease, new FakeClock());
   const inner = new FakeExchange(method);
-  const held = { bytes: 0, maxBytes: 100 };
+  const held = new HeldMemory(100);
   const replies: ExtensionReply[] = [];
   const client = { identity: '', namespace: '', serviceAccount: '', ip: '' };
   const facts = { client, service: undefined, port: 0, requestId: '', route: undefined, claims: undefined };
   const exchange = new HookedExchange(inner, {
     caller,
     facts: () => facts,
-    held,
+    held: { memory: held, client: 'c' },
     onReply: (reply) => void replies.push(reply),
   });
   let drains = 0;

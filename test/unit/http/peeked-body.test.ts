@@ -3,7 +3,11 @@ import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import fc from 'fast-check';
 import t from 'tap';
+import { systemClock } from '../../../src/base/clock.ts';
 import { PeekedBody } from '../../../src/http/peeked-body.ts';
+import { FakeClock } from '../../support/fake-clock.ts';
+
+const far = { clock: systemClock, atMs: systemClock.nowMs() + 60_000 };
 
 t.test('what goes on is what came, and what is shown is its beginning', async () => {
   const pieces = fc.array(fc.uint8Array({ minLength: 1, maxLength: 40 }), { maxLength: 12 });
@@ -17,7 +21,7 @@ t.test('what goes on is what came, and what is shown is its beginning', async ()
         ),
       );
       for (const maxBytes of peeks) {
-        const peek = await body.peek(maxBytes);
+        const peek = await body.peek(maxBytes, far);
         if (peek.kind !== 'bytes') return false;
         if (!peek.bytes.equals(all.subarray(0, maxBytes))) return false;
         if (peek.complete !== all.length <= maxBytes) return false;
@@ -38,7 +42,7 @@ t.test('no more is read than was asked for, until somebody reads', async (t) => 
     },
   });
   const body = new PeekedBody(source);
-  const peek = await body.peek(2048);
+  const peek = await body.peek(2048, far);
   t.match(peek, { kind: 'bytes', complete: false });
   await new Promise((resolve) => setImmediate(resolve));
   t.ok(body.heldBytes <= 4096, `${body.heldBytes} held`);
@@ -49,16 +53,36 @@ t.test('no more is read than was asked for, until somebody reads', async (t) => 
 
 t.test('a body that breaks off is broken, before and after', async (t) => {
   const early = new Readable({ read() {} });
-  const waiting = new PeekedBody(early).peek(100);
+  const waiting = new PeekedBody(early).peek(100, far);
   early.push(Buffer.from('abc'));
   early.destroy(new Error('reset'));
   t.match(await waiting, { kind: 'broken', error: { message: 'reset' } });
   const late = new Readable({ read() {} });
   const body = new PeekedBody(late);
   late.push(Buffer.from('abc'));
-  const shown = await body.peek(2);
+  const shown = await body.peek(2, far);
   t.match(shown, { kind: 'bytes', complete: false });
   const rest = buffer(body.stream());
   late.destroy(new Error('reset'));
   await t.rejects(rest);
+});
+
+t.test('a body that does not come is late, once for all that wait for it, and no timer is left', async (t) => {
+  const clock = new FakeClock();
+  const deadline = { clock, atMs: 1000 };
+  const source = new Readable({ read() {} });
+  const body = new PeekedBody(source);
+  source.push(Buffer.from('abc'));
+  t.match(await body.peek(2, deadline), { kind: 'bytes', complete: false }, 'what is there in time is not');
+  t.equal(clock.pending, 0);
+  clock.advance(999);
+  const waiting = body.peek(100, deadline);
+  source.push(Buffer.from('d'));
+  clock.advance(1);
+  t.same(await waiting, { kind: 'late' });
+  t.equal(clock.pending, 0);
+  t.ok(source.isPaused(), 'nothing more is taken from the client');
+  const next = body.peek(100, deadline);
+  clock.advance(0);
+  t.same(await next, { kind: 'late' });
 });
