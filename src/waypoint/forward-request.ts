@@ -14,6 +14,7 @@ import { type EndpointAnswer, type ForwardResult, forward, type RunningForward }
 import { affinityOf } from './affinity.ts';
 import type { Tunnel, WaypointServices } from './context.ts';
 import { chooseEndpoint, destinationPolicy, dynamicEndpoint, endpointAt, upstreamProtocol } from './endpoints.ts';
+import { judgePod, rewrittenRequest } from './judge-pod.ts';
 import { profiled } from './profiled-endpoint.ts';
 import { withAdditions } from './request-headers.ts';
 import type { RequestRecord } from './request-record.ts';
@@ -32,6 +33,7 @@ export function forwardRequest(record: RequestRecord, done: (result: ForwardResu
     route?.rewriteHost ??
     record.authority;
   const changed = applyHeaderChange(applyHeaderChange(record.headers, route?.requestHeaders), backend?.requestHeaders);
+  record.rewritten = rewrittenRequest(record, { path: rewritten, authority, headers: changed });
   const clientCert = services.preset.names === 'article' || services.own()?.tellsIdentity === true;
   const { clientAddressHeaders } = services.settings;
   const path = `${rewritten}${record.query}`;
@@ -161,12 +163,10 @@ function nextEndpoint(
   if (choice.kind === 'none') return refused(503, 'no healthy upstream', 'UH', `no_healthy_upstream{${choice.reason}}`);
   const upstream = upstreamOf(record, backend);
   const endpoint = profiled(choice.endpoint, upstream?.profile, tunnel);
-  const judged = record.judged();
-  const { verdict, audited } = record.authorizer.pod(endpoint, model, judged);
+  const { verdict, audited } = judgePod(record, endpoint, model);
   record.audit(audited);
   if (verdict.kind === 'deny') return refused(403, deniedBody, '-', verdict.reason, endpoint);
-  const changed =
-    record.judgedOn === model ? verdict : record.authorizer.pod(endpoint, record.judgedOn, judged).verdict;
+  const changed = record.judgedOn === model ? verdict : judgePod(record, endpoint, record.judgedOn).verdict;
   if (changed.kind === 'deny') return refused(403, deniedBody, '-', changed.reason, endpoint);
   const protocol = upstreamProtocol(service, port, record.exchange.request.version, upstream?.pool);
   return { kind: 'endpoint', endpoint, protocol, watch: choice.watch };

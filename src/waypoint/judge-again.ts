@@ -8,6 +8,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { errorText } from '../base/errors.ts';
 import type { L7Model } from '../route/model.ts';
+import { judgePod } from './judge-pod.ts';
 import type { RequestRecord } from './request-record.ts';
 import { unaskedReply } from './stages/custom.ts';
 import { deniedReply } from './stages/policies.ts';
@@ -55,6 +56,6 @@ function judgeByPolicies(record: RequestRecord, model: L7Model): StageAnswer {
   const ofService = authorizer.service(model, record.judgedByService()).verdict;
   if (ofService.kind === 'deny') return deniedReply(ofService.reason);
   if (endpoint === undefined) return go;
-  const ofPod = authorizer.pod(endpoint, model, record.judged()).verdict;
+  const ofPod = judgePod(record, endpoint, model).verdict;
   return ofPod.kind === 'deny' ? deniedReply(ofPod.reason) : go;
 }

@@ -2,7 +2,7 @@
  * A request as it travels through the stages: what the client sent, what stages made of it, and what the log will say.
  * One owner, the flow of `http-chain.ts`; stages write to it in turn.
  *
- * I1: what policies judge (`judged`) is what is forwarded: both read the same fields. I2: the model stays with the
+ * I1: what policies judge (`judged`, `rewritten`) is what is forwarded: both read the same fields. I2: the model stays with the
  * request to its end (design rule 8), but for policies: those of the moment count (`judge-again.ts`).
  */
 import type { Readable } from 'node:stream';
@@ -66,6 +66,8 @@ export class RequestRecord {
   tokenRequest: TokenRequest | undefined;
   /** Providers that were asked about it, by name. */
   asked: ReadonlyMap<string, unknown> | undefined;
+  /** What the pod gets, where routes have made another request of it. */
+  rewritten: L7Request | undefined;
   /** Where it is sent, or was last. */
   endpoint: UpstreamEndpoint | undefined;
   #judgedByService: L7Request | undefined;

@@ -494,3 +494,42 @@ t.test('a drain finishes what is under way and lets no new tunnel in', async (t)
   await within('the drain', drained);
   t.match(await harness.connect(`${vip}:9080`), { kind: 'failed' });
 });
+
+t.test('policies of the pod see what a route makes of the request; a DENY, what was asked as well', async (t) => {
+  const harness = await createHarness(t, { pods: [hello] });
+  const about = (action: L7Policy['action'], kind: 'path' | 'host', value: string): L7Policy => ({
+    source: { kind: 'AuthorizationPolicy', namespace: 'default', name: `${action}-${kind}` },
+    action,
+    dryRun: false,
+    rules: [{ clauses: [[[{ kind, values: [{ kind: 'prefix', value, ignoreCase: false }], notValues: [] }]]] }],
+  });
+  const nothing = { method: undefined, authority: undefined, scheme: undefined, headers: [], queryParams: [] };
+  const shop = { path: { kind: 'path-prefix', value: '/shop' }, ...nothing } as const;
+  const rewriting = [
+    route({
+      match: shop,
+      rewritePath: { kind: 'prefix', value: '/admin' },
+      rewriteHost: 'inner:1',
+      requestHeaders: { set: [['x-role', 'guest']], add: [], remove: [] },
+    }),
+    route({}),
+  ];
+  const ask = async (path: string, ...policies: L7Policy[]) => {
+    setRoutes(harness, ...rewriting);
+    harness.model = { ...harness.model, workloadPolicies: new Map([[podUid(0), policies]]) };
+    return (await http1(await harness.tunnel(), { path })).status;
+  };
+  t.equal(await ask('/shop/users'), 200);
+  t.equal(await ask('/shop/users', about('deny', 'path', '/admin/')), 403, 'a rewrite leads to nothing that is closed');
+  t.equal(await ask('/shop/users', about('deny', 'path', '/shop/')), 403, 'nor around what was closed');
+  t.equal(await ask('/shop/users', about('allow', 'path', '/shop/')), 403, 'what is allowed is what arrives');
+  t.equal(await ask('/shop/users', about('allow', 'path', '/admin/')), 200);
+  t.equal(await ask('/admin/users', about('allow', 'path', '/admin/')), 200, 'without a rewrite');
+  t.equal(await ask('/shop/users', about('allow', 'host', 'inner')), 200);
+  t.equal(await ask('/shop/users', about('deny', 'host', 'inner')), 403);
+  const values = [{ kind: 'exact', value: 'guest', ignoreCase: false }] as const;
+  const guest = { kind: 'header', name: 'x-role', values, notValues: [] } as const;
+  const ofGuests: L7Policy = { ...about('deny', 'path', ''), rules: [{ clauses: [[[guest]]] }] };
+  t.equal(await ask('/shop/users', ofGuests), 403, 'headers too');
+  t.equal(await ask('/else', ofGuests), 200);
+});
