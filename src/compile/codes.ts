@@ -87,6 +87,10 @@ export const compileCodes = {
     'error',
     'part of an Extension cannot be followed; what reaches its targets meets its failure mode',
   ),
+  EXTENSION_WITHOUT_PLACE: entry(
+    'error',
+    'a waypoint has more Extensions than places, and this one is beyond the part of its namespace: what reaches its targets meets its failure mode',
+  ),
   EXTENSION_WITHOUT_TARGET: entry('error', 'an Extension without targetRefs: nothing is asked of it'),
   PROTECTION_WITHOUT_TARGET: entry('error', 'a TrafficProtection without targetRefs: nothing is limited by it'),
   PROTECTION_UNKNOWN_SERVICE: entry(

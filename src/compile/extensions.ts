@@ -1,6 +1,7 @@
 /** Extensions put on the services, gateways and routes they target, and what each gateway's waypoint has to run of them. */
 
 import { type AttachedExtensions, compareExtensions, type ExtensionRecord } from '../route/extension.ts';
+import { maxExtensions, placeExtensions } from '../route/extension-places.ts';
 import { objectKey } from '../route/object-ref.ts';
 import { consumedService, isProducer, servicesOfParent } from './consumer-parents.ts';
 import type { ExtensionSpec } from './extension.ts';
@@ -41,9 +42,25 @@ export function buildExtensions(context: TargetContext): AttachedExtensions | un
     for (const gateway of gatewaysOf(spec, context)) put(byGateway, gateway, spec.record);
   }
   for (const [gateway, records] of placed.gateways) for (const record of records) put(byGateway, gateway, record);
+  tellOfPlaces(byGateway, specs, context);
   const ordered = (lists: ReadonlyMap<string, readonly ExtensionRecord[]>) =>
     new Map(Array.from(lists, ([key, records]) => [key, records.toSorted(compareExtensions)] as const));
   return { services: ordered(placed.services), gateways: ordered(placed.gateways), routes, byGateway };
+}
+
+/** Of those that their waypoint does not run, because namespaces have more than their part of its places. */
+function tellOfPlaces(
+  byGateway: ReadonlyMap<string, readonly ExtensionRecord[]>,
+  specs: readonly ExtensionSpec[],
+  { diagnostics }: TargetContext,
+): void {
+  for (const [gateway, records] of byGateway) {
+    const without = new Set(placeExtensions(records).without);
+    if (without.size === 0) continue;
+    const message = `the waypoint of ${gateway} has ${maxExtensions} places, of which each namespace has a part: this one is not run there; remove others of its namespace, or bind its targets to another waypoint`;
+    for (const { object, record } of specs)
+      if (without.has(record)) diagnostics.push(diagnose(object, 'EXTENSION_WITHOUT_PLACE', message, ['spec']));
+  }
 }
 
 /** Keys of the gateways that serve its services and routes. */

@@ -11,6 +11,7 @@ import type { Random } from '../base/random.ts';
 import { PathWatch } from '../config/path-watch.ts';
 import { HeldMemory } from '../http/held-memory.ts';
 import { type ExtensionList, type ExtensionRecord, extensionName } from '../route/extension.ts';
+import { maxExtensions, placeExtensions } from '../route/extension-places.ts';
 import { type FolderState, hasChanged, locateModule, readFolderState } from './folder.ts';
 import { ExtensionMetrics } from './metrics.ts';
 import { type Lease, RunningExtension, type Thread } from './running.ts';
@@ -27,9 +28,6 @@ export interface ExtensionsOptions {
   readonly startThread?: (options: ThreadOptions) => Thread;
 }
 
-/** A thread costs some 18 MiB, and a processor is shared by all of them. */
-export const maxExtensions = 32;
-
 /** Bodies that are gathered for hooks that want them whole, of all requests together. */
 const maxHeldBytes = 64 * 1024 * 1024;
 
@@ -41,6 +39,7 @@ export class Extensions {
   readonly #running = new Map<string, RunningExtension>();
   /** Attached to nothing any more, but not done yet. */
   readonly #leaving = new Set<RunningExtension>();
+  #toldWithout = '';
   #state: FolderState = new Map();
   #watch: PathWatch | undefined;
 
@@ -52,11 +51,9 @@ export class Extensions {
 
   /** What is attached from now on. */
   apply(records: ExtensionList): void {
-    const wanted = new Map(records.slice(0, maxExtensions).map((record) => [extensionName(record), record]));
-    if (records.length > maxExtensions) {
-      const names = records.slice(maxExtensions).map(extensionName).join(', ');
-      this.#logger.error('too many extensions: some meet their failure mode', { most: maxExtensions, names });
-    }
+    const { placed, without } = placeExtensions(records);
+    const wanted = new Map(placed.map((record) => [extensionName(record), record]));
+    this.#tellOf(without);
     for (const [name, running] of this.#running) {
       if (wanted.has(name)) continue;
       this.#running.delete(name);
@@ -108,6 +105,14 @@ export class Extensions {
       const files = running.files.map(pathOf);
       if (hasChanged(files, before, now)) running.reload();
     }
+  }
+
+  /** Once for the same ones. */
+  #tellOf(without: ExtensionList): void {
+    const names = without.map(extensionName).join(', ');
+    if (names !== '' && names !== this.#toldWithout)
+      this.#logger.error('too many extensions: some meet their failure mode', { most: maxExtensions, names });
+    this.#toldWithout = names;
   }
 
   #run(record: ExtensionRecord): RunningExtension {

@@ -131,3 +131,13 @@ t.test('one on a consumer route is not run by the waypoint of somebody else, and
   t.match(compiled.l7.extensions?.routes.get('HTTPRoute/shop/foreign'), [{ failureMode: 'closed' }]);
   t.ok(codesOf(compiled).some((code) => code.startsWith('EXTENSION_INVALID')));
 });
+
+t.test('of too many, those beyond the part of their namespace are told of, by waypoint', async (t) => {
+  const compiled = compileText(
+    documents(mesh, ...Array.from({ length: 34 }, (_, i) => extension(`e${10 + i}`, `${service}, module: a.ts`))),
+  );
+  const told = compiled.diagnostics.filter(({ code }) => code === 'EXTENSION_WITHOUT_PLACE');
+  t.same(told.map(({ object }) => object?.split('/').at(-1)).sort(), ['e42', 'e43'], 'those that go last');
+  t.match(told[0]?.message, /default\/waypoint has 32 places/);
+  t.equal(compiled.l7.extensions?.services.get(key)?.length, 34, 'all are attached: they meet their failure mode');
+});
