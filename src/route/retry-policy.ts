@@ -10,9 +10,9 @@ export interface RetryPolicy {
   readonly on5xx: boolean;
   readonly onGatewayError: boolean;
   readonly onRetriable4xx: boolean;
-  /** Of answers, named one by one: tried again whatever the method. */
+  /** Of answers, named one by one. */
   readonly statusCodes: ReadonlySet<number>;
-  /** The same of gRPC, in answers without a message. */
+  /** The same of gRPC, in answers without a message: there all requests are POST, and the status alone decides. */
   readonly grpcStatuses?: ReadonlySet<number>;
   /** The connection broke before the request was on it. */
   readonly onBeforeRequest?: boolean;

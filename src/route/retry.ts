@@ -2,8 +2,9 @@
  * Whether a failed try is tried again: Envoy's retry conditions as Istio exposes them, and one rule more. Pure: who calls it
  * knows the deadline, the buffered body, the endpoints and the budget.
  *
- * I1: a request that may change something each time it is sent (RFC 9110 §9.2.2) goes out again only when it certainly did
- *     not reach the application, or when the answer itself is one that the policy names by its number.
+ * I1: a request that may change something each time it is sent (RFC 9110 §9.2.2) goes out again only when it certainly was
+ *     not acted upon, or when the user or its client says that it may (GEP-1731: not by default where it may have been processed).
+ *     gRPC knows no methods that are safe: there the status that the policy names decides.
  */
 import type { Random } from '../base/random.ts';
 import { type HeaderList, headerValue } from '../http/header-list.ts';
@@ -62,6 +63,12 @@ export function mayRepeat(method: string, headers: HeaderList): boolean {
     headerValue(headers, 'x-idempotency-key') !== undefined
   );
 }
+
+/**
+ * Of answers by which a server says that it did not act upon the request: another one is asked for (421, RFC 9110 §15.5.20), it
+ * came too early (425, RFC 8470 §5.2), there were too many (429, RFC 6585 §4).
+ */
+const unprocessed: ReadonlySet<number> = new Set([421, 425, 429]);
 
 /** What of a response's head counts. */
 export function statusResult(status: number, headers: HeaderList): Extract<TryResult, { kind: 'status' }> {
@@ -127,7 +134,7 @@ function isRetriableStatus(
   // Trying again at once is what a rate limit is against.
   if (rateLimited === true) return policy.onRateLimited === true;
   if (grpcStatus !== undefined && policy.grpcStatuses?.has(grpcStatus) === true) return true;
-  if (policy.statusCodes.has(status)) return true;
+  if (policy.statusCodes.has(status) && (repeatable || unprocessed.has(status))) return true;
   if (!repeatable) return false;
   if (policy.on5xx && status >= 500 && status <= 599) return true;
   if (policy.onGatewayError && status >= 502 && status <= 504) return true;

@@ -327,7 +327,7 @@ t.test('a status is retried as the route says, and a pod chosen again is authori
   };
   const harness = await createHarness(t, { pods: [flaky] });
   const retry = { ...defaultRetryPolicy, attempts: 3, statusCodes: new Set([503]), backoffMs: 1 };
-  setRoutes(harness, route({ retry }));
+  setRoutes(harness, route({ retry: { ...retry, nonIdempotent: true } }));
   t.match(await http1(await harness.tunnel(), { method: 'POST', body: 'again' }), { status: 200, body: 'call 3' });
   calls = -5;
   t.match(await http1(await harness.tunnel()), { status: 503, body: 'call -1' }, 'the last answer when tries run out');
@@ -343,9 +343,9 @@ t.test('a body too long to keep is forwarded but not sent twice', async (t) => {
   };
   const harness = await createHarness(t, { pods: [failing] });
   setRoutes(harness, route({ retry: { ...defaultRetryPolicy, statusCodes: new Set([503]), backoffMs: 1 } }));
-  t.match(await http1(await harness.tunnel(), { method: 'POST', body: 'x'.repeat(200_000) }), { status: 503 });
+  t.match(await http1(await harness.tunnel(), { method: 'PUT', body: 'x'.repeat(200_000) }), { status: 503 });
   t.equal(calls, 1);
-  t.match(await http1(await harness.tunnel(), { method: 'POST', body: 'short' }), { status: 503 });
+  t.match(await http1(await harness.tunnel(), { method: 'PUT', body: 'short' }), { status: 503 });
   t.equal(calls, 4);
 });
 

@@ -59,7 +59,7 @@ t.test('words that say nothing are told', async (t) => {
 });
 
 t.test(
-  'what may change something goes out again only when it did not arrive, or when the answer is named',
+  'what may change something goes out again only when it was not acted upon, whatever the answers that are named',
   async (t) => {
     const policy = policyOf('5xx,gateway-error,reset,retriable-4xx,connect-failure,refused-stream,418,unavailable');
     const retried = (own: RetryPolicy) =>
@@ -67,7 +67,13 @@ t.test(
         .filter(([, result]) => shouldRetry(own, 0, result, false))
         .map(([name]) => name)
         .sort();
-    t.same(retried(policy), ['418', 'connect', 'refused', 'unavailable']);
+    t.same(retried(policy), ['connect', 'refused', 'unavailable']);
+    const named = policyOf('421,425,429,408,503');
+    const again = [421, 425, 429, 408, 503].filter((status) =>
+      shouldRetry(named, 0, { kind: 'status', status }, false),
+    );
+    t.same(again, [421, 425, 429], 'a server that says so did nothing');
+    t.notOk(shouldRetry(policy, 0, { kind: 'status', status: 429 }, false), 'only where it is asked for');
     t.notOk(shouldRetry(policy, 0, { kind: 'per-try-timeout' }, false));
     t.same(retried({ ...policy, nonIdempotent: true }), [
       '409',
