@@ -5,7 +5,7 @@
  *     that requests wait for a name's first answer alone.
  * I2: while nobody answers, the last good addresses stay in use, for a bounded time; a name that is said not to exist has
  *     none from then on.
- * I3: bounded: names beyond the limit make the one used longest ago give way; one question a name is under way at a time,
+ * I3: bounded: names beyond the limit make the one used longest ago give way, of those that nobody keeps if it is said which; one question a name is under way at a time,
  *     with a deadline, and no more questions than names.
  */
 import { canonicalIp, ipFamily } from '../base/address.ts';
@@ -41,6 +41,8 @@ export interface HostAddressDependencies {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly limit: number;
+  /** Others are forgotten once they were answered, and `forget` says when one is no longer. Undefined: each may stay. */
+  readonly isKept?: (hostname: string) => boolean;
   readonly times?: HostAddressTimes;
   /** Addresses a name no longer has. */
   readonly onGone?: (hostname: string) => void;
@@ -84,6 +86,13 @@ export class HostAddresses {
     return host.addresses;
   }
 
+  /** Nothing, where it is not known. */
+  forget(hostname: string | undefined): void {
+    if (hostname === undefined) return;
+    this.#hosts.get(hostname)?.timer?.cancel();
+    this.#hosts.delete(hostname);
+  }
+
   close(): void {
     this.#closed = true;
     for (const host of this.#hosts.values()) host.timer?.cancel();
@@ -98,11 +107,7 @@ export class HostAddresses {
       this.#hosts.set(hostname, known);
       return known;
     }
-    const [oldest] = this.#hosts;
-    if (this.#hosts.size >= this.#dependencies.limit && oldest !== undefined) {
-      oldest[1].timer?.cancel();
-      this.#hosts.delete(oldest[0]);
-    }
+    if (this.#hosts.size >= this.#dependencies.limit) this.forget(this.#leastNeeded());
     const host: Host = {
       addresses: [],
       untilMs: Number.NEGATIVE_INFINITY,
@@ -114,6 +119,13 @@ export class HostAddresses {
     };
     this.#hosts.set(hostname, host);
     return host;
+  }
+
+  #leastNeeded(): string | undefined {
+    const { isKept } = this.#dependencies;
+    if (isKept !== undefined) for (const hostname of this.#hosts.keys()) if (!isKept(hostname)) return hostname;
+    const [oldest] = this.#hosts.keys();
+    return oldest;
   }
 
   #ask(hostname: string, host: Host): Promise<void> {
@@ -146,6 +158,10 @@ export class HostAddresses {
     }
     if (before.some((address) => !host.addresses.includes(address))) onGone?.(hostname);
     if (this.#closed || this.#hosts.get(hostname) !== host) return;
+    if (this.#dependencies.isKept?.(hostname) === false) {
+      this.forget(hostname);
+      return;
+    }
     host.used = false;
     host.timer?.cancel();
     host.timer = clock.after(host.untilMs - now, () => {

@@ -86,6 +86,7 @@ export function chooseEndpoint(
 /** The endpoint that the request names, of a service that is a wildcard. */
 export function dynamicEndpoint(
   services: WaypointServices,
+  { clientIdentity }: Tunnel,
   service: Service,
   port: number,
   wildcard: string,
@@ -94,7 +95,8 @@ export function dynamicEndpoint(
   const host = hostWithin(wildcard, authority);
   if (host === undefined) return 'not-within';
   const target = service.ports.get(port)?.targetPort || port;
-  return { kind: 'endpoint', endpoint: services.clientNames.of(services, service, host, target), watch: undefined };
+  const endpoint = services.clientNames.of(services, service, host, target, clientIdentity);
+  return { kind: 'endpoint', endpoint, watch: undefined };
 }
 
 function ownDestination(services: WaypointServices, { destinations }: L7Model, { key }: Service) {

@@ -143,7 +143,7 @@ function nextEndpoint(
   const wildcard = service === undefined ? undefined : model.egress.get(service.key);
   const named =
     service !== undefined && wildcard?.resolution === 'dynamic-dns'
-      ? dynamicEndpoint(services, service, port, wildcard.host, authority)
+      ? dynamicEndpoint(services, tunnel, service, port, wildcard.host, authority)
       : undefined;
   if (named === 'not-within') return refused(404, '', 'NR', 'host_not_within_wildcard');
   const policy = service === undefined ? undefined : destinationPolicy(services, { model, service, port, subset });

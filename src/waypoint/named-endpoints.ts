@@ -4,16 +4,17 @@
  *
  * I1: a client leads nowhere but within the wildcard: its host ends as the wildcard does and is a host name; the port is the
  *     service's.
- * I2: names that clients give are bounded; the one used longest ago makes way, and its connections with it.
+ * I2: names that clients give are bounded; of the client that uses most of them, the one used longest ago makes way, and its
+ *     connections with it unless others use them. No client can push out what another one uses.
  */
 import { isIP } from 'node:net';
 import { splitHostPort } from '../base/address.ts';
+import { FairCache } from '../base/fair-cache.ts';
 import { formatSpiffeId, parseSpiffeId, type SpiffeId } from '../base/spiffe.ts';
 import type { Preset } from '../config/preset.ts';
 import type { Service, Workload } from '../mesh/model.ts';
 import { plainSocket } from '../net/socket-spec.ts';
 import type { UpstreamEndpoint } from '../upstream/endpoint.ts';
-import type { UpstreamPools } from '../upstream/pools.ts';
 import type { WaypointSettings } from './settings.ts';
 
 /** What of a waypoint is needed here. */
@@ -21,7 +22,6 @@ export interface NamingServices {
   readonly preset: Preset;
   readonly settings: WaypointSettings;
   readonly identity: SpiffeId;
-  readonly pools: UpstreamPools;
 }
 
 const kept = new WeakMap<Workload, Map<string, UpstreamEndpoint>>();
@@ -62,36 +62,59 @@ export function hostWithin(wildcard: string, authority: string): string | undefi
   return host.split('.').every((part) => label.test(part)) ? host : undefined;
 }
 
-/** Of one waypoint. */
-const mostNames = 1024;
+/** Of one waypoint: pairs of a client and a name that it uses. */
+export const mostClientNames = 4096;
+
+export interface ClientNamedEndpointsOptions {
+  /** No endpoint of that workload is left. */
+  readonly onWorkloadGone: (uid: string) => void;
+  /** No endpoint of that name is left. */
+  readonly onHostGone: (host: string) => void;
+  readonly limit?: number;
+}
 
 export class ClientNamedEndpoints {
-  readonly #endpoints = new Map<string, UpstreamEndpoint>();
+  readonly #endpoints: FairCache<UpstreamEndpoint>;
+  /** How many endpoints each workload and each name has. */
+  readonly #workloads = new Map<string, number>();
+  readonly #hosts = new Map<string, number>();
+
+  constructor({ onWorkloadGone, onHostGone, limit = mostClientNames }: ClientNamedEndpointsOptions) {
+    this.#endpoints = new FairCache(limit, ({ workload: { uid, hostname } }) => {
+      if (isLast(this.#workloads, uid)) onWorkloadGone(uid);
+      if (isLast(this.#hosts, hostname)) onHostGone(hostname);
+    });
+  }
 
   get size(): number {
     return this.#endpoints.size;
   }
 
-  /** `host` as `hostWithin` gives it. */
-  of(services: NamingServices, service: Service, host: string, port: number): UpstreamEndpoint {
-    const key = `${service.key} ${host}:${port}`;
-    const known = this.#endpoints.get(key);
-    if (known !== undefined) {
-      // Back at the end: the order is that of use.
-      this.#endpoints.delete(key);
-      this.#endpoints.set(key, known);
-      return known;
-    }
-    const [oldest] = this.#endpoints;
-    if (this.#endpoints.size >= mostNames && oldest !== undefined) {
-      this.#endpoints.delete(oldest[0]);
-      services.pools.forget(oldest[1].workload.uid);
-    }
-    const workload = workloadOf(services, service, host);
-    const endpoint = endpointByName(services, workload, host, port);
-    this.#endpoints.set(key, endpoint);
-    return endpoint;
+  /** Some client uses the name. */
+  has(host: string): boolean {
+    return this.#hosts.has(host);
   }
+
+  /** `host` as `hostWithin` gives it. `client`: who named it. */
+  of(services: NamingServices, service: Service, host: string, port: number, client: string): UpstreamEndpoint {
+    return this.#endpoints.use(`${service.key} ${host}:${port}`, client, () => {
+      const workload = workloadOf(services, service, host);
+      countOne(this.#workloads, workload.uid);
+      countOne(this.#hosts, host);
+      return endpointByName(services, workload, host, port);
+    });
+  }
+}
+
+function countOne(counts: Map<string, number>, key: string): void {
+  counts.set(key, (counts.get(key) ?? 0) + 1);
+}
+
+function isLast(counts: Map<string, number>, key: string): boolean {
+  const left = (counts.get(key) ?? 1) - 1;
+  if (left > 0) counts.set(key, left);
+  else counts.delete(key);
+  return left <= 0;
 }
 
 /** Something that no record stands for. */

@@ -7,6 +7,7 @@ import { type NameSource, serverNames, systemNames } from '../net/name-resolver.
 import type { Outside } from '../upstream/connector.ts';
 import { createEgressGuard } from '../upstream/egress-guard.ts';
 import { HostAddresses } from '../upstream/host-addresses.ts';
+import { mostClientNames } from './named-endpoints.ts';
 import type { WaypointSettings } from './settings.ts';
 
 export interface OutsideDependencies {
@@ -18,18 +19,24 @@ export interface OutsideDependencies {
   readonly isOwn?: ((address: SocketAddress) => boolean) | undefined;
   /** In place of the system's. */
   readonly nameSource?: NameSource | undefined;
+  /** Some client uses the name. */
+  readonly isNamed: (hostname: string) => boolean;
   /** A name no longer has one of its addresses. */
   readonly onGone: (hostname: string) => void;
 }
 
-/** Names that the configuration gives, and apart from them those of clients, who must not push them out. */
-const nameLimits = { configured: 4096, ofClients: 1024 };
+/**
+ * Names that the configuration gives, and apart from them those of clients, who must not push them out. Of clients those in use
+ * (`named-endpoints.ts` says which) have room, and as many that nobody remembers but a question under way.
+ */
+const nameLimits = { configured: 4096, ofClients: 2 * mostClientNames };
 
 export function createOutside({
   mesh,
   settings,
   nameSource,
   isOwn = () => false,
+  isNamed,
   ...rest
 }: OutsideDependencies): Outside & { close(): void } {
   const { network, egressAddresses } = settings;
@@ -38,7 +45,12 @@ export function createOutside({
     mesh.serviceByAddress(network, ip, undefined)?.canonical === true;
   const names = new HostAddresses({ ...rest, source: nameSource ?? systemNames(), limit: nameLimits.configured });
   // The system's own look-up holds a thread while it waits: not for what anybody may ask.
-  const clientNames = new HostAddresses({ ...rest, source: nameSource ?? serverNames(), limit: nameLimits.ofClients });
+  const clientNames = new HostAddresses({
+    ...rest,
+    source: nameSource ?? serverNames(),
+    limit: nameLimits.ofClients,
+    isKept: isNamed,
+  });
   return {
     names,
     clientNames,

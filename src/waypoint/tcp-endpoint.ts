@@ -35,7 +35,7 @@ export function tcpEndpoint(
   if (policy?.tls?.mode === 'invalid') return { kind: 'none', reason: 'destination_rule_tls_invalid' };
   const wildcard = model.egress.get(service.key);
   if (wildcard?.resolution === 'dynamic-dns') {
-    const named = dynamicEndpoint(services, service, port, wildcard.host, serverName ?? '');
+    const named = dynamicEndpoint(services, tunnel, service, port, wildcard.host, serverName ?? '');
     return named === 'not-within' ? { kind: 'none', reason: 'host_not_within_wildcard' } : named;
   }
   const choice = policy?.loadBalancer?.choice;

@@ -96,7 +96,16 @@ export interface Waypoint {
 export function createWaypoint(options: WaypointOptions): Waypoint {
   const { preset, identity, mesh, relay, secrets, clock, metrics } = options;
   const logger = options.logger.topic('waypoint');
-  const outside = createOutside({ ...options, logger, onGone: (hostname) => pools.forgetName(hostname) });
+  const clientNames = new ClientNamedEndpoints({
+    onWorkloadGone: (uid) => pools.forget(uid),
+    onHostGone: (hostname) => outside.clientNames.forget(hostname),
+  });
+  const outside = createOutside({
+    ...options,
+    logger,
+    isNamed: (hostname) => clientNames.has(hostname),
+    onGone: (hostname) => pools.forgetName(hostname),
+  });
   const connector = createConnector(relay, clock, outside);
   const pools = createUpstreamPools(connector, clock);
   const tcpConnections = new TcpConnections();
@@ -117,7 +126,7 @@ export function createWaypoint(options: WaypointOptions): Waypoint {
     names: stageNames(preset),
     connector,
     upstreams: new UpstreamProfiles({ clock, logger, metrics }),
-    clientNames: new ClientNamedEndpoints(),
+    clientNames,
     pools,
     clusters,
     extensions: new Extensions({ ...options, directory: options.settings.extensionsDirectory }),

@@ -128,3 +128,31 @@ t.test('names are bounded: the one used longest ago makes way', async (t) => {
   await names.resolve('b');
   t.equal(asked.length, before + 2, 'b is not');
 });
+
+t.test(
+  'where it is said which names are kept, others are answered and forgotten, and push out none of them',
+  async (t) => {
+    const clock = new FakeClock();
+    const kept = new Set(['a', 'b']);
+    let asked = 0;
+    const source: NameSource = async () => {
+      asked++;
+      return [{ address: '192.0.2.1', ttlSeconds: 60 }];
+    };
+    const logger = silentLogger;
+    const names = new HostAddresses({ source, clock, logger, limit: 3, isKept: (hostname) => kept.has(hostname) });
+    await names.resolve('a');
+    await names.resolve('b');
+    const strangers = Array.from({ length: 10 }, (_, i) => names.resolve(`x${i}`));
+    t.equal(names.size, 3, 'at most so many');
+    for (const answer of await Promise.all(strangers)) t.same(answer, ['192.0.2.1']);
+    t.equal(names.size, 2);
+    const before = asked;
+    await names.resolve('a');
+    await names.resolve('b');
+    t.equal(asked, before, 'they are remembered');
+    names.forget('a');
+    t.equal(names.size, 1);
+    t.equal(clock.pending, 1, 'and no timer of it is left');
+  },
+);
