@@ -93,6 +93,10 @@ export const compileCodes = {
   ),
   EXTENSION_WITHOUT_TARGET: entry('error', 'an Extension without targetRefs: nothing is asked of it'),
   PROTECTION_WITHOUT_TARGET: entry('error', 'a TrafficProtection without targetRefs: nothing is limited by it'),
+  PROTECTION_INCOMPLETE: entry(
+    'error',
+    'parts of a TrafficProtection cannot be read and limit nothing; all others are in force',
+  ),
   PROTECTION_UNKNOWN_SERVICE: entry(
     'error',
     'a rate limit service does not exist; the limit acts as if it did not answer (`failOpen`)',

@@ -1,7 +1,8 @@
 /**
  * TrafficProtection (ambit.dev), our own kind: limits on what reaches a Service, everything behind a Gateway, or a route.
- * An object that cannot be read is not used at all, and nothing is limited by it: a limit keeps a service up, and so must
- * not, by a slip of the pen, take it down.
+ *
+ * I1: of an object that has something wrong in it, all limits are in force that can be read, and it is told which are not. These
+ * limit nothing: a limit keeps a service up, and so must not, by a slip of the pen, take it down.
  */
 import { z } from 'zod';
 import type { Diagnostic } from '../base/diagnostics.ts';
@@ -151,40 +152,98 @@ const globalSchema = z.strictObject({
   descriptors: z.array(descriptorSchema).min(1).max(32),
 });
 
+const sizeShape = {
+  maxBodyBytes: bytesSchema.nullish(),
+  maxHeaderBytes: bytesSchema.nullish(),
+  maxHeaders: count(200).nullish(),
+};
+const headersSchema = z.enum(['Draft03', 'Off']).default('Off');
+const grpcStatusSchema = z.enum(['ResourceExhausted', 'Unavailable']).default('ResourceExhausted');
+
 const schema = z.looseObject({
   spec: z.strictObject({
     targetRef: z.unknown().optional(),
     targetRefs: z.unknown().optional(),
-    requestSize: z
-      .strictObject({
-        maxBodyBytes: bytesSchema.nullish(),
-        maxHeaderBytes: bytesSchema.nullish(),
-        maxHeaders: count(200).nullish(),
-      })
-      .nullish(),
+    requestSize: z.strictObject(sizeShape).nullish(),
     localRateLimits: listOf(localSchema),
     globalRateLimits: listOf(globalSchema),
     concurrencyLimits: listOf(concurrencySchema),
-    rateLimitHeaders: z.enum(['Draft03', 'Off']).default('Off'),
-    grpcStatus: z.enum(['ResourceExhausted', 'Unavailable']).default('ResourceExhausted'),
+    rateLimitHeaders: headersSchema,
+    grpcStatus: grpcStatusSchema,
   }),
 });
 
+type Spec = z.output<typeof schema>['spec'];
+
+const looseSchema = z.looseObject({ spec: z.looseObject({}) });
+
+/** What can be read of an object in which something cannot. `leftOut`: where what was left out stands. */
+function readableParts({ content }: ConfigObject, leftOut: string[]): Spec | undefined {
+  const loose = looseSchema.safeParse(content);
+  if (!loose.success) return undefined;
+  const { spec } = loose.data;
+  leftOut.push(...Object.keys(spec).filter((field) => !(field in schema.shape.spec.shape)));
+  const part = <T extends z.ZodType>(one: T, value: unknown, where: string): z.output<T> | undefined => {
+    const read = one.safeParse(value);
+    if (!read.success) leftOut.push(where);
+    return read.data;
+  };
+  const list = <T extends z.ZodType>(one: T, field: string): z.output<T>[] => {
+    const values = part(listOf(z.unknown()), spec[field], field) ?? [];
+    return values.flatMap((value, i) => part(one, value, `${field}[${i}]`) ?? []);
+  };
+  const size = part(z.looseObject({}).nullish(), spec.requestSize, 'requestSize');
+  const sizeOf = (field: keyof typeof sizeShape) => part(sizeShape[field], size?.[field], `requestSize.${field}`);
+  return {
+    targetRef: spec.targetRef,
+    targetRefs: spec.targetRefs,
+    requestSize: size && {
+      maxBodyBytes: sizeOf('maxBodyBytes'),
+      maxHeaderBytes: sizeOf('maxHeaderBytes'),
+      maxHeaders: sizeOf('maxHeaders'),
+    },
+    localRateLimits: list(localSchema, 'localRateLimits'),
+    globalRateLimits: list(globalSchema, 'globalRateLimits'),
+    concurrencyLimits: list(concurrencySchema, 'concurrencyLimits'),
+    rateLimitHeaders: part(headersSchema, spec.rateLimitHeaders, 'rateLimitHeaders') ?? 'Off',
+    grpcStatus: part(grpcStatusSchema, spec.grpcStatus, 'grpcStatus') ?? 'ResourceExhausted',
+  };
+}
+
 export const parseTrafficProtection = perObject((object: ConfigObject): Parsed<TrafficProtectionSpec> => {
   const parsed = parseContent(object, schema);
-  if (parsed.value === undefined) return { value: undefined, diagnostics: parsed.diagnostics };
-  const { spec } = parsed.value;
-  const diagnostics: Diagnostic[] = [];
-  const invalid = (message: string, path: readonly (string | number)[]) =>
-    diagnostics.push(diagnose(object, 'OBJECT_INVALID', message, path));
-  const targets = readTargets(spec);
-  if (targets === undefined) invalid('targetRefs cannot be read', ['spec']);
-  const { localRateLimits: local, globalRateLimits, concurrencyLimits: concurrency } = spec;
-  const all = [...local, ...globalRateLimits, ...concurrency];
-  if (all.length > mostLimits) invalid(`more than ${mostLimits} limits`, ['spec']);
-  const names = new Set(all.map((limit) => limit.name));
-  if (names.size < all.length) invalid('two limits have the same name', ['spec']);
-  if (targets === undefined || diagnostics.length > 0) return { value: undefined, diagnostics };
+  const diagnostics: Diagnostic[] = [...parsed.diagnostics];
+  const leftOut: string[] = [];
+  const spec = parsed.value?.spec ?? readableParts(object, leftOut);
+  const targets = spec && readTargets(spec);
+  const incomplete = (message: string) =>
+    diagnostics.push(diagnose(object, 'PROTECTION_INCOMPLETE', message, ['spec']));
+  if (spec === undefined || targets === undefined) {
+    incomplete('nothing is limited by it: it cannot be read what it is about');
+    return { value: undefined, diagnostics };
+  }
+  // The first of a name, and as many as may be.
+  const names = new Set<string>();
+  const fitting = <Limit extends { readonly name: string }>(limits: readonly Limit[]) =>
+    limits.filter((limit) => {
+      const again = names.has(limit.name);
+      const fits = !again && names.size < mostLimits;
+      if (fits) names.add(limit.name);
+      else
+        leftOut.push(
+          again ? `another limit ${limit.name}` : `${limit.name}, as there are more than ${mostLimits} limits`,
+        );
+      return fits;
+    });
+  const local = fitting(spec.localRateLimits);
+  const globalRateLimits = fitting(spec.globalRateLimits);
+  const concurrency = fitting(spec.concurrencyLimits);
+  if (leftOut.length > 0) {
+    const some = names.size > 0 || Object.values(spec.requestSize ?? {}).some((limit) => limit != null);
+    const rest = some ? 'the rest is in force' : 'nothing else is in it';
+    incomplete(`left out, and limiting nothing: ${leftOut.slice(0, mostLimits).join('; ')}; ${rest}`);
+    if (!some) return { value: undefined, diagnostics };
+  }
   const { name: objectName, namespace, annotations } = object.metadata;
   const named = <Limit extends { readonly name: string }>(limit: Limit) => ({
     ...limit,

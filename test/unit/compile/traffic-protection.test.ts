@@ -132,19 +132,18 @@ t.test('what it says', async (t) => {
   });
 });
 
-t.test('what is wrong is said where it stands, and nothing of the object is used', async (t) => {
+t.test('what is wrong is said where it stands, and with nothing left there is no object', async (t) => {
   const bad = [
     'localRateLimits: [{name: a, requests: 0}]',
     'localRateLimits: [{name: a, requests: 1, interval: 0s}]',
     'localRateLimits: [{name: a, requests: 1, key: [{from: Cookie}]}]',
     'localRateLimits: [{name: a, requests: 1, matches: [{path: {type: RegularExpression, value: "("}}]}]',
-    'localRateLimits: [{name: a, requests: 1}, {name: a, requests: 2}]',
     'localRateLimits: [{name: a, requets: 1}]',
     'requestSize: {maxBodyBytes: 1.5Mi}',
     'globalRateLimits: [{name: a, domain: d, service: {name: ratelimit, port: 80}, descriptors: []}]',
   ];
   for (const fields of bad) {
-    t.same([...new Set(codes(onWeb(fields)))], ['OBJECT_INVALID'], fields);
+    t.same([...new Set(codes(onWeb(fields)))], ['OBJECT_INVALID', 'PROTECTION_INCOMPLETE'], fields);
     t.equal(ofWeb(onWeb(fields)), undefined, fields);
   }
   const unknown = (service: string) =>
@@ -154,6 +153,35 @@ t.test('what is wrong is said where it stands, and nothing of the object is used
   t.same(codes(unknown('{name: nobody, port: 80}')), ['PROTECTION_UNKNOWN_SERVICE']);
   t.same(codes(unknown('{name: ratelimit, port: 81}')), ['PROTECTION_UNKNOWN_SERVICE']);
   t.equal(ofWeb(unknown('{name: nobody, port: 80}'))?.global.length, 1, 'asked for all the same, and so not open');
+});
+
+t.test('of an object in which something cannot be read all else is in force, and what is not is named', async (t) => {
+  const text = onWeb(`requestSize: {maxBodyBytes: 1Mi, maxHeaders: many}, rateLimitHeaders: Draft04, burts: 3,
+    localRateLimits: [{name: good, requests: 5}, {name: bad, requests: 0}, {name: good, requests: 1}],
+    globalRateLimits: {name: none}, concurrencyLimits: [{name: few, maxRequests: 2}, 7]`);
+  const protection = ofWeb(text);
+  t.match(protection, { size: { maxBodyBytes: 1024 * 1024 }, rateLimitHeaders: false, global: [] });
+  t.equal(protection?.size?.maxHeaders, undefined);
+  t.match(protection?.local, [{ name: 'default/limits/good', tokens: 5 }]);
+  t.match(protection?.concurrency, [{ name: 'default/limits/few', maxRequests: 2 }]);
+  t.equal(protection?.local.length, 1);
+  const [told] = compileText(documents(mesh, text)).diagnostics.filter(({ code }) => code === 'PROTECTION_INCOMPLETE');
+  t.equal(
+    told?.message,
+    'left out, and limiting nothing: burts; requestSize.maxHeaders; localRateLimits[1]; globalRateLimits; concurrencyLimits[1]; rateLimitHeaders; another limit good; the rest is in force',
+  );
+});
+
+t.test('more limits than there may be: the first ones count', async (t) => {
+  const many = Array.from({ length: 40 }, (_, i) => `{name: l${i}, requests: 1}`).join(', ');
+  const text = onWeb(`localRateLimits: [${many}]`);
+  t.equal(ofWeb(text)?.local.length, 32);
+  t.same(codes(text), ['PROTECTION_INCOMPLETE']);
+});
+
+t.test('where nobody can tell what it is about it limits nothing, and says so', async (t) => {
+  t.same(codes(object('{targetRefs: [7], localRateLimits: [{name: a, requests: 1}]}')), ['PROTECTION_INCOMPLETE']);
+  t.same([...new Set(codes(object('7')))], ['OBJECT_INVALID', 'PROTECTION_INCOMPLETE']);
 });
 
 t.test('an object that did not change keeps its record, and with it its counts', async (t) => {
