@@ -4,18 +4,25 @@
  *
  * I1: it is over within `timeoutMs`, with at most `maxBytes` of a body held, whatever the other end does, and never rejects.
  * I2: another endpoint is tried only where nothing was sent.
+ * I3: it counts against the limits of its destination as requests of clients do, and one more than may be is not sent.
  */
 import { Readable } from 'node:stream';
 import type { Cancellation } from '../base/cancellation.ts';
 import type { Clock } from '../base/clock.ts';
 import { errorText } from '../base/errors.ts';
 import { type HeaderList, noHeaders } from '../http/header-list.ts';
+import type { Circuit } from './circuit.ts';
 import type { EndpointAnswer } from './forward.ts';
 import type { RunningTry, TryHandler, UpstreamPools } from './pools.ts';
 import { sendWatched, type TryWatch } from './try-watch.ts';
 
 /** Where a try goes, or why nowhere. */
-export type OwnTry = Extract<EndpointAnswer, { kind: 'endpoint' }> | { readonly kind: 'none'; readonly reason: string };
+export type OwnTry =
+  | (Extract<EndpointAnswer, { kind: 'endpoint' }> & {
+      /** What the destination may have under way; undefined: nobody counts. */
+      readonly circuit?: Circuit | undefined;
+    })
+  | { readonly kind: 'none'; readonly reason: string };
 
 export interface OwnCall {
   /** `tried`: uids of the workloads that failed. */
@@ -59,6 +66,7 @@ export function callOwn(
   return new Promise((resolve) => new RunningCall(call, dependencies, gone, resolve).start());
 }
 
+const overflowing = 'as many requests are under way as its DestinationRule allows';
 const left = 'nobody waits for the answer any more';
 
 class RunningCall implements TryHandler {
@@ -74,6 +82,9 @@ class RunningCall implements TryHandler {
   #deadline: { cancel(): void } | undefined;
   #try: RunningTry | undefined;
   #watch: TryWatch | undefined;
+  /** Counts it, from its first try on. */
+  #circuit: Circuit | undefined;
+  #retrying = false;
   #bytes = 0;
   #head: { readonly status: number; readonly headers: HeaderList } | undefined;
   #over = false;
@@ -107,7 +118,14 @@ class RunningCall implements TryHandler {
       this.#fail(next.reason);
       return;
     }
-    const { endpoint, protocol, watch } = next;
+    const { endpoint, protocol, watch, circuit } = next;
+    if (this.#tries === 0) {
+      if (circuit?.enterRequest() === false) {
+        this.#fail(overflowing);
+        return;
+      }
+      this.#circuit = circuit;
+    }
     this.#tried.add(endpoint.workload.uid);
     this.#tries++;
     this.#watch = watch;
@@ -146,8 +164,21 @@ class RunningCall implements TryHandler {
   failed(result: { readonly kind: string }, error: Error): void {
     if (this.#over) return;
     const unsent = result.kind === 'connect-failure' || result.kind === 'refused-stream';
-    if (unsent && this.#tries < mostTries) this.#send();
+    if (unsent && this.#tries < mostTries && this.#enterRetry()) this.#send();
     else this.#fail(errorText(error));
+  }
+
+  /** False: there are as many retries as may be. */
+  #enterRetry(): boolean {
+    if (this.#circuit === undefined) return true;
+    this.#leaveRetry();
+    this.#retrying = this.#circuit.enterRetry(true);
+    return this.#retrying;
+  }
+
+  #leaveRetry(): void {
+    if (this.#retrying) this.#circuit?.leaveRetry();
+    this.#retrying = false;
   }
 
   #fail(reason: string): void {
@@ -159,6 +190,8 @@ class RunningCall implements TryHandler {
     this.#over = true;
     this.#deadline?.cancel();
     this.#gone?.off(this.#cancel);
+    this.#leaveRetry();
+    this.#circuit?.leaveRequest();
     if (outcome.kind === 'failed') this.#try?.abort(outcome.reason);
     this.#done(outcome);
   }

@@ -41,6 +41,7 @@ export function triesOf(
       endpoint: profiled(choice.endpoint, upstream?.profile, tunnel),
       protocol: protocol ?? upstreamProtocol(service, port, '1.1', upstream?.pool),
       watch: choice.watch,
+      circuit: upstream?.circuit,
     };
   };
 }
