@@ -16,9 +16,11 @@ interface Counts {
 }
 
 const root = path.resolve(import.meta.dirname, '..');
-const tiers = ['static', 'unit', 'integration', 'conformance', 'netns', 'interop', 'bench'];
-/** These look at the host's state, need all of its processors, or keep to times. */
-const alone = /^test\/(interop|bench|netns\/(bench\/loads|demo|integrity|lab\/cleanup|path\/members|soak)\b)/;
+/** Tiers of a round run side by side: what one waits for leaves the processors to the others. */
+const rounds = [['static'], ['unit', 'integration', 'conformance'], ['netns'], ['interop'], ['bench']] as const;
+const tiers: readonly string[] = rounds.flat();
+/** These look at the host's state, measure, or keep to times. The bounds of the others leave room for neighbours. */
+const alone = /^test\/(interop|bench|netns\/(bench\/loads|demo\/endings|lab\/cleanup|path\/members|soak)\b)/;
 const bin = (name: string) => path.join(root, 'node_modules/.bin', name);
 const checks: readonly (readonly [name: string, command: string, ...args: string[]])[] = [
   ['types', bin('tsc'), '--noEmit', '-p', '.'],
@@ -63,10 +65,11 @@ async function runAll(words: readonly string[]): Promise<void> {
   }
   const files = words.filter((word) => !tiers.includes(word));
   if (files.length > 0) await runTap('files', files);
-  for (const tier of tiers) {
-    if (interrupted || (words.length > 0 && !words.includes(tier))) continue;
-    if (tier === 'static') await runChecks();
-    else await runTier(tier, globSync(`test/${tier}/**/*.test.ts`, { cwd: root }).sort());
+  for (const round of rounds) {
+    const chosen = round.filter((tier) => words.length === 0 || words.includes(tier));
+    if (interrupted || chosen.length === 0) continue;
+    if (chosen.includes('static')) await runChecks();
+    else await runTiers(chosen);
   }
 }
 
@@ -80,12 +83,15 @@ async function runChecks(): Promise<void> {
 }
 
 /** First the files that can share the machine, then the others one by one. */
-async function runTier(tier: string, files: readonly string[]): Promise<void> {
+async function runTiers(chosen: readonly string[]): Promise<void> {
+  const files = chosen.flatMap((tier) => globSync(`test/${tier}/**/*.test.ts`, { cwd: root }));
   const sharing = files.filter((file) => !alone.test(file));
-  // A whole mesh each is work enough for two processors.
-  await runTap(tier, sharing, tier === 'netns' ? Math.min(2, availableParallelism()) : availableParallelism());
   const others = files.filter((file) => alone.test(file));
-  if (!interrupted) await runTap(`${tier}-alone`, others);
+  const name = chosen.join('+');
+  // One more than there are processors, since files wait; a whole mesh each is work enough for two.
+  const jobs = chosen.includes('netns') ? Math.min(2, availableParallelism()) : availableParallelism() + 1;
+  await runTap(name, sharing, jobs);
+  if (!interrupted) await runTap(`${name}-alone`, others);
 }
 
 /** Tap's own plugin set-up is built once; each file is then a process of its own under Node's type stripping. */
