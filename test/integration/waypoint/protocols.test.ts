@@ -1,7 +1,7 @@
 /** What HTTP is through a waypoint, kind by kind, on real tunnels (docs/waypoint.md, "Protocols"). */
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { createServer, request as httpRequest, type RequestListener } from 'node:http';
+import { createServer, type RequestListener } from 'node:http';
 import {
   type ClientHttp2Session,
   type ClientHttp2Stream,
@@ -12,8 +12,6 @@ import {
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { text } from 'node:stream/consumers';
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
 import t, { type Test } from 'tap';
 import { emptyL7Model } from '../../../src/route/model.ts';
 import { eventually, within } from '../../support/eventually.ts';
@@ -401,71 +399,6 @@ t.test('HEAD has the length of what is not sent, and the connection goes on', as
   await ended(stream);
   t.equal(got.text.match(/content-length: 12345/gi)?.length, 2);
   t.notMatch(got.text, 'xxx');
-});
-
-setFlagsFromString('--expose_gc');
-const collectGarbage = runInNewContext('gc') as () => void;
-
-/** Bytes of buffers that somebody holds, of all that is in this process: client, waypoint and application. */
-function held(): number {
-  collectGarbage();
-  return process.memoryUsage().arrayBuffers;
-}
-
-t.test('bodies of any length pass in bounded memory, both ways', async (t) => {
-  const totalBytes = 48 * 1024 * 1024;
-  const chunk = Buffer.alloc(256 * 1024, 'x');
-  let received = 0;
-  const listener: RequestListener = (request, response) => {
-    request.on('data', (part: Buffer) => {
-      received += part.length;
-    });
-    request.once('end', () => {
-      let left = totalBytes;
-      const push = () => {
-        while (left > 0) {
-          left -= chunk.length;
-          if (!response.write(chunk)) {
-            response.once('drain', push);
-            return;
-          }
-        }
-        response.end();
-      };
-      push();
-    });
-  };
-  const harness = await createHarness(t, { pods: [listener] });
-  const stream = await harness.tunnel();
-  const outgoing = httpRequest({ createConnection: () => stream as never, method: 'POST', headers: { host: 'a' } });
-  let most = 0;
-  const before = held();
-  const look = () => {
-    most = Math.max(most, held() - before);
-  };
-  let sent = 0;
-  const write = () => {
-    while (sent < totalBytes) {
-      sent += chunk.length;
-      if (sent % (12 * 1024 * 1024) === 0) look();
-      if (!outgoing.write(chunk)) {
-        outgoing.once('drain', write);
-        return;
-      }
-    }
-    outgoing.end();
-  };
-  write();
-  const [response] = await once(outgoing, 'response');
-  let back = 0;
-  response.on('data', (part: Buffer) => {
-    back += part.length;
-    if (back % (12 * 1024 * 1024) < part.length) look();
-  });
-  await once(response, 'end');
-  t.equal(received, totalBytes);
-  t.equal(back, totalBytes);
-  t.ok(most < 32 * 1024 * 1024, `${Math.round(most / 1024 / 1024)} MiB held at most`);
 });
 
 t.test('requests that wait behind one another keep their order', async (t) => {
