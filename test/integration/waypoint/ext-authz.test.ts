@@ -5,6 +5,7 @@ import { connect } from 'node:http2';
 import { createServer as createTcpServer, type Socket } from 'node:net';
 import { text } from 'node:stream/consumers';
 import t, { type Test } from 'tap';
+import { emptyDestinationPolicy } from '../../../src/route/destination.ts';
 import type { GrpcExtAuthz, HttpExtAuthz } from '../../../src/route/mesh-config.ts';
 import { emptyL7Model, type L7Policy } from '../../../src/route/model.ts';
 import { buildWaypointViews } from '../../../src/waypoint/view.ts';
@@ -591,3 +592,39 @@ t.test('who is asked is shown with the policies of the service', async (t) => {
     'custom default/ask asks nobody-1 (nobody, denies)',
   ]);
 });
+
+t.test('questions count against the limits of the provider’s DestinationRule', async (t) => {
+  const held: ServerResponse[] = [];
+  const { checks, harness } = await httpWorld(t, (_seen, response) => void held.push(response));
+  const ask = async (failOpen: boolean) => {
+    setCustom(harness, { provider: { ...httpProvider, failOpen, statusOnError: 503 } });
+    const connectionPool = { ...anyPool, maxRequests: 1 };
+    const policies = { otherwise: { ...emptyDestinationPolicy, connectionPool }, ports: new Map() };
+    const destination = { otherwise: { sources: [], policies, subsets: new Map() }, ofNamespace: new Map() };
+    harness.model = { ...harness.model, destinations: new Map([[`default/${authzHost}`, destination]]) };
+    return await http1(await harness.tunnel());
+  };
+  const first = ask(false);
+  await eventually('the provider to be asked', () => held.length === 1);
+  t.equal((await ask(false)).status, 503, 'statusOnError');
+  t.equal((await ask(true)).status, 200, 'failOpen');
+  t.equal(checks.length, 1);
+  held[0]?.end();
+  t.equal((await first).status, 200);
+});
+
+const anyPool = {
+  maxConnections: undefined,
+  connectTimeoutMs: undefined,
+  keepalive: undefined,
+  maxConnectionDurationMs: undefined,
+  tcpIdleTimeoutMs: undefined,
+  maxPendingRequests: undefined,
+  maxRequests: undefined,
+  maxRequestsPerConnection: undefined,
+  maxRetries: undefined,
+  httpIdleTimeoutMs: undefined,
+  h2Upgrade: 'default',
+  useClientProtocol: false,
+  maxConcurrentStreams: undefined,
+} as const;
