@@ -6,12 +6,13 @@
  */
 
 import { rmSync } from 'node:fs';
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { AmbitError, errorText } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
+import { createServer } from '../base/node-http.ts';
 import { chooseCoding, encoderFor } from './content-coding.ts';
 import type { AdminDependencies } from './interfaces.ts';
 import { type Reply, type Routes, textReply } from './reply.ts';

@@ -1,9 +1,9 @@
 /** `--view` of both proxies: which view of which running one is meant, asking its admin port or socket, and printing it. */
-import { request } from 'node:http';
 import process from 'node:process';
 import { text } from 'node:stream/consumers';
 import { splitHostPort } from '../base/address.ts';
 import { errorText } from '../base/errors.ts';
+import { requestHttp } from '../base/node-http.ts';
 import type { Environment } from '../config/environment.ts';
 
 const deadlineMs = 10_000;
@@ -52,7 +52,7 @@ function get(from: string, path: string): Promise<{ readonly status: number; rea
   const address = splitHostPort(from);
   const where = address === undefined ? { socketPath: from } : { host: address.host, port: address.port };
   return new Promise((resolve, reject) => {
-    const asked = request({ ...where, path, headers: { host: 'localhost' }, timeout: deadlineMs }, (response) => {
+    const asked = requestHttp({ ...where, path, headers: { host: 'localhost' }, timeout: deadlineMs }, (response) => {
       text(response).then((body) => resolve({ status: response.statusCode ?? 0, body }), reject);
     });
     asked.on('timeout', () => asked.destroy(new Error('it took too long')));

@@ -8,8 +8,9 @@
  *     handed on one after the other, each once the response before it is out: only safe ones might go side by side (RFC
  *     9112 §9.3.2), and nobody but their sender knows which depend on which.
  */
-import { createServer, type IncomingMessage, type Server, ServerResponse, STATUS_CODES } from 'node:http';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
+import { createServer, ServerResponse as Response, STATUS_CODES } from '../base/node-http.ts';
 import type { ConnectionHandlers, ServedConnection } from './exchange.ts';
 import { checkHttp1Framing, maxHeaderBytes, type Refusal } from './framing.ts';
 import { headerValue, headerValues } from './header-list.ts';
@@ -200,7 +201,7 @@ function serveUpgrade(request: IncomingMessage, stream: Duplex, head: Buffer): v
     return;
   }
   if (head.length > 0) stream.unshift(head);
-  const response = new ServerResponse(request);
+  const response = new Response(request);
   response.assignSocket(stream as IncomingMessage['socket']);
   const offered = asksForWebSocket(request);
   // What its sender wrote behind it is of another protocol: never a request.

@@ -7,7 +7,7 @@
  * for HEAD, or every HEAD closes its connection; undici's timeouts off, because deadlines are the caller's.
  */
 import type { Duplex, Readable } from 'node:stream';
-import { Client, type Dispatcher, Pool } from 'undici';
+import type { Client as ClientOf, Dispatcher, Pool as PoolOf } from 'undici';
 import type { SocketAddress } from '../base/address.ts';
 import type { Cancellation } from '../base/cancellation.ts';
 import type { Clock, Timer } from '../base/clock.ts';
@@ -19,6 +19,7 @@ import type { Connector } from './connector.ts';
 import { poolKey, type UpstreamEndpoint, type UpstreamProtocol } from './endpoint.ts';
 import { plainConnections } from './profile.ts';
 import { NotConnected, Overflow, type RunningTry, type ServedConnection, Try, type TryHandler } from './running-try.ts';
+import { Client, Pool } from './undici.ts';
 import { mendUndiciStreams, withoutStreamNature } from './undici-h2.ts';
 
 export interface UpstreamRequest {
@@ -61,7 +62,7 @@ const maxConnectionsPerPool = 1024;
 interface Entry {
   readonly key: string;
   readonly endpoint: UpstreamEndpoint;
-  readonly pool: Pool;
+  readonly pool: PoolOf;
   /** Not dropped. */
   open: boolean;
   active: number;
@@ -238,7 +239,7 @@ function makePool(
   protocol: UpstreamProtocol,
   connector: Connector,
   events: ConnectionEvents,
-): Pool {
+): PoolOf {
   const { maxPerEndpoint, maxStreams, maxRequests, idleMs } = endpoint.profile?.connections ?? plainConnections;
   const pool = new Pool('http://upstream', {
     connections: Math.min(maxPerEndpoint ?? maxConnectionsPerPool, protocol === 'h2c' ? 8 : maxConnectionsPerPool),
@@ -271,7 +272,7 @@ function makePool(
 }
 
 /** A connection of undici's, which tells each request that goes out on it how many went before. */
-function tellingClient(origin: URL, options: object): Client {
+function tellingClient(origin: URL, options: object): ClientOf {
   const client = new Client(origin, options);
   const connection: ServedConnection = { requests: 0 };
   client.on('connect', () => {

@@ -1,11 +1,12 @@
 /** One request on undici's hands: its events as those of a try, each at the right time and the last one once. */
 import type { ClientHttp2Stream } from 'node:http2';
 import type { Duplex } from 'node:stream';
-import { type Dispatcher, errors } from 'undici';
+import type { Dispatcher } from 'undici';
 import { errorText } from '../base/errors.ts';
 import { type HeaderList, noHeaders } from '../http/header-list.ts';
 import { http2Bytes } from '../http/http2-bytes.ts';
 import type { TryResult } from '../route/retry.ts';
+import { errors } from './undici.ts';
 
 /** What becomes of one try. Exactly one of `end`, `failed` and `upgraded` comes, as the last call. */
 export interface TryHandler {

@@ -1,6 +1,7 @@
 /** What the supervisor asks a worker over its unix sockets: views and metrics. Bounded in time and length. */
-import { request } from 'node:http';
+
 import { errorText } from '../../base/errors.ts';
+import { requestHttp } from '../../base/node-http.ts';
 
 const timeoutMs = 5_000;
 const maxBytes = 64 * 1024 * 1024;
@@ -20,7 +21,7 @@ export function askWorker(socketPath: string, path: string): Promise<string> {
       outgoing.destroy();
       reject(new Error(`the worker did not answer: ${reason}`));
     };
-    const outgoing = request({ socketPath, path, headers: { host: 'localhost' }, agent: false }, (response) => {
+    const outgoing = requestHttp({ socketPath, path, headers: { host: 'localhost' }, agent: false }, (response) => {
       response.on('error', (error) => fail(errorText(error)));
       response.on('data', (chunk: Buffer) => {
         bytes += chunk.length;

@@ -1,7 +1,7 @@
 /** One POST to a collector: the status, or why there was none. Never rejects; what the collector says is not kept. */
-import { Agent, request as plainRequest } from 'node:http';
-import { Agent as TlsAgent, request as tlsRequest } from 'node:https';
+import type { Agent } from 'node:http';
 import { errorText } from '../../base/errors.ts';
+import { HttpAgent, HttpsAgent, requestHttp, requestHttps } from '../../base/node-http.ts';
 
 export interface PostTarget {
   readonly url: URL;
@@ -20,13 +20,13 @@ export class Poster {
   constructor(target: PostTarget) {
     this.#target = target;
     const one = { keepAlive: true, maxSockets: 1 };
-    this.#agent = target.url.protocol === 'https:' ? new TlsAgent(one) : new Agent(one);
+    this.#agent = target.url.protocol === 'https:' ? new HttpsAgent(one) : new HttpAgent(one);
   }
 
   post(body: string): Promise<PostOutcome> {
     const { url, headers, timeoutMs } = this.#target;
     return new Promise((resolve) => {
-      const send = url.protocol === 'https:' ? tlsRequest : plainRequest;
+      const send = url.protocol === 'https:' ? requestHttps : requestHttp;
       const fail = (error: unknown) => resolve({ kind: 'failed', reason: errorText(error) });
       try {
         const sent = send(url, {

@@ -6,9 +6,9 @@
  * I1: the address that was judged is the address that is called: names are judged as they are resolved.
  */
 import { lookup as resolve } from 'node:dns';
-import { type IncomingMessage, request as requestHttp } from 'node:http';
-import { request as requestHttps } from 'node:https';
+import type { IncomingMessage } from 'node:http';
 import { isIP, type LookupFunction } from 'node:net';
+import { requestHttp, requestHttps } from '../../base/node-http.ts';
 import { isPublicAddress } from '../../net/public-address.ts';
 
 export const longestDocumentBytes = 256 * 1024;

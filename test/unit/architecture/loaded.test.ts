@@ -1,4 +1,5 @@
 /** What the proxies load at their start, and how they are started: both take memory of every node, whatever they do. */
+import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { stripTypeScriptTypes } from 'node:module';
 import path from 'node:path';
@@ -33,6 +34,24 @@ t.test('waypoint loads nothing of a ztunnel, of the control plane or of those wh
     ['@peculiar/x509', 'reflect-metadata'].filter((library) => libraries.has(library)),
     [],
   );
+});
+
+t.test('neither loads a fetch that it never calls', async (t) => {
+  for (const program of ['ztunnel', 'waypoint']) {
+    const look = `await import('./src/app/${program}.ts'); console.log(process.moduleLoadList.join('\\n'))`;
+    const { stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', look], {
+      cwd: root,
+      encoding: 'utf8',
+      env: { PATH: process.env.PATH },
+    });
+    const loaded = stdout.split('\n');
+    t.ok(loaded.includes('NativeModule http'), stderr);
+    t.same(
+      loaded.filter((name) => name.includes('undici')),
+      [],
+      `${program}: import from base/node-http.ts`,
+    );
+  }
 });
 
 t.test('both proxies and the image are started alike', async (t) => {
