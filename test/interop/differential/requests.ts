@@ -300,6 +300,11 @@ const outcomes: readonly DifferentialRequest[] = [
   request('a body that is sent again', '/retry', {
     method: 'POST',
     body: 'hello',
+    headers: [['idempotency-key', 'one'], ...echo({ status: '503', fail: '1' })],
+  }),
+  request('a POST that was answered', '/retry', {
+    method: 'POST',
+    body: 'hello',
     headers: echo({ status: '503', fail: '1' }),
   }),
   request('a broken connection where retries are asked for', '/retry', { headers: echo({ reset: '1', fail: '1' }) }),
