@@ -1,6 +1,6 @@
 /**
- * Node's `http` and `https` for whoever needs more of them than types. Imported as ES modules they cost 17 MB: what an ES
- * module names can be imported one by one, so Node reads all of it, `WebSocket` among it, which loads Node's own undici.
+ * Node's `http` and `https` for whoever needs more of them than types. Importing them as ES modules makes Node read all that
+ * they export, `WebSocket` among it, for which it loads its own undici: 17 MB of an empty program, 2 to 4 of a proxy.
  */
 import process from 'node:process';
 

@@ -1,5 +1,4 @@
 /** Extensions put on the services, gateways and routes they target, and what each gateway's waypoint has to run of them. */
-
 import { type AttachedExtensions, compareExtensions, type ExtensionRecord } from '../route/extension.ts';
 import { maxExtensions, placeExtensions } from '../route/extension-places.ts';
 import { objectKey } from '../route/object-ref.ts';

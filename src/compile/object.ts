@@ -5,6 +5,7 @@
  */
 import { z } from 'zod';
 import type { Diagnostic, SourcePosition } from '../base/diagnostics.ts';
+import type { YamlDocument } from '../config/yaml.ts';
 import { type CompileCode, compileCodes } from './codes.ts';
 
 export type Path = readonly (string | number)[];
@@ -55,13 +56,8 @@ const objectSchema = z.looseObject({
   }),
 });
 
-/** What an object is read out of: its value is asked for again whenever the object's content is. `at` as in `ConfigObject`. */
-export interface ObjectDocument {
-  readonly value: unknown;
-  at(path: Path): SourcePosition | undefined;
-}
-
-export function readObject(document: ObjectDocument): Parsed<ConfigObject> {
+/** Reads one object out of a document, whose value is asked for again whenever the object's content is. */
+export function readObject(document: YamlDocument): Parsed<ConfigObject> {
   const result = objectSchema.safeParse(document.value);
   if (result.success) return { value: new DocumentObject(result.data, document), diagnostics: [] };
   return {
@@ -78,9 +74,9 @@ class DocumentObject implements ConfigObject {
   readonly kind: string;
   readonly apiVersion: string;
   readonly metadata: ObjectMetadata;
-  readonly #document: ObjectDocument;
+  readonly #document: YamlDocument;
 
-  constructor({ kind, apiVersion, metadata }: z.output<typeof objectSchema>, document: ObjectDocument) {
+  constructor({ kind, apiVersion, metadata }: z.output<typeof objectSchema>, document: YamlDocument) {
     const { name, namespace, labels, annotations, creationTimestamp, deletionTimestamp } = metadata;
     const createdMs = creationTimestamp == null ? 0 : new Date(creationTimestamp).getTime();
     this.kind = kind;

@@ -5,8 +5,8 @@
  *     that requests wait for a name's first answer alone.
  * I2: while nobody answers, the last good addresses stay in use, for a bounded time; a name that is said not to exist has
  *     none from then on.
- * I3: bounded: names beyond the limit make the one used longest ago give way, of those that nobody keeps if it is said which; one question a name is under way at a time,
- *     with a deadline, and no more questions than names.
+ * I3: bounded: names beyond the limit make the one used longest ago give way, of those that nobody keeps if it is said which;
+ *     one question a name is under way at a time, with a deadline, and no more questions than names.
  */
 import { canonicalIp, ipFamily } from '../base/address.ts';
 import type { Clock, Timer } from '../base/clock.ts';

@@ -1,4 +1,4 @@
-/** What is used of undici, without the rest: its index also loads fetch, WebSocket, caches and mocks, which is 8 MB. */
+/** What is used of undici, without the rest: its index also loads fetch, WebSocket, caches and mocks: 88 modules more. */
 import type undici from 'undici';
 import errorClasses from 'undici/lib/core/errors.js';
 import ClientClass from 'undici/lib/dispatcher/client.js';

@@ -38,7 +38,7 @@ function judgeToken(
 ): StageReply | undefined | Promise<StageReply | undefined> {
   const rules = authenticationsOf(context);
   const before = authenticationsOf({ ...context, model: record.judgedOn });
-  if (before.length === rules.length && isDeepStrictEqual(before, rules)) return undefined;
+  if (isDeepStrictEqual(before, rules)) return undefined;
   const { method, query, services } = record;
   const request = record.tokenRequest ?? { method, query, headers: record.judgedByService().headers };
   const outcome = services.authenticator.authenticate(rules, request);

@@ -1,5 +1,4 @@
 /** What the supervisor asks a worker over its unix sockets: views and metrics. Bounded in time and length. */
-
 import { errorText } from '../../base/errors.ts';
 import { requestHttp } from '../../base/node-http.ts';
 

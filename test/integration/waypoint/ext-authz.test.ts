@@ -9,6 +9,7 @@ import { emptyDestinationPolicy } from '../../../src/route/destination.ts';
 import type { GrpcExtAuthz, HttpExtAuthz } from '../../../src/route/mesh-config.ts';
 import { emptyL7Model, type L7Policy } from '../../../src/route/model.ts';
 import { buildWaypointViews } from '../../../src/waypoint/view.ts';
+import { plainPool } from '../../support/connection-pool.ts';
 import { eventually } from '../../support/eventually.ts';
 import { createExtAuthz, type ExtAuthzServer } from '../../support/ext-authz.ts';
 import { makeChange, makePort, makeService, makeWorkload } from '../../support/mesh-records.ts';
@@ -598,7 +599,7 @@ t.test('questions count against the limits of the provider’s DestinationRule',
   const { checks, harness } = await httpWorld(t, (_seen, response) => void held.push(response));
   const ask = async (failOpen: boolean) => {
     setCustom(harness, { provider: { ...httpProvider, failOpen, statusOnError: 503 } });
-    const connectionPool = { ...anyPool, maxRequests: 1 };
+    const connectionPool = { ...plainPool, maxRequests: 1 };
     const policies = { otherwise: { ...emptyDestinationPolicy, connectionPool }, ports: new Map() };
     const destination = { otherwise: { sources: [], policies, subsets: new Map() }, ofNamespace: new Map() };
     harness.model = { ...harness.model, destinations: new Map([[`default/${authzHost}`, destination]]) };
@@ -612,19 +613,3 @@ t.test('questions count against the limits of the provider’s DestinationRule',
   held[0]?.end();
   t.equal((await first).status, 200);
 });
-
-const anyPool = {
-  maxConnections: undefined,
-  connectTimeoutMs: undefined,
-  keepalive: undefined,
-  maxConnectionDurationMs: undefined,
-  tcpIdleTimeoutMs: undefined,
-  maxPendingRequests: undefined,
-  maxRequests: undefined,
-  maxRequestsPerConnection: undefined,
-  maxRetries: undefined,
-  httpIdleTimeoutMs: undefined,
-  h2Upgrade: 'default',
-  useClientProtocol: false,
-  maxConcurrentStreams: undefined,
-} as const;

@@ -9,6 +9,7 @@ import { modernPreset } from '../../../src/config/preset.ts';
 import type { ExtensionRecord } from '../../../src/route/extension.ts';
 import { emptyL7Model } from '../../../src/route/model.ts';
 import { eventually } from '../../support/eventually.ts';
+import { extensionRecord } from '../../support/extension-record.ts';
 import { createHarness, type Harness, type HarnessOptions, serviceKey } from './harness.ts';
 
 const gatewayKey = 'default/productpage';
@@ -50,19 +51,14 @@ export async function world(
 
 let names = 0;
 export function record(module: string, fields: Partial<ExtensionRecord> = {}): ExtensionRecord {
-  return {
+  return extensionRecord({
     source: { kind: 'Extension', namespace: 'default', name: `e${++names}` },
     module,
-    phase: 'last',
-    priority: 0,
-    config: undefined,
-    failureMode: 'closed',
     deadlineMs: 2000,
     memoryBytes: 64 * 1024 * 1024,
     maxHeldBytes: 100_000,
-    broken: undefined,
     ...fields,
-  };
+  });
 }
 
 /** Tells what it got. */

@@ -6,57 +6,20 @@ import type { Duplex } from 'node:stream';
 import t, { type Test } from 'tap';
 import { modernPreset } from '../../../src/config/preset.ts';
 import { emptyL7Model, type L7Model, type L7Policy } from '../../../src/route/model.ts';
-import { ambientDefault, compileText, documents } from '../../support/compile-text.ts';
 import { eventually } from '../../support/eventually.ts';
 import { createTestKey, keySetText, signToken } from '../../support/jwt-issuer.ts';
 import { http1 } from './client.ts';
-import { createHarness, type Harness, notSleepId, podUid, sleepId, vip } from './harness.ts';
+import { createHarness, type Harness, notSleepId, podUid, sleepId } from './harness.ts';
+import { authorizationPolicy, modelOf, requestAuthentication } from './productpage-models.ts';
 
 const key = await createTestKey('one');
 const otherKey = await createTestKey('two');
 
-const world = documents(
-  ambientDefault,
-  `
-apiVersion: gateway.networking.k8s.io/v1
-kind: Gateway
-metadata: {name: wp, namespace: default}
-spec: {gatewayClassName: istio-waypoint, listeners: [{name: mesh, port: 15008, protocol: HBONE}]}
-`,
-  `
-apiVersion: v1
-kind: Service
-metadata: {name: productpage, namespace: default, labels: {istio.io/use-waypoint: wp}}
-spec: {clusterIP: ${vip}, selector: {app: productpage}, ports: [{name: http, port: 9080}]}
-`,
-);
-
-const policy = (name: string, spec: string) => `
-apiVersion: security.istio.io/v1
-kind: AuthorizationPolicy
-metadata: {name: ${name}, namespace: default}
-spec: {targetRefs: [{kind: Service, group: "", name: productpage}], ${spec}}
-`;
-
-const denySleep = policy(
+const denySleep = authorizationPolicy(
   'no-sleep',
   `action: DENY, rules: [{from: [{source: {principals: [${sleepId.slice('spiffe://'.length)}]}}]}]`,
 );
-const denyStream = policy('no-stream', 'action: DENY, rules: [{to: [{operation: {paths: [/stream]}}]}]');
-
-const authentication = (...rules: unknown[]) => `
-apiVersion: security.istio.io/v1
-kind: RequestAuthentication
-metadata: {name: jwt, namespace: default}
-spec: {targetRefs: [{kind: Service, group: "", name: productpage}], jwtRules: ${JSON.stringify(rules)}}
-`;
-
-function modelOf(...objects: string[]): L7Model {
-  const { l7, diagnostics } = compileText(documents(world, ...objects));
-  const wrong = diagnostics.filter(({ code }) => code !== 'GATEWAY_NO_ENDPOINTS');
-  if (wrong.length > 0) throw new Error(wrong.map(({ message }) => message).join('; '));
-  return l7;
-}
+const denyStream = authorizationPolicy('no-stream', 'action: DENY, rules: [{to: [{operation: {paths: [/stream]}}]}]');
 
 /** `/stream` begins and does not end, `/slow` does not begin, an upgrade is an echo. */
 const app: RequestListener = (request, response) => {
@@ -110,7 +73,9 @@ t.test('a response under way breaks off when a policy denies its client, and no 
   const line = await logged(harness, '/stream?mine');
   t.equal(line.get('response_flags'), 'RBAC');
   t.equal(line.get('response_code_details'), 'rbac_access_denied_matched_policy[ns[default]-policy[no-sleep]-rule[0]]');
-  harness.change(modelOf(denySleep, policy('more', 'action: DENY, rules: [{to: [{operation: {paths: [/x]}}]}]')));
+  harness.change(
+    modelOf(denySleep, authorizationPolicy('more', 'action: DENY, rules: [{to: [{operation: {paths: [/x]}}]}]')),
+  );
   t.match(await http1(await harness.tunnel(undefined, notSleepId)), { status: 200 }, 'time for the other to end');
   t.equal(other.closed, false);
 });
@@ -188,18 +153,18 @@ t.test('the policies of the pod count too, and providers that nobody asked', asy
 t.test('a token counts by the rules of now; claims that it told once are kept', async (t) => {
   const harness = await createWorld(t);
   const rule = { issuer: 'issuer-1', jwks: keySetText(key) };
-  const onlyClaim = policy('claim', 'rules: [{from: [{source: {requestPrincipals: [issuer-1/me]}}]}]');
-  harness.change(modelOf(authentication(rule), onlyClaim));
+  const onlyClaim = authorizationPolicy('claim', 'rules: [{from: [{source: {requestPrincipals: [issuer-1/me]}}]}]');
+  harness.change(modelOf(requestAuthentication([rule]), onlyClaim));
   const token = await signToken(key, { iss: 'issuer-1', sub: 'me' });
   const head = `GET /stream HTTP/1.1\r\nauthorization: Bearer ${token}`;
   const stream = talk(await harness.tunnel(), head);
   await eventually('it to begin', () => stream.text.includes('begun'));
-  harness.change(modelOf(authentication(rule), onlyClaim, denyStream.replace('/stream', '/elsewhere')));
-  harness.change(modelOf(authentication({ ...rule, jwks: keySetText(otherKey, key) }), onlyClaim));
+  harness.change(modelOf(requestAuthentication([rule]), onlyClaim, denyStream.replace('/stream', '/elsewhere')));
+  harness.change(modelOf(requestAuthentication([{ ...rule, jwks: keySetText(otherKey, key) }]), onlyClaim));
   const after = await http1(await harness.tunnel(), { headers: { authorization: `Bearer ${token}` } });
   t.equal(after.status, 200, 'verified by other rules');
   t.equal(stream.closed, false, 'its key is still among the keys');
-  harness.change(modelOf(authentication({ ...rule, jwks: keySetText(otherKey) }), onlyClaim));
+  harness.change(modelOf(requestAuthentication([{ ...rule, jwks: keySetText(otherKey) }]), onlyClaim));
   await eventually('the end', () => stream.closed);
   t.match((await logged(harness, '/stream')).get('response_code_details'), /^jwt_authn_access_denied/);
 });

@@ -2,57 +2,18 @@
 import type { IncomingMessage, RequestListener } from 'node:http';
 import t, { type Test } from 'tap';
 import { modernPreset } from '../../../src/config/preset.ts';
-import type { L7Model } from '../../../src/route/model.ts';
-import { ambientDefault, compileText, documents } from '../../support/compile-text.ts';
+import { compileText, documents } from '../../support/compile-text.ts';
 import { eventually } from '../../support/eventually.ts';
 import { createTestKey, keySetText, serveDocuments, signToken } from '../../support/jwt-issuer.ts';
 import { http1, http2, type RequestOptions } from './client.ts';
-import { createHarness, type Harness, vip } from './harness.ts';
+import { createHarness, type Harness } from './harness.ts';
+import { authorizationPolicy, modelOf, productpage, requestAuthentication } from './productpage-models.ts';
 
 const one = await createTestKey('one');
 const rsa = await createTestKey('rsa', 'RS256');
 const two = await createTestKey('two');
 
-const world = documents(
-  ambientDefault,
-  `
-apiVersion: gateway.networking.k8s.io/v1
-kind: Gateway
-metadata: {name: wp, namespace: default}
-spec: {gatewayClassName: istio-waypoint, listeners: [{name: mesh, port: 15008, protocol: HBONE}]}
-`,
-  `
-apiVersion: v1
-kind: Service
-metadata: {name: productpage, namespace: default, labels: {istio.io/use-waypoint: wp}}
-spec: {clusterIP: ${vip}, selector: {app: productpage}, ports: [{name: http, port: 9080}]}
-`,
-);
-
-const authentication = (jwtRules: unknown) => `
-apiVersion: security.istio.io/v1
-kind: RequestAuthentication
-metadata: {name: jwt, namespace: default}
-spec:
-  targetRefs: [{kind: Service, group: "", name: productpage}]
-  jwtRules: ${JSON.stringify(jwtRules)}
-`;
-
-const authorization = (spec: string) => `
-apiVersion: security.istio.io/v1
-kind: AuthorizationPolicy
-metadata: {name: az, namespace: default}
-spec: {targetRefs: [{kind: Service, group: "", name: productpage}], ${spec}}
-`;
-
 const inline = { issuer: 'issuer-1', jwks: keySetText(one, rsa) };
-
-function modelOf(...objects: string[]): L7Model {
-  const { l7, diagnostics } = compileText(documents(world, ...objects));
-  const wrong = diagnostics.filter(({ code }) => code !== 'GATEWAY_NO_ENDPOINTS');
-  if (wrong.length > 0) throw new Error(wrong.map(({ message }) => message).join('; '));
-  return l7;
-}
 
 /** The application answers with what it got. */
 const echo: RequestListener = (request, response) => {
@@ -78,8 +39,9 @@ const seenBy = (answer: { readonly body: string }): Seen => JSON.parse(answer.bo
 t.test('a token opens what a policy keeps for its principal', async (t) => {
   const harness = await createWorld(t);
   harness.model = modelOf(
-    authentication([inline, { issuer: 'issuer-2', jwks: keySetText(two) }]),
-    authorization(
+    requestAuthentication([inline, { issuer: 'issuer-2', jwks: keySetText(two) }]),
+    authorizationPolicy(
+      'az',
       `rules: [{from: [{source: {requestPrincipals: [issuer-1/sub-1, issuer-2/*]}}]}, {to: [{operation: {paths: [/healthz]}}]}]`,
     ),
   );
@@ -110,7 +72,7 @@ t.test('a token opens what a policy keeps for its principal', async (t) => {
 t.test('the application gets claims as headers, and no token that was not asked for', async (t) => {
   const harness = await createWorld(t);
   harness.model = modelOf(
-    authentication([
+    requestAuthentication([
       { ...inline, outputPayloadToHeader: 'X-Payload', outputClaimToHeaders: [{ header: 'X-Org', claim: 'org.unit' }] },
     ]),
   );
@@ -156,13 +118,16 @@ t.test('conditions on claims: nested, lists, presence, prefix, suffix, negation'
     ['key: "request.auth.principal", notValues: ["*"]', 403, 200],
   ];
   for (const [condition, withToken, without] of cases) {
-    harness.model = modelOf(authentication([inline]), authorization(`rules: [{when: [{${condition}}]}]`));
+    harness.model = modelOf(
+      requestAuthentication([inline]),
+      authorizationPolicy('az', `rules: [{when: [{${condition}}]}]`),
+    );
     t.equal((await ask(harness, bearer(token))).status, withToken, condition);
     t.equal((await ask(harness)).status, without, `${condition}, without a token`);
   }
   harness.model = modelOf(
-    authentication([inline]),
-    authorization('action: DENY, rules: [{from: [{source: {notRequestPrincipals: ["*"]}}]}]'),
+    requestAuthentication([inline]),
+    authorizationPolicy('az', 'action: DENY, rules: [{from: [{source: {notRequestPrincipals: ["*"]}}]}]'),
   );
   t.equal((await ask(harness)).status, 403, 'DENY to whom no token speaks for');
   t.equal((await ask(harness, bearer(token))).status, 200);
@@ -175,7 +140,7 @@ t.test('keys by URL: fetched, rotated, and only from where the operator allows',
     fetches++;
     response.end(document);
   });
-  const rules = authentication([{ issuer: 'issuer-1', jwksUri: `${origin}/keys` }]);
+  const rules = requestAuthentication([{ issuer: 'issuer-1', jwksUri: `${origin}/keys` }]);
   const token = await signToken(one, { iss: 'issuer-1', sub: 'sub-1' });
   const closed = await createWorld(t);
   closed.model = modelOf(rules);
@@ -203,7 +168,7 @@ t.test('who leaves while keys are fetched is logged and nothing is forwarded', a
   const held: (() => void)[] = [];
   const origin = await serveDocuments(t, (_request, response) => void held.push(() => response.end(keySetText(one))));
   const harness = await createWorld(t, [origin]);
-  harness.model = modelOf(authentication([{ issuer: 'issuer-1', jwksUri: `${origin}/keys` }]));
+  harness.model = modelOf(requestAuthentication([{ issuer: 'issuer-1', jwksUri: `${origin}/keys` }]));
   const token = await signToken(one, { iss: 'issuer-1', sub: 'sub-1' });
   const stream = await harness.tunnel();
   const answer = http1(stream, { ...bearer(token), method: 'POST', body: 'x' }).catch(() => 'gone');
@@ -219,11 +184,11 @@ t.test('who leaves while keys are fetched is logged and nothing is forwarded', a
 
 t.test('gRPC clients are told in their own way; an object that cannot be read refuses all', async (t) => {
   const harness = await createWorld(t);
-  harness.model = modelOf(authentication([inline]));
+  harness.model = modelOf(requestAuthentication([inline]));
   const call = await http2(await harness.tunnel(), { 'content-type': 'application/grpc', authorization: 'Bearer x' });
   t.match(call.headers, { ':status': 200, 'grpc-status': '16' });
   harness.model = compileText(
-    documents(world, authentication([{ ...inline, outputPayloadToHeader: 'content-length' }])),
+    documents(productpage, requestAuthentication([{ ...inline, outputPayloadToHeader: 'content-length' }])),
   ).l7;
   t.match(await ask(harness), { status: 401, body: 'Jwt rules cannot be read' });
 });

@@ -9,15 +9,11 @@ import path from 'node:path';
 import type { TLSSocket } from 'node:tls';
 import t, { type Test } from 'tap';
 import { SecretText } from '../../../src/base/secret-text.ts';
-import {
-  type ConnectionPoolPolicy,
-  type DestinationPolicy,
-  type Destinations,
-  emptyDestinationPolicy,
-} from '../../../src/route/destination.ts';
+import { type DestinationPolicy, type Destinations, emptyDestinationPolicy } from '../../../src/route/destination.ts';
 import { emptyL7Model, type L7Model } from '../../../src/route/model.ts';
 import type { BackendPolicies } from '../../../src/route/upstream-tls.ts';
 import { noBackendPolicies } from '../../../src/route/upstream-tls.ts';
+import { plainPool } from '../../support/connection-pool.ts';
 import { eventually, within } from '../../support/eventually.ts';
 import { makeChange, makeWorkload } from '../../support/mesh-records.ts';
 import { TestCa } from '../../support/test-ca.ts';
@@ -27,22 +23,6 @@ import { createHarness, type Harness, podIp, podUid, serviceKey } from './harnes
 const ca = await TestCa.create('Backend authority');
 const backend = await ca.issuePem([], { dnsNames: ['backend.example.com'] });
 const hello: RequestListener = (_request, response) => void response.end('hello');
-
-const plainPool: ConnectionPoolPolicy = {
-  maxConnections: undefined,
-  connectTimeoutMs: undefined,
-  keepalive: undefined,
-  maxConnectionDurationMs: undefined,
-  tcpIdleTimeoutMs: undefined,
-  maxPendingRequests: undefined,
-  maxRequests: undefined,
-  maxRequestsPerConnection: undefined,
-  maxRetries: undefined,
-  httpIdleTimeoutMs: undefined,
-  h2Upgrade: 'default',
-  useClientProtocol: false,
-  maxConcurrentStreams: undefined,
-};
 
 const simpleTls = {
   mode: 'simple',

@@ -5,21 +5,11 @@ import { silentLogger } from '../../../src/base/logger.ts';
 import { unscrapedMetrics } from '../../../src/base/metrics.ts';
 import { Extensions } from '../../../src/extensions/extensions.ts';
 import type { ExtensionRecord } from '../../../src/route/extension.ts';
+import { extensionRecord } from '../../support/extension-record.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
 
 function record(namespace: string, name: string): ExtensionRecord {
-  return {
-    source: { kind: 'Extension', namespace, name },
-    module: 'none.ts',
-    phase: 'last',
-    priority: 0,
-    config: undefined,
-    failureMode: 'closed',
-    deadlineMs: 1,
-    memoryBytes: 1,
-    maxHeldBytes: 1,
-    broken: undefined,
-  };
+  return extensionRecord({ source: { kind: 'Extension', namespace, name }, module: 'none.ts' });
 }
 
 t.test('one namespace with very many leaves the others their places, and is told of once', async (t) => {

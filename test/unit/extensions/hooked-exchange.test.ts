@@ -12,6 +12,7 @@ import type { Exchange, IncomingRequest } from '../../../src/http/exchange.ts';
 import type { HeaderList } from '../../../src/http/header-list.ts';
 import { HeldMemory } from '../../../src/http/held-memory.ts';
 import type { ExtensionRecord } from '../../../src/route/extension.ts';
+import { extensionRecord } from '../../support/extension-record.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
 
 class FakeExchange implements Exchange {
@@ -63,19 +64,11 @@ class FakeExchange implements Exchange {
 
 function start(hooks: readonly HookName[], fields: Partial<ExtensionRecord> & { method?: string } = {}) {
   const { method = 'GET', ...changed } = fields;
-  const record: ExtensionRecord = {
+  const record = extensionRecord({
     source: { kind: 'Extension', namespace: 'n', name: 'e' },
-    module: '',
-    phase: 'last',
-    priority: 0,
-    config: undefined,
-    failureMode: 'closed',
-    deadlineMs: 1,
-    memoryBytes: 1,
     maxHeldBytes: 10,
-    broken: undefined,
     ...changed,
-  };
+  });
   const asked: { readonly question: Question; readonly done: (answer: ThreadAnswer) => void }[] = [];
   const lease = {
     hooks: new Set(hooks),

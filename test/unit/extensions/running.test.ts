@@ -7,20 +7,10 @@ import { ExtensionMetrics } from '../../../src/extensions/metrics.ts';
 import { type Lease, RunningExtension, type Thread } from '../../../src/extensions/running.ts';
 import type { ThreadAnswer, ThreadEnd, ThreadOptions } from '../../../src/extensions/thread.ts';
 import type { ExtensionRecord } from '../../../src/route/extension.ts';
+import { extensionRecord } from '../../support/extension-record.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
 
-const record: ExtensionRecord = {
-  source: { kind: 'Extension', namespace: 'default', name: 'e' },
-  module: 'e.ts',
-  phase: 'last',
-  priority: 0,
-  config: undefined,
-  failureMode: 'closed',
-  deadlineMs: 100,
-  memoryBytes: 1,
-  maxHeldBytes: 1,
-  broken: undefined,
-};
+const record = extensionRecord({ deadlineMs: 100 });
 const hooks: ReadonlySet<HookName> = new Set(['requestHeaders']);
 const question = { hook: 'connection', content: {} as never } as const;
 

@@ -4,20 +4,10 @@ import t from 'tap';
 import type { ExtensionRecord } from '../../../src/route/extension.ts';
 import { extensionName } from '../../../src/route/extension.ts';
 import { placeExtensions } from '../../../src/route/extension-places.ts';
+import { extensionRecord } from '../../support/extension-record.ts';
 
 function record(namespace: string, name: string): ExtensionRecord {
-  return {
-    source: { kind: 'Extension', namespace, name },
-    module: 'a.ts',
-    phase: 'last',
-    priority: 0,
-    config: undefined,
-    failureMode: 'closed',
-    deadlineMs: 1,
-    memoryBytes: 1,
-    maxHeldBytes: 1,
-    broken: undefined,
-  };
+  return extensionRecord({ source: { kind: 'Extension', namespace, name } });
 }
 
 function many(namespace: string, count: number): ExtensionRecord[] {
