@@ -5,7 +5,7 @@
  * I1: what cannot be read or decided never opens anything: an ALLOW rule is dropped, a DENY rule loses the condition and
  * so denies more, and a policy that is unreadable as a whole becomes "nothing allowed" in its namespace.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Diagnostic } from '../base/diagnostics.ts';
 import type { L4Policy } from '../mesh/model.ts';
 import type { L7Condition, L7Policy, L7Rule } from '../route/model.ts';

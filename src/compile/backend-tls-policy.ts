@@ -1,5 +1,5 @@
 /** BackendTLSPolicy: TLS from the waypoint to the pods of a Service (Gateway API, GEP-1897). */
-import { z } from 'zod';
+import * as z from 'zod';
 import { type ConfigObject, type Parsed, type Path, parseContent, perObject } from './object.ts';
 import { listOf } from './values.ts';
 

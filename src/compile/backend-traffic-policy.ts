@@ -2,7 +2,7 @@
  * XBackendTrafficPolicy (gateway.networking.x-k8s.io): of `retryConstraint` its budget, as istiod reads it: a percentage, and as
  * many retries at a time as `minRetryRate` counts; `sessionPersistence`.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 import type { RetryBudgetPolicy } from '../route/destination.ts';
 import { type ConfigObject, type Parsed, type Path, parseContent, perObject } from './object.ts';
 import { type SessionSpec, sessionSchema } from './session-persistence.ts';

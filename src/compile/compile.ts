@@ -169,9 +169,10 @@ const objectsPerStep = 2000;
 function* sorted(objects: readonly ConfigObject[]) {
   const routes: ConfigObject[] = [];
   const others: ConfigObject[] = [];
-  for (const [i, object] of objects.entries()) {
+  let sought = 0;
+  for (const object of objects) {
     (isRouteKind(object) ? routes : others).push(object);
-    if (i % objectsPerStep === objectsPerStep - 1) yield;
+    if (++sought % objectsPerStep === 0) yield;
   }
   return { routes, others };
 }

@@ -1,5 +1,5 @@
 /** CORS as HTTPRoute's filter (GEP-1767) and VirtualService's `corsPolicy` write it. */
-import { z } from 'zod';
+import * as z from 'zod';
 import type { CorsPolicy, TextMatch } from '../route/model.ts';
 import { durationSchema, listOf, regexMatch } from './values.ts';
 import { stringMatchSchema, textMatch } from './virtual-match.ts';

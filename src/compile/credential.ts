@@ -2,7 +2,7 @@
  * Secrets with certificates and ConfigMaps with authorities, in the two forms that Istio reads: `tls.crt`, `tls.key`, `ca.crt`,
  * `ca.crl`, or `cert`, `key`, `cacert`, `crl`. Others are left alone without a word. A diagnostic never shows a value.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 import { SecretText } from '../base/secret-text.ts';
 import type { TlsCredential } from '../route/upstream-tls.ts';
 import { type ConfigObject, type Parsed, perObject } from './object.ts';

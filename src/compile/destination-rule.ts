@@ -5,7 +5,7 @@
  * I1: a setting that cannot be read is left out and reported; only `tls` is not left out, for then what was to be encrypted
  *     would go in clear: connections are refused instead.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Diagnostic } from '../base/diagnostics.ts';
 import {
   type ClientTlsPolicy,

@@ -2,7 +2,7 @@
  * The sections of a DestinationRule's traffic policy, each read by itself: one that is wrong takes no other with it. A key
  * that nobody knows is reported and left out, so that a field of a newer Istio costs only itself.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Diagnostic } from '../base/diagnostics.ts';
 import type {
   ClientTlsPolicy,

@@ -3,7 +3,7 @@
  * themselves, as istiod does, so their slices are read but add nothing.
  */
 
-import { z } from 'zod';
+import * as z from 'zod';
 import { canonicalIp } from '../base/address.ts';
 import type { Diagnostic } from '../base/diagnostics.ts';
 import { type ConfigObject, diagnose, type Parsed, parseContent, perObject } from './object.ts';

@@ -4,7 +4,7 @@
  * I1: a provider that cannot be read still stands under its name, as one that cannot be used, so that a policy that relies
  * on it denies instead of finding nobody to ask.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 import type { CheckBody, ExtensionProvider, LogFormat, NameMatch, ServiceTarget } from '../route/mesh-config.ts';
 import { message, positiveDuration, unknownFields } from './proto-json.ts';
 import { listOf, portSchema } from './values.ts';

@@ -4,7 +4,7 @@
  * I1: an object whose targets can be read but which cannot be followed otherwise opens nothing: it is attached, and every
  * request meets its failure mode, which is `Closed` unless `Open` can be read.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Diagnostic } from '../base/diagnostics.ts';
 import type { ExtensionPhase, ExtensionRecord } from '../route/extension.ts';
 import { type ConfigObject, diagnose, type Parsed, perObject } from './object.ts';

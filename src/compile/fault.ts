@@ -1,5 +1,5 @@
 /** `fault` of a VirtualService's http route. Without a percentage nothing is injected, as in Istio. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { grpcStatusNames } from '../route/fault.ts';
 import type { FaultAbort, FaultPolicy } from '../route/model.ts';
 import { durationSchema } from './values.ts';

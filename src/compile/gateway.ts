@@ -3,7 +3,7 @@
  * annotation, no listener needed, R2) and today's (a listener HBONE, bound by label).
  */
 
-import { z } from 'zod';
+import * as z from 'zod';
 import { canonicalIp } from '../base/address.ts';
 import { type ConfigObject, diagnose, type Parsed, parseContent, perObject } from './object.ts';
 import { accountSchema, labelsSchema, listOf, portSchema } from './values.ts';

@@ -2,7 +2,7 @@
  * GRPCRoute (GEP-1016): rules by service and method. A gRPC method is a path, so the rules become those of an HTTPRoute;
  * only the matches and their rank differ: longest service, longest method, most headers.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 import type { PathMatch } from '../route/model.ts';
 import { type HttpMatchSpec, headerMatchesSchema, readHeaderMatches } from './http-match.ts';
 import { routeParser } from './http-route.ts';

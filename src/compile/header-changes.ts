@@ -1,5 +1,5 @@
 /** Header changes in the two forms users write: lists (HTTPRoute) and maps (VirtualService). Names become lower case. */
-import { z } from 'zod';
+import * as z from 'zod';
 import type { HeaderChange } from '../route/model.ts';
 import { listOf } from './values.ts';
 

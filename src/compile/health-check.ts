@@ -2,7 +2,7 @@
  * Active health checks, which Istio has no field for: an annotation of a DestinationRule, JSON with durations as everywhere.
  * `{"path": "/healthz", "interval": "5s"}` asks for a page, `{}` for a connection.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Diagnostic } from '../base/diagnostics.ts';
 import type { HealthCheckPolicy } from '../route/destination.ts';
 import { type ConfigObject, diagnose } from './object.ts';

@@ -1,5 +1,5 @@
 /** A match of an HTTPRoute rule and its rank: which of two matching routes wins (GEP-1294, as Istio ranks). */
-import { z } from 'zod';
+import * as z from 'zod';
 import type { NamedMatch, PathMatch, RouteMatch, TextMatch } from '../route/model.ts';
 import { listOf, regexMatch } from './values.ts';
 

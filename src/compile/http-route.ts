@@ -3,7 +3,7 @@
  * backends are resolved when routes are put together. A rule with a filter that is not supported is answered with 500, as
  * Gateway API asks: it must not be skipped.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Diagnostic } from '../base/diagnostics.ts';
 import { trimmed } from '../base/trimmed.ts';
 import type { HeaderChange, PathRewrite, Redirect, RetryPolicy, RouteMatch } from '../route/model.ts';

@@ -1,5 +1,5 @@
 /** `loadBalancer` of a DestinationRule: balancers, consistent hashing, warm-up and locality settings. */
-import { z } from 'zod';
+import * as z from 'zod';
 import type {
   HashKey,
   HashTable,

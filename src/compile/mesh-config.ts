@@ -6,7 +6,7 @@
  * I1: what is not followed is named. I2: a part that cannot be read takes no other with it, and opens nothing: providers
  * that are unusable make their policies deny.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Diagnostic } from '../base/diagnostics.ts';
 import { parseYaml } from '../config/yaml.ts';
 import { defaultMeshConfig, type ExtensionProvider, type MeshConfig } from '../route/mesh-config.ts';

@@ -3,7 +3,7 @@
  * written. Objects are immutable and compared by identity: an unchanged object must stay the same object, or it is
  * parsed again.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Diagnostic, SourcePosition } from '../base/diagnostics.ts';
 import type { YamlDocument } from '../config/yaml.ts';
 import { type CompileCode, compileCodes } from './codes.ts';

@@ -1,6 +1,6 @@
 /** PeerAuthentication: whether plaintext is let in. As at istiod for ambient, DISABLE means PERMISSIVE. */
 
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Diagnostic } from '../base/diagnostics.ts';
 import { type ConfigObject, diagnose, type Parsed, parseContent, perObject } from './object.ts';
 import { labelsSchema, portSchema } from './values.ts';

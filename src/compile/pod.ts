@@ -3,7 +3,7 @@
  * label wins over its namespace's; waypoints, host-network pods and pods with a sidecar are never captured (R46).
  */
 
-import { z } from 'zod';
+import * as z from 'zod';
 import { canonicalIp } from '../base/address.ts';
 import type { Diagnostic } from '../base/diagnostics.ts';
 import type { Workload } from '../mesh/model.ts';

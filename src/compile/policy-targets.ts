@@ -1,5 +1,5 @@
 /** `targetRefs`: the objects at whose waypoint a policy is enforced. */
-import { z } from 'zod';
+import * as z from 'zod';
 
 export interface PolicyTarget {
   readonly group: string;

@@ -2,7 +2,7 @@
  * Istio's protobuf messages as users write them in YAML: fields in camelCase or snake_case, durations as texts, unknown
  * fields told apart instead of refused, since one mesh configuration speaks to many programs.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 import { durationMs } from './values.ts';
 
 /** An object whose fields may be written either way. What `shape` does not name is kept, for `unknownFields`. */

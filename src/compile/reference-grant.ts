@@ -2,7 +2,7 @@
  * ReferenceGrant: which routes of other namespaces may name the Services of this one. Producer routes need none in a mesh
  * (GEP-1426); consumer routes do, see `route-context.ts`.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 import { type ConfigObject, type Parsed, parseContent, perObject } from './object.ts';
 import { listOf } from './values.ts';
 

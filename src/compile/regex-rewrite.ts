@@ -3,7 +3,7 @@
  * `\1` to `\9` standing for groups and `\0` for the match.
  */
 import { RE2JS } from 're2js';
-import { z } from 'zod';
+import * as z from 'zod';
 import type { PathRewrite } from '../route/model.ts';
 
 /** The replacement becomes part of a path: nothing that ends one may stand in it. */

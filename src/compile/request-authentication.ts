@@ -4,7 +4,7 @@
  * I1: a rule that cannot be read opens nothing: it might have refused a token, or removed a header that only the proxy may
  * set, so the whole object refuses every request until it is mended.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Diagnostic } from '../base/diagnostics.ts';
 import type { JwtRule, KeySource, RequestAuthentication, TokenLocation } from '../route/request-authentication.ts';
 import { type ConfigObject, diagnose, type Parsed, perObject } from './object.ts';

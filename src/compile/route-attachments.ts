@@ -87,14 +87,16 @@ export function replaceRoutes(
 ): AttachedRoutes {
   const services = new Map(before.services);
   const notes = new Map(before.notes);
+  const left = new Set<ServiceSpec>();
   for (const { kind, old, spec } of replaced) {
     notes.delete(old);
     const unsaid = new Map<RouteSpec, AttachmentNotes>();
     for (const { service } of placesOf(kind, old, context, unsaid)) {
       const attachments = services.get(service);
       if (attachments === undefined) continue;
-      const left = (attachments[kind] as readonly Attachment<RouteSpec>[]).filter((one) => one.spec !== old);
-      services.set(service, { ...attachments, [kind]: left });
+      const others = (attachments[kind] as readonly Attachment<RouteSpec>[]).filter((one) => one.spec !== old);
+      services.set(service, { ...attachments, [kind]: others });
+      left.add(service);
     }
     for (const { service, attachment } of placesOf(kind, spec, context, notes)) {
       const attachments = services.get(service) ?? emptyAttachments(service);
@@ -104,8 +106,9 @@ export function replaceRoutes(
       services.set(service, { ...attachments, [kind]: list.toSpliced(place, 0, attachment) });
     }
   }
-  for (const [service, attachments] of services) {
-    if (routeKinds.every((kind) => attachments[kind].length === 0)) services.delete(service);
+  for (const service of left) {
+    const attachments = services.get(service);
+    if (routeKinds.every((kind) => attachments?.[kind].length === 0)) services.delete(service);
   }
   return { services, notes };
 }

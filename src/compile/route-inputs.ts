@@ -44,9 +44,11 @@ export function replaceInputs(
   if (objects.length !== before.objects.length) return undefined;
   if (before.diagnostics.some(({ code }) => code === 'OBJECT_DUPLICATE')) return undefined;
   const replaced: ReplacedRoute[] = [];
-  for (const [i, object] of objects.entries()) {
+  // Thousands of objects, of which one is another: nothing is made for those that stayed.
+  for (let i = 0; i < objects.length; i++) {
     const old = before.objects[i];
-    if (old === undefined) return undefined;
+    const object = objects[i];
+    if (old === undefined || object === undefined) return undefined;
     if (old === object) continue;
     const one = replacedRoute(old, object);
     if (one === undefined || replaced.length === mostReplaced) return undefined;

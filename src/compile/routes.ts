@@ -42,7 +42,8 @@ export function* routeSteps(
   const told = new Set<string>();
   let asked = 0;
   for (const note of attached.notes.values()) diagnostics.push(...note.diagnostics);
-  for (const [service, attachments] of attached.services) {
+  for (const attachments of attached.services.values()) {
+    const { service } = attachments;
     let routes = before.services.get(service);
     const isKept = asBefore && routes?.attachments === attachments;
     if (routes === undefined || !(isKept || isSame(routes, attachments, world))) {

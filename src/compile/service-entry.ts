@@ -2,7 +2,7 @@
  * ServiceEntry: hosts that are not Services of the cluster, as ports, addresses and the way their endpoints are found. Each
  * host becomes a service of its own (`service-entry-hosts.ts`). Field meanings: Istio's reference of ServiceEntry.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 import { canonicalIp, parseCidr } from '../base/address.ts';
 import type { Diagnostic } from '../base/diagnostics.ts';
 import type { Locality } from '../mesh/model.ts';

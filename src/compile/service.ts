@@ -1,6 +1,6 @@
 /** Service: a VIP, ports and which pods are behind them. ExternalName Services are not part of the mesh. */
 
-import { z } from 'zod';
+import * as z from 'zod';
 import { canonicalIp } from '../base/address.ts';
 import type { Diagnostic } from '../base/diagnostics.ts';
 import type { LoadBalancing, Service } from '../mesh/model.ts';

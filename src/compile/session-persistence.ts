@@ -1,6 +1,6 @@
 /** `sessionPersistence` of a route's rule or of an XBackendTrafficPolicy (GEP-1619). */
 import { createHash } from 'node:crypto';
-import { z } from 'zod';
+import * as z from 'zod';
 import { cookiePath, type SessionPersistence } from '../route/session.ts';
 import { durationSchema } from './values.ts';
 

@@ -1,5 +1,5 @@
 /** TCPRoute: where the connections of a Service port go, by weight. It has no matches, so its first rule is all of it. */
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Diagnostic } from '../base/diagnostics.ts';
 import {
   type BackendSpec,

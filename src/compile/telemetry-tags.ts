@@ -3,7 +3,7 @@
  *
  * I1: nobody who may write a Telemetry reads secrets of the waypoint by it: variables that hold some by their names are refused.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 import { requestHeader } from '../route/telemetry/attributes.ts';
 import { formatPieces, textOf } from '../route/telemetry/log-format.ts';
 import type { CustomTag } from '../route/telemetry/rules.ts';

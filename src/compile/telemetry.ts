@@ -2,7 +2,7 @@
  * Telemetry (telemetry.istio.io): which traffic is logged, measured and traced, and how. An object with anything in it that
  * cannot be read is not used at all: half of a filter would log what was to be left out.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Diagnostic } from '../base/diagnostics.ts';
 import { compileExpression, type Expression } from '../route/cel/expression.ts';
 import { trafficAttributes } from '../route/telemetry/attributes.ts';

@@ -1,5 +1,5 @@
 /** TLSRoute: where TLS connections to a Service port go, by the server name of the client's hello. Nothing is decrypted. */
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Diagnostic } from '../base/diagnostics.ts';
 import {
   type BackendSpec,

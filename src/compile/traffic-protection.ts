@@ -4,7 +4,7 @@
  * I1: of an object that has something wrong in it, all limits are in force that can be read, and it is told which are not. These
  * limit nothing: a limit keeps a service up, and so must not, by a slip of the pen, take it down.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Diagnostic } from '../base/diagnostics.ts';
 import type { RouteMatch } from '../route/request-match.ts';
 import type {

@@ -1,6 +1,6 @@
 /** Small values that several kinds share: durations, regular expressions, selectors. */
 import { RE2JS } from 're2js';
-import { z } from 'zod';
+import * as z from 'zod';
 import type { TextMatch } from '../route/model.ts';
 
 /** Kubernetes writes absent lists and maps as null as well. */

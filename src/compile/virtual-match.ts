@@ -1,5 +1,5 @@
 /** A match block of a VirtualService's `http` route (Istio: HTTPMatchRequest). */
-import { z } from 'zod';
+import * as z from 'zod';
 import type { NamedMatch, PathMatch, RouteMatch, TextMatch } from '../route/model.ts';
 import type { ClaimMatch } from '../route/request-match.ts';
 import { labelsSchema, portSchema, regexMatch } from './values.ts';

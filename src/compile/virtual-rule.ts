@@ -2,7 +2,7 @@
  * One `http` rule of a VirtualService (Istio: HTTPRoute), parsed to everything that does not depend on other objects. A rule
  * that cannot be followed is answered with 500, and a match that cannot be decided never matches.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Diagnostic } from '../base/diagnostics.ts';
 import type { HeaderChange, PathRewrite, Redirect, RetryPolicy, RouteMatch } from '../route/model.ts';
 import { corsPolicySchema } from './cors.ts';

@@ -2,7 +2,7 @@
  * VirtualService: `http`, `tls` and `tcp` routes for the hosts it names, in written order, as Istio applies them on waypoints
  * (gateway `mesh`). One without hosts is there to be delegated to.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Diagnostic } from '../base/diagnostics.ts';
 import { type ConfigObject, diagnose, type Parsed, parseContent, perObject } from './object.ts';
 import { unknownFields } from './unknown-fields.ts';

@@ -1,5 +1,5 @@
 /** `tcp` and `tls` rules of a VirtualService, parsed to everything that does not depend on other objects. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { type Cidr, parseCidr } from '../base/address.ts';
 import type { Diagnostic } from '../base/diagnostics.ts';
 import { type ConfigObject, diagnose, type Path } from './object.ts';

@@ -1,5 +1,5 @@
 /** WorkloadEntry: a machine that is no pod, as an endpoint of the ServiceEntries that select its labels. */
-import { z } from 'zod';
+import * as z from 'zod';
 import { type ConfigObject, diagnose, type Parsed, parseContent, perObject } from './object.ts';
 import { type EntryEndpointSpec, endpointSchema, readEndpoint } from './service-entry.ts';
 

@@ -93,10 +93,13 @@ export class FolderFiles {
               ([a], [b]) => Number(b === this.#meshConfig) - Number(a === this.#meshConfig) || (a < b ? -1 : 1),
             ),
           );
-    const changed =
-      inOrder.size !== before.size || [...inOrder].some(([name, { file }]) => before.get(name)?.file !== file);
+    const files = new Map<string, ConfigFile>();
+    let changed = inOrder.size !== before.size;
+    for (const [name, { file }] of inOrder) {
+      files.set(name, file);
+      if (before.get(name)?.file !== file) changed = true;
+    }
     this.#known = inOrder;
-    const files = new Map([...inOrder].map(([name, { file }]) => [name, file]));
     return { files, diagnostics: this.#tooMany, changed, settled };
   }
 

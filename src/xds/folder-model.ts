@@ -15,16 +15,16 @@ export function compileFolder(scan: FolderScan, options: CompileOptions): Compil
 
 /** Yields where it may pause. */
 export function* folderSteps(scan: FolderScan, compiler: Compiler): Generator<undefined, Compilation> {
-  const files = [...scan.files];
-  const compilation = yield* compiler.steps(files.flatMap(([, { objects }]) => objects));
-  const diagnostics: Diagnostic[] = [...scan.diagnostics, ...files.flatMap(([, file]) => file.diagnostics)];
-  if (files.every(([, { models }]) => models.length === 0)) {
+  const files = [...scan.files.values()];
+  const compilation = yield* compiler.steps(files.flatMap(({ objects }) => objects));
+  const diagnostics: Diagnostic[] = [...scan.diagnostics, ...files.flatMap((file) => file.diagnostics)];
+  if (files.every(({ models }) => models.length === 0)) {
     return { ...compilation, diagnostics: [...diagnostics, ...compilation.diagnostics] };
   }
   const workloads = new Map(compilation.workloads);
   const services = new Map(compilation.services);
   const policies = new Map(compilation.policies);
-  for (const [file, { models }] of files) {
+  for (const [file, { models }] of scan.files) {
     const add = <T>(all: Map<string, T>, records: ReadonlyMap<string, T>) => {
       for (const [key, record] of records) {
         if (!all.has(key)) all.set(key, record);

@@ -3,7 +3,7 @@
  * knows is known, any other is an error. String matches are tags (`!Exact x`) or, as config dumps print them, objects
  * (`{Exact: x}`). Unlike there, `serviceAccount` and `trustDomain` have defaults, since empty ones are no identity.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 import { canonicalIp, parseCidr } from '../base/address.ts';
 import type { Diagnostic } from '../base/diagnostics.ts';
 import { formatSpiffeId, isSpiffeId, type SpiffeId } from '../base/spiffe.ts';
