@@ -15,11 +15,10 @@ RUN npm ci --ignore-scripts
 COPY native native
 COPY src src
 COPY bin bin
-COPY tsconfig.json tsconfig.build.json ./
+COPY tsconfig.json ./
 RUN node native/build.mjs \
   && npm run compile \
-  && npm prune --omit=dev --ignore-scripts \
-  && rm -rf native/src native/*.mjs
+  && rm -rf native/src native/*.mjs dist/bin/demo.js*
 
 FROM node:26-trixie-slim
 # What `ambit redirect` calls. ztunnel and waypoint themselves need none of it.
@@ -29,8 +28,8 @@ RUN apt-get update \
   && rm -rf /var/lib/apt/lists/* /usr/local/lib/node_modules /usr/local/bin/npm /usr/local/bin/npx
 WORKDIR /app
 COPY --from=build /app/package.json ./
-COPY --from=build /app/node_modules node_modules
-COPY --from=build /app/native native
+# The programs contain the libraries they use, but for the addon.
+COPY --from=build /app/native node_modules/node-tproxy-native
 COPY --from=build /app/dist dist
 COPY LICENSE NOTICE ./
 # Memory: bin/ztunnel.ts says why.
@@ -39,5 +38,5 @@ ENV NODE_ENV=production MALLOC_ARENA_MAX=1
 WORKDIR /
 USER 1337:1337
 EXPOSE 15001 15006 15008 15020 15021
-ENTRYPOINT ["node", "--disable-sigusr1", "--max-semi-space-size=8", "/app/dist/bin/image.js"]
+ENTRYPOINT ["node", "--disable-sigusr1", "--max-semi-space-size=8", "--no-maglev-destroy-on-background", "/app/dist/bin/image.js"]
 CMD ["--help"]

@@ -1,6 +1,5 @@
-/** Ambit's programs as they are shipped: compiled. As TypeScript each process would also hold Node's type stripper, 15 MiB. */
+/** Ambit's programs as they are shipped. As TypeScript each process would also hold Node's type stripper and more, 60 MiB. */
 import { spawnSync } from 'node:child_process';
-import { cpSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import process from 'node:process';
 
@@ -10,12 +9,9 @@ const folder = path.join(root, '.cache/bench');
 /** Where `compilePrograms` puts them. */
 export const compiledPrograms = path.join(folder, 'bin');
 
-/** As `npm run compile`, into a folder of the bench's own. Throws with what the compiler said. */
+/** As `npm run compile`, into a folder of the bench's own. Throws with what does not fit together. */
 export function compilePrograms(): void {
-  rmSync(folder, { recursive: true, force: true });
-  const compiler = path.join(root, 'node_modules/typescript/bin/tsc');
-  const argv = [compiler, '-p', path.join(root, 'tsconfig.build.json'), '--outDir', folder];
-  const { status, stdout, stderr } = spawnSync(process.execPath, argv, { encoding: 'utf8' });
-  if (status !== 0) throw new Error(`Ambit does not compile:\n${stdout}${stderr}`);
-  cpSync(path.join(root, 'src/proto/gen'), path.join(folder, 'src/proto/gen'), { recursive: true });
+  const argv = [path.join(root, 'bin/setup/programs.mjs'), folder];
+  const { status, stderr } = spawnSync(process.execPath, argv, { encoding: 'utf8' });
+  if (status !== 0) throw new Error(`Ambit's programs cannot be built:\n${stderr}`);
 }

@@ -3,7 +3,8 @@
  * Makes a fresh clone runnable, then runs one program of it: `node bin/bootstrap.mjs [--tools SET,…] SCRIPT [ARG ...]`.
  * Plain JavaScript, so that it starts under whatever Node the machine has. In order: a Node that is new enough, system
  * tools, the packages of the lock file, the native addon. A step that is done already is skipped, and one that was cut
- * short is done again. `--only-setup` stops before the script.
+ * short is done again. `--only-setup` stops before the script; `--built` builds the programs as they are shipped, and SCRIPT, one
+ * of them, is run as that: a mesh of them starts in a quarter of the time.
  */
 import path from 'node:path';
 import process from 'node:process';
@@ -14,7 +15,8 @@ import { endWithNpm, run, runScript, SetupError } from './setup/process.mjs';
 import { installTools, searchPath } from './setup/tools.mjs';
 
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..');
-const usage = 'usage: node bin/bootstrap.mjs [--tools base|interop[,…]] --only-setup | SCRIPT [ARG ...]';
+const usage = 'usage: node bin/bootstrap.mjs [--tools base|interop[,…]] --only-setup | [--built] SCRIPT [ARG ...]';
+const programs = path.join(root, '.cache/programs');
 
 endWithNpm();
 try {
@@ -24,8 +26,14 @@ try {
   await installTools(options.tools, env);
   await installPackages(root, node, env);
   await run(node, [path.join(root, 'native/build.mjs')], { env, cwd: root, quiet: true }, 'build the native addon');
-  if (!options.onlySetup)
-    process.exitCode = await runScript(node, path.resolve(root, options.script), options.rest, env);
+  if (!options.onlySetup) {
+    if (options.built) {
+      const build = [path.join(root, 'bin/setup/programs.mjs'), programs];
+      await run(node, build, { env, cwd: root }, 'build the programs');
+    }
+    const script = options.built ? path.join(programs, options.script.replace(/\.ts$/, '.js')) : options.script;
+    process.exitCode = await runScript(node, path.resolve(root, script), options.rest, env);
+  }
 } catch (error) {
   // What the file system refuses (a full disk, a folder of somebody else's) is the user's to mend, too.
   if (!(error instanceof SetupError) && error.syscall === undefined) throw error;
@@ -34,9 +42,10 @@ try {
 }
 
 function readArguments(argv) {
-  const read = { onlySetup: false, tools: ['base'], script: undefined, rest: [] };
+  const read = { onlySetup: false, built: false, tools: ['base'], script: undefined, rest: [] };
   for (let at = 0; at < argv.length; at++) {
     if (argv[at] === '--only-setup') read.onlySetup = true;
+    else if (argv[at] === '--built') read.built = true;
     else if (argv[at] === '--tools') read.tools = (argv[++at] || '').split(',');
     else {
       [read.script, ...read.rest] = argv.slice(at);

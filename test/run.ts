@@ -3,7 +3,7 @@
  * `npm test -- unit`, `npm test -- test/unit/base/address.test.ts`. In CI a skipped test is a failure (design §8).
  */
 import { spawn } from 'node:child_process';
-import { chmodSync, existsSync, globSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { chmodSync, existsSync, globSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { enableCompileCache } from 'node:module';
 import { availableParallelism, tmpdir } from 'node:os';
@@ -45,6 +45,9 @@ process.on('SIGINT', () => {
 });
 for (const signal of ['SIGTERM', 'SIGHUP'] as const) process.on(signal, () => process.exit(1));
 
+/** The programs as they are shipped, which the tests start (`test/support/program-files.ts`). */
+const programs = path.join(root, '.cache/programs');
+
 const total: Counts = { passed: 0, failed: 0, skipped: 0 };
 await runAll(process.argv.slice(2));
 if (interrupted) total.failed++;
@@ -60,6 +63,11 @@ async function runAll(words: readonly string[]): Promise<void> {
   const unknown = words.filter((word) => !tiers.includes(word) && !existsSync(path.resolve(root, word)));
   if (unknown.length > 0) {
     console.error(`neither a tier (${tiers.join(', ')}) nor a file: ${unknown.join(', ')}`);
+    total.failed++;
+    return;
+  }
+  if ((await run(process.execPath, [path.join(root, 'bin/setup/programs.mjs'), programs])) !== 0) {
+    console.error('the programs cannot be built, see above');
     total.failed++;
     return;
   }
@@ -97,7 +105,9 @@ async function runTiers(chosen: readonly string[]): Promise<void> {
 /** Tap's own plugin set-up is built once; each file is then a process of its own under Node's type stripping. */
 async function runTap(tier: string, files: readonly string[], jobs = 1): Promise<void> {
   if (files.length === 0) return;
-  if (!existsSync(path.join(root, '.tap/plugins'))) await run(bin('tap'), ['build']);
+  // Part of what tap builds goes into node_modules, and so does the note of it: both go when packages are installed anew.
+  const built = path.join(root, 'node_modules/.ambit-tap');
+  if (!existsSync(built) && (await run(bin('tap'), ['build'])) === 0) writeFileSync(built, '');
   const output = path.join(scratch, `${tier}.tap`);
   const startedMs = Date.now();
   const code = await run(bin('tap'), [
@@ -153,7 +163,7 @@ function run(command: string, args: readonly string[]): Promise<number> {
   return new Promise((resolve, reject) => {
     // The kernel ends it with us.
     const argv = ['--pdeathsig', 'KILL', command, ...args];
-    const env = { ...process.env, NODE_COMPILE_CACHE: compiled };
+    const env = { ...process.env, NODE_COMPILE_CACHE: compiled, AMBIT_TEST_PROGRAMS: path.join(programs, 'bin') };
     const child = spawn('setpriv', argv, { cwd: root, env, stdio: ['ignore', 'inherit', 'inherit'] });
     child.on('error', reject);
     child.on('exit', (code) => resolve(code ?? 1));

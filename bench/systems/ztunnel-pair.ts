@@ -1,6 +1,6 @@
 /** No proxy, and Ambit's ztunnels on either side: what everything else on layer 4 stands between. */
 import process from 'node:process';
-import { version } from '../../src/app/version.ts';
+import { version } from '../../src/base/own-files.ts';
 import { ztunnelName } from '../../src/lab/topology.ts';
 import { type Definition, everyPort } from './definition.ts';
 import { barePodObject, podObject, serviceObject } from './objects.ts';

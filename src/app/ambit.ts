@@ -3,9 +3,9 @@ import process from 'node:process';
 import { parseArgs } from 'node:util';
 import { systemClock } from '../base/clock.ts';
 import { formatDiagnostic, hasErrors } from '../base/diagnostics.ts';
+import { version } from '../base/own-files.ts';
 import { presetByName } from '../config/preset.ts';
 import { createObservability } from './observability.ts';
-import { version } from './version.ts';
 
 const ambitHelp = `Usage: ambit COMMAND [ARG ...]
 

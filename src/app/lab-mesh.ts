@@ -5,11 +5,12 @@
  * I1: what `start` returns is ready: every proxy said so itself. What it could not make ready is an error that holds the
  *     program's last lines.
  */
-import { cpSync, existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { type Clock, systemClock } from '../base/clock.ts';
 import { AmbitError } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
+import { ownFile } from '../base/own-files.ts';
 import { defaultCompileOptions } from '../compile/options.ts';
 import type { Preset } from '../config/preset.ts';
 import { openTokens } from '../control/serve.ts';
@@ -48,7 +49,6 @@ export interface LabMeshOptions {
 const controlPort = 15012;
 const readyDeadlineMs = 30_000;
 const readyPollMs = 50;
-const ownPrograms = path.resolve(import.meta.dirname, '../../bin');
 
 /** Builds the lab and starts every program. Throws an AmbitError when something cannot be; the lab is closed then. */
 export async function startLabMesh(options: LabMeshOptions): Promise<LabMesh> {
@@ -234,8 +234,8 @@ export class LabMesh {
   }
 
   #scriptOf(name: string): string {
-    const script = path.join(this.#options.programs ?? ownPrograms, name);
-    return existsSync(`${script}.js`) ? `${script}.js` : `${script}.ts`;
+    const { programs } = this.#options;
+    return programs === undefined ? ownFile(`bin/${name}`) : path.join(programs, `${name}.js`);
   }
 
   async #proxyEnvironment(name: string, join: JoinName): Promise<Record<string, string>> {

@@ -3,7 +3,7 @@
  * It stands in for environment variables that are not set; keys that ztunnel does not use are passed over, as it does.
  */
 import { readFileSync } from 'node:fs';
-import { z } from 'zod';
+import * as z from 'zod';
 import { formatDiagnostic, hasErrors } from '../base/diagnostics.ts';
 import { errorCode, errorText } from '../base/errors.ts';
 import type { Environment } from '../config/environment.ts';

@@ -6,6 +6,7 @@ import { availableParallelism } from 'node:os';
 import { parseArgs } from 'node:util';
 import { type Cidr, parseCidr } from '../base/address.ts';
 import { errorText } from '../base/errors.ts';
+import { version } from '../base/own-files.ts';
 import {
   duration,
   type Environment,
@@ -29,7 +30,6 @@ import { proxyShape } from './proxy-settings.ts';
 import { readSessionKeys } from './session-keys.ts';
 import { readTracing, tracingShape } from './tracing-settings.ts';
 import { trustDomainProblems } from './trust-domain-list.ts';
-import { version } from './version.ts';
 import {
   readGatewayName,
   readPodLabels,

@@ -2,6 +2,8 @@
  * Everything `ztunnel` may be told by its environment: ztunnel's own names and defaults where it has one (reference
  * ztunnel.md §2), ours begin with AMBIT_; docs/environment.md lists them. All problems are found at once.
  */
+
+import { version } from '../base/own-files.ts';
 import {
   choice,
   duration,
@@ -25,7 +27,6 @@ import { applyProxyConfig, type ProxyConfigOutcome, readMeshConfigFile } from '.
 import { proxyShape } from './proxy-settings.ts';
 import { readTracing, tracingShape } from './tracing-settings.ts';
 import { trustDomainProblems } from './trust-domain-list.ts';
-import { version } from './version.ts';
 import { dnsShape, readDnsListen } from './ztunnel-dns-settings.ts';
 
 const shape = {

@@ -3,7 +3,7 @@
  * named by its variable. A variable that is set but empty counts as not set, except for `text`, where empty has a meaning
  * (XDS_ADDRESS= turns xDS off). Names and defaults are ztunnel's where it has them; ours start with AMBIT_.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 

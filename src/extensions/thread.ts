@@ -7,9 +7,12 @@
  *     outside the JavaScript heap grows beyond its limit (the heap itself is limited by V8).
  * I4: the questions and bytes inside are bounded; beyond that a question is answered at once with `busy`.
  */
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import type { Clock, Timer } from '../base/clock.ts';
 import { errorCode, errorText } from '../base/errors.ts';
+import { ownFile } from '../base/own-files.ts';
 import { type HookName, hookNames } from './extension.ts';
 import type { FromWorker, LogLine, Question, ToWorker, WorkerStart } from './protocol.ts';
 
@@ -74,21 +77,20 @@ export class ExtensionThread {
   constructor(options: ThreadOptions) {
     this.#options = options;
     const { start, memoryBytes, clock } = options;
-    const own = import.meta.url;
-    const entry = new URL(`./worker/main${own.slice(own.lastIndexOf('.'))}`, own);
+    const entry = ownFile('src/extensions/worker/main');
     const heap = Math.max(8, Math.floor(memoryBytes / mebibyte));
     const young = Math.min(4, Math.ceil(heap / 8));
-    // Ours too, which its entry is made of; package.json, as a source or compiled, says that they are modules.
-    const readable = [start.folderUrl, '../', '../../package.json', '../../../package.json'].map(
-      (to) => new URL(to, own),
-    );
+    // Ours too, which its entry is made of; package.json, as a source or built, says that they are modules.
+    const own = path.resolve(entry, '../../..');
+    const packages = ['../package.json', '../../package.json'].map((file) => path.resolve(own, file));
+    const readable = [fileURLToPath(start.folderUrl), `${own}/`, ...packages];
     this.#worker = new Worker(entry, {
       name: `extension ${start.name}`.slice(0, 60),
       workerData: start,
       // Nothing of the proxy's environment, arguments or options, and no way to files, network, programs or addons.
       env: {},
       argv: [],
-      execArgv: ['--permission', '--no-warnings', ...readable.map((url) => `--allow-fs-read=${pathOf(url)}`)],
+      execArgv: ['--permission', '--no-warnings', ...readable.map((file) => `--allow-fs-read=${file}`)],
       stdin: false,
       stdout: true,
       stderr: true,
@@ -282,10 +284,6 @@ export class ExtensionThread {
 
 function levelOf(level: unknown): LogLine['level'] {
   return level === 'debug' || level === 'warn' || level === 'error' ? level : 'info';
-}
-
-function pathOf(url: URL): string {
-  return decodeURIComponent(url.pathname);
 }
 
 function ignore(): void {}

@@ -1,13 +1,12 @@
 /** Runs requests from inside a namespace by starting the client program there, and returns its answers. */
-import { extname } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { AmbitError } from '../base/errors.ts';
+import { ownFile } from '../base/own-files.ts';
 import { mustRun } from './command.ts';
 import { inNamespace, type LabNamespace } from './namespace.ts';
 import type { LabAnswer, LabRequest, RequestBatch } from './request.ts';
 
 // The same suffix as this file: .ts from the repository, .js from dist.
-const program = fileURLToPath(new URL(`./request-main${extname(import.meta.filename)}`, import.meta.url));
+const program = ownFile('src/lab/request-main');
 
 /** Performs the batch and returns one answer for each request, in order. The client's own failure throws. */
 export async function requestMany(namespace: LabNamespace, batch: RequestBatch): Promise<readonly LabAnswer[]> {

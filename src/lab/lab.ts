@@ -6,11 +6,11 @@
  * I2: `close` stops every program before it lets the namespaces go.
  */
 import { mkdirSync, rmSync } from 'node:fs';
-import { extname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
 import { type Clock, systemClock } from '../base/clock.ts';
 import { AmbitError } from '../base/errors.ts';
 import { type Logger, silentLogger } from '../base/logger.ts';
+import { ownFile } from '../base/own-files.ts';
 import { buildNodes, buildPod, buildZtunnel, installServices, unlinkPod } from './build.ts';
 import { requestMany, requestOne } from './client.ts';
 import { isInsideLab } from './enter.ts';
@@ -46,7 +46,7 @@ export interface LabOptions {
   readonly onUnexpectedExit?: (process: LabProcess) => void;
 }
 
-const appsProgram = fileURLToPath(new URL(`./apps/main${extname(import.meta.filename)}`, import.meta.url));
+const appsProgram = ownFile('src/lab/apps/main');
 
 /** Builds a lab. Throws `LAB_TOPOLOGY`, `LAB_FEATURE_MISSING` or `LAB_COMMAND_FAILED`; what was built goes with the process. */
 export async function createLab(options: LabOptions): Promise<Lab> {

@@ -13,10 +13,11 @@ import { missingEnvoy, startEnvoy } from '../support/envoy.ts';
 import { envoyHboneClient, envoyHboneServer, envoyListener } from '../support/envoy-config.ts';
 import { eventually, within } from '../support/eventually.ts';
 import { nginxPaths, startNginx } from '../support/nginx.ts';
+import { programFile } from '../support/program-files.ts';
 import { missing, type RunningProgram, runProgram, startProgram } from '../support/programs.ts';
 import { TestCa } from '../support/test-ca.ts';
 
-const script = path.join(import.meta.dirname, '../../bin/waypoint.ts');
+const script = programFile('waypoint');
 const idOf = (account: string) => `spiffe://cluster.local/ns/shop/sa/${account}`;
 const podIp = '127.0.0.2';
 const vip = '10.96.0.7';

@@ -11,6 +11,7 @@ import { silentLogger } from '../../src/base/logger.ts';
 import { modernPreset } from '../../src/config/preset.ts';
 import { connectFrom } from '../../src/lab/sockets.ts';
 import { eventually, within } from '../support/eventually.ts';
+import { builtPrograms } from '../support/program-files.ts';
 import { Churn, Echo } from './churn.ts';
 import { clientPod, outsider, port, type SoakPod, servers, vips, writeMesh, writePolicies } from './mesh.ts';
 import type { ProxyRecord, Sample, SoakRecord } from './report.ts';
@@ -39,7 +40,14 @@ export async function runSoak({ seconds, directory, onProgress }: SoakOptions): 
   mkdirSync(folder, { recursive: true });
   writeMesh(folder);
   writePolicies(folder, 0);
-  const mesh = await startLabMesh({ preset: modernPreset, folder, logger: silentLogger, environment, onProgress });
+  const mesh = await startLabMesh({
+    ...builtPrograms,
+    preset: modernPreset,
+    folder,
+    logger: silentLogger,
+    environment,
+    onProgress,
+  });
   try {
     return await soak(mesh, seconds, onProgress);
   } finally {

@@ -7,6 +7,7 @@ import path from 'node:path';
 import process from 'node:process';
 import { errorCode, errorText } from '../../base/errors.ts';
 import { silentLogger } from '../../base/logger.ts';
+import { packageFile } from '../../base/own-files.ts';
 import { enterLab } from '../../lab/enter.ts';
 import { type LabMesh, startLabMesh } from '../lab-mesh.ts';
 import { type Breakable, type DemoArguments, demoHelp, parseDemoArguments } from './arguments.ts';
@@ -16,7 +17,7 @@ import { server } from './requests.ts';
 import { tellStory, tellTopology } from './story.ts';
 import { showViews } from './views.ts';
 
-const examples = path.resolve(import.meta.dirname, '../../../examples/bookinfo');
+const examples = packageFile('examples/bookinfo');
 const shownErrorLines = 15;
 const shownErrorColumns = 400;
 

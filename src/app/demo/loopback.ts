@@ -15,6 +15,7 @@ import { systemClock } from '../../base/clock.ts';
 import { errorText } from '../../base/errors.ts';
 import { silentLogger } from '../../base/logger.ts';
 import { unscrapedMetrics } from '../../base/metrics.ts';
+import { ownFile, packageFile } from '../../base/own-files.ts';
 import { systemRandom } from '../../base/random.ts';
 import { formatSpiffeId, type SpiffeId } from '../../base/spiffe.ts';
 import { createRelay } from '../../hbone/relay.ts';
@@ -35,10 +36,7 @@ const port = 9080;
 const waypointPort = 15006;
 const trustDomain = 'cluster.local';
 const readyDeadlineMs = 20_000;
-const suffix = path.extname(import.meta.filename);
-const source = path.resolve(import.meta.dirname, '../..');
-const bin = path.resolve(source, '../bin');
-const examples = path.resolve(source, '../examples/bookinfo/legacy');
+const examples = packageFile('examples/bookinfo/legacy');
 
 interface Answer {
   readonly status: number;
@@ -188,7 +186,7 @@ class Programs {
 
   async startAll(): Promise<void> {
     const common = { APP_PORT: String(port), POD_NAME: 'productpage' };
-    this.#start('productpage', [path.join(source, `lab/apps/main${suffix}`), 'productpage'], {
+    this.#start('productpage', [ownFile('src/lab/apps/main'), 'productpage'], {
       ...common,
       APP_LISTEN: serverIp,
     });
@@ -210,14 +208,7 @@ class Programs {
   }
 
   #proxy(script: string, ...rest: readonly string[]): string[] {
-    return [
-      path.join(bin, `${script}${suffix}`),
-      '--config',
-      path.join(this.#folder, 'config'),
-      '--preset',
-      'legacy',
-      ...rest,
-    ];
+    return [ownFile(`bin/${script}`), '--config', path.join(this.#folder, 'config'), '--preset', 'legacy', ...rest];
   }
 
   #environment(name: string, listenIp: string): Record<string, string> {

@@ -15,6 +15,7 @@ import { startAdmin } from '../../admin/server.ts';
 import { canonicalIp, formatSocketAddress } from '../../base/address.ts';
 import { systemClock } from '../../base/clock.ts';
 import { errorText } from '../../base/errors.ts';
+import { ownFile } from '../../base/own-files.ts';
 import { systemRandom } from '../../base/random.ts';
 import { slicedText } from '../../base/sliced-text.ts';
 import { Acceptor } from '../../net/acceptor.ts';
@@ -152,11 +153,9 @@ class WaypointSupervisor {
   }
 
   #startWorker(number: number, argv: readonly string[]): WorkerProcess {
-    const own = import.meta.url;
-    const script = new URL(`../../../bin/waypoint${own.slice(own.lastIndexOf('.'))}`, own);
     return new WorkerProcess({
       number,
-      command: [process.execPath, ...process.execArgv, decodeURIComponent(script.pathname), ...argv],
+      command: [process.execPath, ...process.execArgv, ownFile('bin/waypoint'), ...argv],
       environment: {
         ...process.env,
         AMBIT_WORKERS: String(this.#settings.workers),

@@ -1,12 +1,13 @@
 /** Without the privileges of in-pod mode the program says so at once, and how to give them. */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import process from 'node:process';
 import t from 'tap';
+import { programFile } from '../../support/program-files.ts';
 import { runProgram } from '../../support/programs.ts';
 
-const program = resolve(import.meta.dirname, '../../../bin/ztunnel.ts');
+const program = programFile('ztunnel');
 
 t.test('a ztunnel of pods that may not enter their namespaces ends with 1 and names the capabilities', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'ambit-inpod-'));

@@ -25,13 +25,14 @@ import { AppProtocol, TunnelProtocol } from '../../../src/proto/gen/workload_pb.
 import { startRpcServer, unaryRoute } from '../../../src/rpc/server.ts';
 import { addressType, authorizationType } from '../../../src/xds/resource-types.ts';
 import { eventually } from '../../support/eventually.ts';
+import { programFile } from '../../support/program-files.ts';
 import { startProgram } from '../../support/programs.ts';
 import { TestCa, testIdentity } from '../../support/test-ca.ts';
 import { type NamedBytes, podResource, portList, serviceResource } from '../../support/xds-resources.ts';
 import { XdsServer } from '../../support/xds-server.ts';
 import { http1 } from './client.ts';
 
-const script = path.join(import.meta.dirname, '../../../bin/waypoint.ts');
+const script = programFile('waypoint');
 const clientId = testIdentity('spiffe://cluster.local/ns/shop/sa/client');
 const waypointId = testIdentity('spiffe://cluster.local/ns/shop/sa/waypoint');
 const clientIp = '127.78.0.1';

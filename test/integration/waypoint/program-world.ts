@@ -21,10 +21,11 @@ import { SecretManager } from '../../../src/identity/secret-manager.ts';
 import { plainSocket } from '../../../src/net/socket-spec.ts';
 import { documents, podText } from '../../support/compile-text.ts';
 import { eventually } from '../../support/eventually.ts';
+import { programFile } from '../../support/program-files.ts';
 import { type RunningProgram, startProgram } from '../../support/programs.ts';
 import { productId, sleepId } from './harness.ts';
 
-export const waypointScript = path.join(import.meta.dirname, '../../../bin/waypoint.ts');
+export const waypointScript = programFile('waypoint');
 
 const gateway = `
 apiVersion: gateway.networking.k8s.io/v1alpha2

@@ -22,11 +22,12 @@ import { SecretManager } from '../../../src/identity/secret-manager.ts';
 import { plainSocket } from '../../../src/net/socket-spec.ts';
 import { documents, podText } from '../../support/compile-text.ts';
 import { eventually, within } from '../../support/eventually.ts';
+import { programFile } from '../../support/program-files.ts';
 import { type RunningProgram, runProgram, startProgram } from '../../support/programs.ts';
 import { http1 } from './client.ts';
 import { notSleepId, productId, sleepId } from './harness.ts';
 
-const script = path.join(import.meta.dirname, '../../../bin/waypoint.ts');
+const script = programFile('waypoint');
 
 const gateway = `
 apiVersion: gateway.networking.k8s.io/v1alpha2

@@ -10,10 +10,11 @@ import { join } from 'node:path';
 import process from 'node:process';
 import t, { type Test } from 'tap';
 import { eventually } from '../../support/eventually.ts';
+import { programFile } from '../../support/program-files.ts';
 import { runProgram, startProgram } from '../../support/programs.ts';
 import { echoed, freePort, listeningPorts, type Running, startZtunnel } from './ztunnel-program.ts';
 
-const ambit = join(import.meta.dirname, '../../../bin/ambit.ts');
+const ambit = programFile('ambit');
 const clientIp = '127.78.1.4';
 const podIp = '127.78.2.5';
 const vip = '127.78.96.1';

@@ -9,8 +9,9 @@ import process from 'node:process';
 import { text } from 'node:stream/consumers';
 import t, { type Test } from 'tap';
 import { eventually, within } from '../../support/eventually.ts';
+import { programFile } from '../../support/program-files.ts';
 
-const program = join(import.meta.dirname, '../../../bin/ztunnel.ts');
+const program = programFile('ztunnel');
 
 const meshFile = `
 workloads:

@@ -1,13 +1,13 @@
 /** Runs of the demo as a user starts it, from outside any lab: as root and as an ordinary user when we are root. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import path from 'node:path';
 import t, { type Test } from 'tap';
 import { findUnshare } from '../../../src/lab/unshare.ts';
 import { eventually, within } from '../../support/eventually.ts';
 import { hostState } from '../../support/host-state.ts';
+import { programFile } from '../../support/program-files.ts';
 
-export const demoScript = path.resolve(import.meta.dirname, '../../../bin/demo.ts');
+export const demoScript = programFile('demo');
 const ordinaryUser = 12345;
 const runDeadlineMs = 100_000;
 

@@ -13,6 +13,7 @@ import { oneNodeTopology } from '../../../src/lab/bookinfo.ts';
 import { startCapture } from '../../../src/lab/capture.ts';
 import { createLab } from '../../../src/lab/lab.ts';
 import { eventually } from '../../support/eventually.ts';
+import { programFile } from '../../support/program-files.ts';
 import { insideLab } from '../lab/inside.ts';
 
 const root = path.resolve(import.meta.dirname, '../../..');
@@ -112,7 +113,7 @@ if (await insideLab()) {
     argv: [
       ...(['unshare', '--mount', 'sh', '-ec', script, 'sh', lab.agents.of('node-a').path, root] as const),
       ...['setpriv', ...identity, `--bounding-set=-all,${kept}`, '--inh-caps=-all'],
-      ...[process.execPath, ...entry.slice(1, -1), path.join(root, 'bin/image.ts'), ...args],
+      ...[process.execPath, ...entry.slice(1, -1), programFile('image'), ...args],
     ],
     env: {
       ...Object.fromEntries(given),

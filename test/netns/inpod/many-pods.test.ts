@@ -1,11 +1,10 @@
-/** Many pods of one node, as bare namespaces: what each costs is small and bounded, and comes back, however they leave. */
-import path from 'node:path';
 import t from 'tap';
 import { openNode } from '../../../bench/pods/node.ts';
 import { measurePods } from '../../../bench/pods/run.ts';
+import { programFile } from '../../support/program-files.ts';
 import { insideLab } from '../lab/inside.ts';
 
-const program = path.resolve(import.meta.dirname, '../../../bin/ztunnel.ts');
+const program = programFile('ztunnel');
 const count = 200;
 /** The namespace, the three listeners, and DNS over UDP and TCP on both loopback addresses. */
 const mostDescriptors = 8;

@@ -11,6 +11,7 @@ import { silentLogger } from '../../../src/base/logger.ts';
 import type { Preset } from '../../../src/config/preset.ts';
 import { connectFrom, listenIn } from '../../../src/lab/sockets.ts';
 import { within } from '../../support/eventually.ts';
+import { builtPrograms } from '../../support/program-files.ts';
 
 /** Both services have it; for `shop` it is declared TCP, so that the waypoint carries bytes. */
 export const tcpPort = 7000;
@@ -48,6 +49,7 @@ export async function startWorld({ preset, directory, environment }: WorldOption
   mkdirSync(folder, { recursive: true });
   writeFileSync(path.join(folder, 'mesh.yaml'), meshText(preset));
   const mesh = await startLabMesh({
+    ...builtPrograms,
     preset,
     folder,
     logger: silentLogger,

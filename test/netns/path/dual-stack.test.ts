@@ -14,6 +14,7 @@ import { startCapture } from '../../../src/lab/capture.ts';
 import { runIp } from '../../../src/lab/namespace.ts';
 import type { LabAnswer } from '../../../src/lab/request.ts';
 import { connectFrom } from '../../../src/lab/sockets.ts';
+import { builtPrograms } from '../../support/program-files.ts';
 import { insideLab } from '../lab/inside.ts';
 import { dualStackYaml, ip, vip } from './dual-stack-mesh.ts';
 import { askHttp, field, get, isOpening, spiffe } from './path-mesh.ts';
@@ -27,7 +28,7 @@ if (await insideLab()) {
   const folder = mkdtempSync(path.join(tmpdir(), 'ambit-dual-'));
   mkdirSync(folder, { recursive: true });
   writeFileSync(path.join(folder, 'mesh.yaml'), dualStackYaml);
-  const mesh = await startLabMesh({ preset: modernPreset, folder, logger: silentLogger });
+  const mesh = await startLabMesh({ ...builtPrograms, preset: modernPreset, folder, logger: silentLogger });
   t.teardown(() => mesh.close());
   rmSync(folder, { recursive: true, force: true });
   const { lab } = mesh;

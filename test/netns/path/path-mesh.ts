@@ -10,6 +10,7 @@ import { presetByName } from '../../../src/config/preset.ts';
 import type { CapturedPacket } from '../../../src/lab/capture.ts';
 import type { HttpAnswer, LabAnswer, LabRequest } from '../../../src/lab/request.ts';
 import { eventually } from '../../support/eventually.ts';
+import { builtPrograms } from '../../support/program-files.ts';
 
 const examples = path.resolve(import.meta.dirname, '../../../examples/bookinfo');
 
@@ -46,6 +47,7 @@ export async function startPathMesh(t: Pick<Test, 'teardown'>, options: PathMesh
     for (const [name, text] of Object.entries(options.files ?? {})) writeFileSync(path.join(folder, name), text);
     const { environment, redirection } = options;
     const mesh = await startLabMesh({
+      ...builtPrograms,
       preset,
       folder,
       logger: silentLogger,

@@ -10,9 +10,10 @@ import { openAuthority } from '../../../src/identity/authority.ts';
 import { oneNodeTopology } from '../../../src/lab/bookinfo.ts';
 import { createLab } from '../../../src/lab/lab.ts';
 import { eventually } from '../../support/eventually.ts';
+import { programFile } from '../../support/program-files.ts';
 import { insideLab } from '../lab/inside.ts';
 
-const program = path.resolve(import.meta.dirname, '../../../bin/ztunnel.ts');
+const program = programFile('ztunnel');
 
 t.setTimeout(240_000);
 

@@ -3,7 +3,7 @@
  * and all share one authority on disk. For tests of the layer 4 path on real packets.
  */
 import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import process from 'node:process';
 import type { Test } from 'tap';
 import { AccessRecord } from '../../../src/app/lab-access.ts';
@@ -14,8 +14,9 @@ import { createLab, type Lab, type LabOptions } from '../../../src/lab/lab.ts';
 import type { LabProcess } from '../../../src/lab/process.ts';
 import { type LabPod, podIps, serviceVips, type Topology, ztunnelName } from '../../../src/lab/topology.ts';
 import { eventually } from '../../support/eventually.ts';
+import { programFile } from '../../support/program-files.ts';
 
-const program = resolve(import.meta.dirname, '../../../bin/ztunnel.ts');
+const program = programFile('ztunnel');
 
 export interface AccessLine {
   readonly message: string;

@@ -3,7 +3,7 @@
  * keys and takes null for nothing, but a value of another type fails the whole command.
  */
 import t from 'tap';
-import { z } from 'zod';
+import * as z from 'zod';
 import { MeshStore } from '../../../src/mesh/store.ts';
 import { configDump, type DumpSources } from '../../../src/ztunnel/config-dump.ts';
 import { ConnectionRegistry } from '../../../src/ztunnel/connection-registry.ts';
