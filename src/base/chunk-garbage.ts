@@ -7,7 +7,7 @@
 import { collectGarbage } from './garbage.ts';
 
 /** Well below what makes V8 begin a mark-compact. */
-const bytesPerCollection = 8 * 1024 * 1024;
+const bytesPerCollection = 3 * 1024 * 1024;
 
 let passedBytes = 0;
 
