@@ -10,22 +10,14 @@ import type { Duplex } from 'node:stream';
 import { formatSocketAddress, type SocketAddress } from '../base/address.ts';
 import type { Clock } from '../base/clock.ts';
 import { AmbitError } from '../base/errors.ts';
-import type { PeerRevocation } from '../identity/revocation.ts';
 import type { Secret } from '../identity/secret.ts';
 import { dial, socketAddresses } from '../net/socket-factory.ts';
 import { type SecuredSocket, secureClient } from './client-tls.ts';
-import type { RelayOptions } from './options.ts';
+import type { PoolDependencies } from './http2/engine.ts';
 import { withHint } from './pool-errors.ts';
-import type { OpenOutcome, OuterLeg, TunnelRequest, TunnelTarget } from './seam.ts';
+import type { OuterLeg, TunnelTarget } from './seam.ts';
 
-export type OpenOuter = (request: TunnelRequest) => Promise<OpenOutcome>;
-
-export interface CarrierDependencies {
-  readonly clock: Clock;
-  readonly options: RelayOptions;
-  readonly revocation?: PeerRevocation | undefined;
-  readonly openOuter: OpenOuter;
-}
+export type CarrierDependencies = Pick<PoolDependencies, 'clock' | 'options' | 'revocation' | 'openOuter'>;
 
 export interface Carrier extends SecuredSocket {
   /** Our end of the TCP connection. */
@@ -62,7 +54,11 @@ async function dialPeer(target: TunnelTarget, clock: Clock): Promise<Raw> {
   return { raw: dialed.socket, local };
 }
 
-async function openTunnelTo(target: TunnelTarget, outer: OuterLeg, openOuter: OpenOuter): Promise<Raw> {
+async function openTunnelTo(
+  target: TunnelTarget,
+  outer: OuterLeg,
+  openOuter: PoolDependencies['openOuter'],
+): Promise<Raw> {
   const { peer, sourceIdentity, socket } = target;
   const { expectedIdentities, authority, headers } = outer;
   const outcome = await openOuter({

@@ -2,24 +2,21 @@
  * One CONNECT as a client: stream, answer, and another try when the peer said that it did not process it.
  * Only status 200 opens a tunnel.
  */
-import type { ClientHttp2Stream } from 'node:http2';
 import type { Cancellation } from '../base/cancellation.ts';
 import type { Clock } from '../base/clock.ts';
 import { AmbitError } from '../base/errors.ts';
+import type { ClientStream, StreamEnd, TunnelPool } from './http2/engine.ts';
 import type { RelayOptions } from './options.ts';
-import type { SessionPool } from './pool.ts';
-import { wasNotProcessed } from './pooled-session.ts';
 import type { Established, TunnelHeaders, TunnelRequest } from './seam.ts';
-import { TunnelEnd } from './tunnel-end.ts';
 
 export type TunnelOutcome =
-  | { readonly kind: 'open'; readonly end: TunnelEnd; readonly established: Established }
+  | { readonly kind: 'open'; readonly end: StreamEnd; readonly established: Established }
   | { readonly kind: 'refused'; readonly status: number; readonly established: Established }
   | { readonly kind: 'failed'; readonly error: AmbitError };
 
 /** Never rejects. The end is the caller's. */
 export async function openTunnel(
-  pool: SessionPool,
+  pool: TunnelPool,
   request: TunnelRequest,
   clock: Clock,
   options: RelayOptions,
@@ -33,18 +30,18 @@ export async function openTunnel(
 }
 
 async function tryOnce(
-  pool: SessionPool,
+  pool: TunnelPool,
   request: TunnelRequest,
   clock: Clock,
   options: RelayOptions,
   cancellation: Cancellation | undefined,
 ): Promise<TunnelOutcome> {
   const headers = [':method', 'CONNECT', ':authority', request.authority, ...request.headers.flat()];
-  let end: TunnelEnd | undefined;
+  let end: StreamEnd | undefined;
   let answer: Promise<Answer> | undefined;
-  const owns = (stream: ClientHttp2Stream) => {
-    end = new TunnelEnd(stream, 'upstream');
-    answer = answerOf(stream, end, clock, options.connectAnswerTimeoutMs, cancellation);
+  const owns = (stream: ClientStream) => {
+    end = stream.end;
+    answer = answerOf(stream, clock, options.connectAnswerTimeoutMs, cancellation);
   };
   let facts = cancellation?.cancelled ? undefined : pool.requestNow(request.target, headers, owns);
   if (facts === undefined) {
@@ -68,18 +65,16 @@ type Answer =
   | { readonly kind: 'failed'; readonly error: AmbitError };
 
 function answerOf(
-  stream: ClientHttp2Stream,
-  end: TunnelEnd,
+  stream: ClientStream,
   clock: Clock,
   timeoutMs: number,
   cancellation: Cancellation | undefined,
 ): Promise<Answer> {
+  const { end } = stream;
   return new Promise((resolve) => {
     const settle = (answer: Answer) => {
       timer.cancel();
       cancellation?.off(onCancel);
-      stream.off('close', onClose);
-      stream.off('response', onResponse);
       resolve(answer);
     };
     const fail = (code: string, message: string) => {
@@ -87,39 +82,22 @@ function answerOf(
       settle({ kind: 'failed', error: new AmbitError(message, { code, origin: 'upstream', retry, flag: 'CONNECT' }) });
     };
     const giveUp = (code: string, message: string) => {
+      stream.stopWaiting();
       fail(code, message);
       end.cancel();
     };
     const onCancel = () => giveUp('HBONE_ABANDONED', 'the client left before the CONNECT was answered');
-    const onClose = () => {
-      if (end.failure !== undefined) settle({ kind: 'failed', error: end.failure });
-      else if (wasNotProcessed(stream)) fail('HBONE_NOT_PROCESSED', 'the peer did not process the CONNECT');
-      else fail('HBONE_STREAM_RESET', `the CONNECT was reset before its answer (HTTP/2 code ${stream.rstCode})`);
-    };
-    const onResponse = (headers: { ':status'?: number | undefined }, _flags: number, raw: readonly string[]) => {
-      settle({ kind: 'answer', status: Number(headers[':status']), headers: pairsOf(raw) });
-    };
     const timer = clock.after(timeoutMs, () =>
       giveUp('HBONE_ANSWER_TIMEOUT', `the CONNECT was not answered in ${timeoutMs} ms`),
     );
-    stream.on('close', onClose);
-    stream.on('response', onResponse as never);
+    stream.wait({
+      answered: (status, headers) => settle({ kind: 'answer', status, headers }),
+      gone: (code, processed) => {
+        if (end.failure !== undefined) settle({ kind: 'failed', error: end.failure });
+        else if (!processed) fail('HBONE_NOT_PROCESSED', 'the peer did not process the CONNECT');
+        else fail('HBONE_STREAM_RESET', `the CONNECT was reset before its answer (HTTP/2 code ${code})`);
+      },
+    });
     cancellation?.on(onCancel);
   });
-}
-
-/** First value of a header in a raw list; `name` in lower case, as HTTP/2 has it. */
-export function firstValue(raw: readonly string[], name: string): string | undefined {
-  for (let i = 0; i + 1 < raw.length; i += 2) if (raw[i] === name) return raw[i + 1];
-  return undefined;
-}
-
-/** Pairs of a raw header list, pseudo headers left out. */
-function pairsOf(raw: readonly string[]): TunnelHeaders {
-  const pairs: (readonly [string, string])[] = [];
-  for (let i = 0; i + 1 < raw.length; i += 2) {
-    const name = raw[i] as string;
-    if (!name.startsWith(':')) pairs.push([name, raw[i + 1] as string]);
-  }
-  return pairs;
 }

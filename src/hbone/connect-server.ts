@@ -4,17 +4,15 @@
  * I1: whatever the verdict's author does wrong ends this stream alone, with 500 or a reset.
  * I2: a verdict that comes after the client has left is carried out for nobody: no upstream is dialled.
  */
-import type { IncomingHttpHeaders, ServerHttp2Stream, ServerStreamResponseOptions } from 'node:http2';
 import type { SocketAddress } from '../base/address.ts';
 import { Cancellation } from '../base/cancellation.ts';
 import { AmbitError, errorText } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import type { SpiffeId } from '../base/spiffe.ts';
 import type { Openers } from './capture.ts';
-import { firstValue } from './connect-client.ts';
+import type { ServedStream } from './http2/engine.ts';
 import { type Downstream, RunningJoin } from './running-join.ts';
 import type { ConnectRequest, ConnectVerdict, JoinObserver, ServeOptions, TunnelHeaders } from './seam.ts';
-import { TunnelEnd } from './tunnel-end.ts';
 import { TunnelStream } from './tunnel-stream.ts';
 
 /** What all streams of one session share. */
@@ -25,33 +23,35 @@ export interface ServerSessionFacts {
   readonly local: SocketAddress;
 }
 
-/** Call it in the tick of the session's 'stream' event. Total. */
+/** Call it in the tick in which the stream came. Total. `over` is called once, when the stream is. */
 export function serveStream(
-  stream: ServerHttp2Stream,
-  headers: IncomingHttpHeaders,
-  raw: readonly string[],
+  stream: ServedStream,
+  over: () => void,
   facts: ServerSessionFacts,
   options: Pick<ServeOptions, 'onConnect'>,
   openers: Openers,
   logger: Logger,
 ): void {
-  const end = new TunnelEnd(stream, 'downstream');
-  const authority = headers[':authority'];
-  if (headers[':method'] !== 'CONNECT' || authority === undefined || authority === '') {
-    respond(stream, 400, [], true);
+  const { end, headers } = stream;
+  const gone = new Cancellation();
+  stream.onOver(() => {
+    over();
+    gone.cancel();
+  });
+  const authority = firstValue(headers, ':authority');
+  if (firstValue(headers, ':method') !== 'CONNECT' || authority === undefined || authority === '') {
+    stream.respond(400, [], true);
     return;
   }
-  const gone = new Cancellation();
-  stream.once('close', () => gone.cancel());
   const request: ConnectRequest = {
     ...facts,
     authority,
-    header: (name) => firstValue(raw, name),
+    header: (name) => firstValue(headers, name),
     gone,
   };
   void decide(request, options.onConnect, logger).then((verdict) => {
     try {
-      carryOut(verdict, stream, end, gone, openers, logger);
+      carryOut(verdict, stream, gone, openers, logger);
     } catch (error) {
       logger.error('a CONNECT verdict failed', { authority, error: errorText(error) });
       end.cancel();
@@ -74,22 +74,21 @@ async function decide(
 
 function carryOut(
   verdict: ConnectVerdict,
-  stream: ServerHttp2Stream,
-  end: TunnelEnd,
+  stream: ServedStream,
   gone: Cancellation,
   openers: Openers,
   logger: Logger,
 ): void {
   switch (verdict.kind) {
     case 'refuse':
-      respond(stream, verdict.status, verdict.headers, true);
+      stream.respond(verdict.status, verdict.headers, true);
       return;
     case 'bytes': {
-      if (!respond(stream, 200, verdict.headers, false)) {
-        end.cancel();
+      if (!stream.respond(200, verdict.headers, false)) {
+        stream.end.cancel();
         return;
       }
-      const bytes = new TunnelStream(end);
+      const bytes = new TunnelStream(stream.end);
       try {
         verdict.receive(bytes);
       } catch (error) {
@@ -99,12 +98,12 @@ function carryOut(
       return;
     }
     case 'dial':
-      runJoin(verdict, stream, end, gone, logger).run((cancellation) =>
+      runJoin(verdict, stream, gone, logger).run((cancellation) =>
         openers.dial(verdict.destination, verdict.socket, verdict.preface, cancellation),
       );
       return;
     case 'tunnel':
-      runJoin(verdict, stream, end, gone, logger).run((cancellation) => openers.tunnel(verdict.request, cancellation));
+      runJoin(verdict, stream, gone, logger).run((cancellation) => openers.tunnel(verdict.request, cancellation));
       return;
   }
 }
@@ -115,16 +114,15 @@ function runJoin(
     readonly observer: JoinObserver;
     readonly joined?: (join: RunningJoin) => void;
   },
-  stream: ServerHttp2Stream,
-  end: TunnelEnd,
+  stream: ServedStream,
   gone: Cancellation,
   logger: Logger,
 ): RunningJoin {
   const downstream: Downstream = {
-    end,
+    end: stream.end,
     gone,
-    accept: () => respond(stream, 200, verdict.headers, false),
-    reject: (status) => respond(stream, status >= 400 && status <= 599 ? status : 503, [], true),
+    accept: () => stream.respond(200, verdict.headers, false),
+    reject: (status) => stream.respond(status >= 400 && status <= 599 ? status : 503, [], true),
   };
   const running = new RunningJoin(downstream, verdict.observer, logger);
   try {
@@ -135,12 +133,8 @@ function runJoin(
   return running;
 }
 
-/** False: the stream has gone. A final answer ends our direction; Node then stops the client's. */
-function respond(stream: ServerHttp2Stream, status: number, headers: TunnelHeaders, final: boolean): boolean {
-  if (stream.closed || stream.destroyed || stream.headersSent) return false;
-  const list = [':status', String(status), ...headers.flat()];
-  // Node's types leave `sendDate` out.
-  const options: ServerStreamResponseOptions & { sendDate: false } = { sendDate: false };
-  stream.respond(list, final ? { ...options, endStream: true } : { ...options, waitForTrailers: true });
-  return true;
+/** First value of a header in a flat list; `name` in lower case, as HTTP/2 has it. */
+function firstValue(list: readonly string[], name: string): string | undefined {
+  for (let i = 0; i + 1 < list.length; i += 2) if (list[i] === name) return list[i + 1];
+  return undefined;
 }

@@ -2,8 +2,8 @@
  * PING on a session, as ztunnel does: one each interval, and a session that leaves one unanswered for the timeout is
  * ended. The same beat notices sessions without streams.
  */
-import type { Http2Session } from 'node:http2';
 import type { Clock, Timer } from '../base/clock.ts';
+import type { Session } from './http2/engine.ts';
 import type { RelayOptions } from './options.ts';
 
 export interface LivenessHooks {
@@ -15,7 +15,7 @@ export interface LivenessHooks {
 
 /** Returns the way to stop. */
 export function watchLiveness(
-  session: Http2Session,
+  session: Pick<Session, 'destroyed' | 'destroy' | 'ping'>,
   clock: Clock,
   options: Pick<RelayOptions, 'pingIntervalMs' | 'pingTimeoutMs'>,
   hooks: LivenessHooks,

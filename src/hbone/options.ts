@@ -66,8 +66,3 @@ export const defaultRelayOptions: RelayOptions = {
   nestedSessions: 8,
   nestedSessionMs: 60_000,
 };
-
-/** What one session may hold: its connection window each way, twice over, and room for header lists; Node refuses new streams beyond. */
-export function sessionMemoryMegabytes(options: RelayOptions): number {
-  return Math.ceil((4 * options.connectionWindowBytes) / (1024 * 1024)) + 10;
-}

@@ -1,5 +1,5 @@
 /**
- * The relay on node:http2 and http2-wrapper: puts pool, servers and captured connections together behind the seam.
+ * The relay: puts an HTTP/2 engine's pool, servers and captured connections together behind the seam.
  * See `seam.ts` for the contract; `test/support/relay-compliance.ts` holds it to that.
  */
 import type { Socket } from 'node:net';
@@ -17,8 +17,9 @@ import { resetSocket } from '../net/reset-socket.ts';
 import type { ListenSpec } from '../net/socket-spec.ts';
 import { acceptCaptured, type Openers } from './capture.ts';
 import { openTunnel } from './connect-client.ts';
+import type { Http2Engine, TunnelPool } from './http2/engine.ts';
+import { nodeHttp2 } from './node-http2/engine.ts';
 import { defaultRelayOptions, type RelayOptions } from './options.ts';
-import { SessionPool } from './pool.ts';
 import { openPlain } from './running-join.ts';
 import type {
   CapturedConnection,
@@ -40,19 +41,22 @@ export interface RelayDependencies {
   readonly revocation?: PeerRevocation | undefined;
   /** Where connections to `serve` come from; left out: a socket of ours. */
   readonly listen?: typeof listen | undefined;
+  /** Left out: `nodeHttp2`. */
+  readonly http2?: Http2Engine | undefined;
   /** What differs from `defaultRelayOptions`. */
   readonly options?: Partial<RelayOptions>;
 }
 
 export function createRelay(dependencies: RelayDependencies): Relay {
-  return new NodeRelay(dependencies);
+  return new TunnelRelay(dependencies);
 }
 
-class NodeRelay implements Relay {
+class TunnelRelay implements Relay {
+  readonly #http2: Http2Engine;
   readonly #clock: Clock;
   readonly #logger: Logger;
   readonly #options: RelayOptions;
-  readonly #pool: SessionPool;
+  readonly #pool: TunnelPool;
   readonly #openers: Openers;
   readonly #servers = new Set<HboneServer>();
   readonly #listeners = new Set<Listener>();
@@ -63,13 +67,22 @@ class NodeRelay implements Relay {
   readonly #stopListening: (() => void) | undefined;
   readonly #onAcceptError: (error: Error) => void;
 
-  constructor({ secrets, logger, clock, revocation, options, listen: listenOn = listen }: RelayDependencies) {
+  constructor({
+    secrets,
+    logger,
+    clock,
+    revocation,
+    options,
+    listen: listenOn = listen,
+    http2 = nodeHttp2,
+  }: RelayDependencies) {
     this.#listen = listenOn;
+    this.#http2 = http2;
     this.#clock = clock;
     this.#logger = logger.topic('hbone');
     this.#options = { ...defaultRelayOptions, ...options };
     this.#revocation = revocation;
-    this.#pool = new SessionPool({
+    this.#pool = http2.createPool({
       secrets,
       logger: this.#logger,
       clock,
@@ -122,7 +135,15 @@ class NodeRelay implements Relay {
   }
 
   async serve(spec: ListenSpec, options: ServeOptions): Promise<RunningListener> {
-    const hbone = new HboneServer(options, this.#openers, this.#clock, this.#logger, this.#options, this.#revocation);
+    const hbone = new HboneServer(
+      this.#http2,
+      options,
+      this.#openers,
+      this.#clock,
+      this.#logger,
+      this.#options,
+      this.#revocation,
+    );
     hbone.onEmpty = () => listener.emptied();
     const listening = await this.#listen(spec, {
       clock: this.#clock,

@@ -2,11 +2,11 @@
  * Sessions whose peer's certificate has been revoked: refused in the handshake, ended when a newer list names them
  * (ztunnel.md §4.6). The same for both ends.
  */
-import type { Http2Session } from 'node:http2';
 import { AmbitError, type ErrorOrigin } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import type { SpiffeId } from '../base/spiffe.ts';
-import type { Examination, PeerChain, PeerRevocation, RevocationReporter } from '../identity/revocation.ts';
+import type { Examination, PeerRevocation, RevocationReporter } from '../identity/revocation.ts';
+import type { Session, SessionPeer } from './http2/engine.ts';
 
 export function refusedChain(
   examined: Exclude<Examination, { kind: 'good' }>,
@@ -23,8 +23,8 @@ export function refusedChain(
 
 /** Whether to end a session whose streams may be live: ends it with `CERT_REVOKED`, each of its connections too. */
 export function endIfRevoked(
-  session: Http2Session,
-  peer: { readonly peerIdentity: SpiffeId; readonly peerChain: PeerChain | undefined },
+  session: Pick<Session, 'destroyed' | 'destroy'>,
+  peer: SessionPeer,
   revocation: PeerRevocation,
   reporter: RevocationReporter,
   logger: Logger,

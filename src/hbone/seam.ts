@@ -1,7 +1,7 @@
 /**
  * The seam between those who decide and those who move bytes. Whoever moves bytes owns the descriptors from accept or
- * dial on; nothing of TLS, HTTP/2 or pools is visible above it (design §9). `relay.ts` is the implementation on
- * node:http2 and http2-wrapper; `test/support/relay-compliance.ts` is the suite for any implementation.
+ * dial on; nothing of TLS, HTTP/2 or pools is visible above it (design §9). `relay.ts` is the implementation, on
+ * either engine of `http2/engine.ts`; `test/support/relay-compliance.ts` is the suite for any implementation.
  *
  * I1: a connection or stream given to a callback is ended exactly once, and its `End` is reported exactly once.
  * I2: FIN travels as FIN, reset as reset, in both directions; a truncated body never looks whole.

@@ -5,7 +5,6 @@
  *     more than its share of the listener.
  * I2: one bad connection ends itself alone.
  */
-import { type Http2Session, performServerHandshake, type ServerHttp2Session } from 'node:http2';
 import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import { formatSocketAddress, type SocketAddress } from '../base/address.ts';
@@ -13,14 +12,15 @@ import type { Clock } from '../base/clock.ts';
 import { AmbitError, errorText } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
 import type { SpiffeId } from '../base/spiffe.ts';
-import type { PeerChain, PeerRevocation } from '../identity/revocation.ts';
+import type { PeerRevocation } from '../identity/revocation.ts';
 import type { Secret } from '../identity/secret.ts';
 import type { AcceptGate } from '../net/acceptor.ts';
 import { socketAddresses } from '../net/socket-factory.ts';
 import type { Openers } from './capture.ts';
 import { type ServerSessionFacts, serveStream } from './connect-server.ts';
+import type { Http2Engine, Session, SessionPeer } from './http2/engine.ts';
 import { watchLiveness } from './liveness.ts';
-import { type RelayOptions, sessionMemoryMegabytes } from './options.ts';
+import type { RelayOptions } from './options.ts';
 import { PeerShares } from './peer-shares.ts';
 import { endIfRevoked } from './revoked-sessions.ts';
 import type { ServeOptions, SessionShare } from './seam.ts';
@@ -44,6 +44,7 @@ const lateSessionMs = 1000;
 export class HboneServer implements AcceptGate {
   /** No connection is left. */
   onEmpty: () => void = () => {};
+  readonly #http2: Http2Engine;
   readonly #serve: ServeOptions;
   readonly #openers: Openers;
   readonly #clock: Clock;
@@ -52,11 +53,12 @@ export class HboneServer implements AcceptGate {
   readonly #acceptor: TlsAcceptor;
   readonly #shares: PeerShares;
   readonly #sockets = new Set<Socket>();
-  readonly #sessions = new Map<ServerHttp2Session, { peerIdentity: SpiffeId; peerChain: PeerChain | undefined }>();
+  readonly #sessions = new Map<Session, SessionPeer>();
   #streams = 0;
   #draining = false;
 
   constructor(
+    http2: Http2Engine,
     serve: ServeOptions,
     openers: Openers,
     clock: Clock,
@@ -64,6 +66,7 @@ export class HboneServer implements AcceptGate {
     options: RelayOptions,
     revocation?: PeerRevocation,
   ) {
+    this.#http2 = http2;
     this.#serve = serve;
     this.#openers = openers;
     this.#clock = clock;
@@ -159,10 +162,11 @@ export class HboneServer implements AcceptGate {
     this.#acceptor.accept(raw, secret, {
       trusts: this.#serve.trusts,
       onDenied: deny,
-      onSecure: (socket, { peerIdentity, peerChain }) => {
+      onSecure: (socket, verified) => {
         share.secured();
         admitted?.secured();
-        this.#startSession(socket, { peer, local, peerIdentity, localIdentity: secret.identity }, peerChain);
+        const facts = { peer, local, peerIdentity: verified.peerIdentity, localIdentity: secret.identity };
+        this.#startSession(socket, facts, verified);
       },
     });
   }
@@ -171,7 +175,7 @@ export class HboneServer implements AcceptGate {
   drain(): void {
     if (this.#draining) return;
     this.#draining = true;
-    for (const session of this.#sessions.keys()) retire(session);
+    for (const session of this.#sessions.keys()) session.retire();
   }
 
   /** Ends the sessions of peers that the lists in force now name. */
@@ -187,45 +191,42 @@ export class HboneServer implements AcceptGate {
     for (const socket of this.#sockets) socket.destroy();
   }
 
-  #startSession(socket: TLSSocket, facts: ServerSessionFacts, peerChain: PeerChain | undefined): void {
-    const options = this.#options;
-    const session = performServerHandshake(socket, {
-      settings: {
-        maxConcurrentStreams: this.#serve.maxStreamsPerSession,
-        initialWindowSize: options.streamWindowBytes,
-        maxFrameSize: options.maxFrameBytes,
-        maxHeaderListSize: options.serverHeaderListBytes,
-        enablePush: false,
+  #startSession(socket: TLSSocket, facts: ServerSessionFacts, verified: SessionPeer): void {
+    const over = () => {
+      this.#streams--;
+    };
+    const session = this.#http2.serve(
+      socket,
+      { relay: this.#options, maxStreams: this.#serve.maxStreamsPerSession, clock: this.#clock },
+      {
+        stream: (stream) => {
+          this.#streams++;
+          serveStream(stream, over, facts, this.#serve, this.#openers, this.#logger);
+        },
+        failed: (error) => {
+          this.#logger.debug('HBONE session failed', {
+            peer: formatSocketAddress(facts.peer),
+            error: errorText(error),
+          });
+        },
+        closed: () => {
+          stopWatching();
+          this.#sessions.delete(session);
+        },
       },
-      streamResetBurst: options.streamResetBurst,
-      streamResetRate: options.streamResetRate,
-      maxSessionMemory: sessionMemoryMegabytes(options),
-    });
-    this.#sessions.set(session, { peerIdentity: facts.peerIdentity, peerChain });
-    session.on('error', (error) => {
-      this.#logger.debug('HBONE session failed', { peer: formatSocketAddress(facts.peer), error: errorText(error) });
-    });
-    session.setLocalWindowSize(options.connectionWindowBytes);
-    session.on('stream', (stream, headers, _flags, raw: string[]) => {
-      this.#streams++;
-      stream.once('close', () => this.#streams--);
-      serveStream(stream, headers, raw, facts, this.#serve, this.#openers, this.#logger);
-    });
+    );
+    this.#sessions.set(session, verified);
     const stopWatching = this.#watch(session, facts);
-    session.once('close', () => {
-      stopWatching();
-      this.#sessions.delete(session);
-    });
     // All is said on it: a peer that does not end its side as well holds neither descriptor nor drain for long.
     socket.once('finish', () => {
       const linger = this.#clock.after(lingerMs, () => socket.destroy());
       socket.once('close', () => linger.cancel());
     });
     // Its client has sent nothing yet: refused now, what it came for would be lost with clients that do not try again.
-    if (this.#draining) this.#clock.after(lateSessionMs, () => retire(session));
+    if (this.#draining) this.#clock.after(lateSessionMs, () => session.retire());
   }
 
-  #watch(session: Http2Session, facts: ServerSessionFacts): () => void {
+  #watch(session: Session, facts: ServerSessionFacts): () => void {
     return watchLiveness(session, this.#clock, this.#options, {
       // Releasing idle sessions is the client's choice.
       isIdle: () => false,
@@ -234,9 +235,4 @@ export class HboneServer implements AcceptGate {
       onDead: () => this.#logger.debug('HBONE ping timeout', { peer: formatSocketAddress(facts.peer) }),
     });
   }
-}
-
-/** GOAWAY: what a peer has sent meanwhile it knows to be unprocessed. */
-function retire(session: ServerHttp2Session): void {
-  if (!session.closed && !session.destroyed) session.close();
 }

@@ -7,7 +7,7 @@
 import { Duplex } from 'node:stream';
 import type { AmbitError } from '../base/errors.ts';
 import type { ByteEndHandler } from '../net/byte-end.ts';
-import type { TunnelEnd } from './tunnel-end.ts';
+import type { StreamEnd } from './http2/engine.ts';
 
 /** Up to so many a copy costs less than another frame. */
 const joinedBytes = 16 * 1024;
@@ -15,13 +15,13 @@ const joinedBytes = 16 * 1024;
 type Callback = (error?: Error | null) => void;
 
 export class TunnelStream extends Duplex {
-  readonly #end: TunnelEnd;
+  readonly #end: StreamEnd;
   #over = false;
   /** Of the write or the end under way. */
   #waiting: Callback | undefined;
 
   /** Takes ownership of the end, which must not have been started. */
-  constructor(end: TunnelEnd) {
+  constructor(end: StreamEnd) {
     super({ allowHalfOpen: true, autoDestroy: true });
     this.#end = end;
     // A consumer that is not there yet must not let a reset end the process.

@@ -14,9 +14,8 @@ import type { SpiffeId } from '../../base/spiffe.ts';
 import type { PeerChain, PeerRevocation } from '../../identity/revocation.ts';
 import type { SecretStore } from '../../identity/secret.ts';
 import type { ByteEnd } from '../../net/byte-end.ts';
-import type { OpenOuter } from '../carrier.ts';
 import type { RelayOptions } from '../options.ts';
-import type { TunnelHeaders, TunnelTarget } from '../seam.ts';
+import type { OpenOutcome, TunnelHeaders, TunnelRequest, TunnelTarget } from '../seam.ts';
 import type { SessionFacts } from '../session-facts.ts';
 
 /** A CONNECT stream as a ByteEnd. `reset` sends RST_STREAM(CONNECT_ERROR). */
@@ -47,7 +46,7 @@ export interface ServedStream {
   readonly end: StreamEnd;
   /** Name, value, name, value …; names in lower case, pseudo headers first, duplicates kept. */
   readonly headers: readonly string[];
-  /** Called once, when the stream is over, however it ended. */
+  /** Calls it once, when the stream is over, however it ended. Once for each stream, in the tick in which it came. */
   onOver(call: () => void): void;
   /** False: it has gone, or was answered. `final`: our direction ends with it, and the peer's is stopped. */
   respond(status: number, headers: TunnelHeaders, final: boolean): boolean;
@@ -84,7 +83,8 @@ export interface PoolDependencies {
   readonly clock: Clock;
   readonly options: RelayOptions;
   readonly revocation?: PeerRevocation | undefined;
-  readonly openOuter: OpenOuter;
+  /** A tunnel to a gateway, for a session behind it. */
+  readonly openOuter: (request: TunnelRequest) => Promise<OpenOutcome>;
 }
 
 export type StreamOutcome =
@@ -126,7 +126,7 @@ export interface TunnelPool {
 
 export interface Http2Engine {
   createPool(dependencies: PoolDependencies): TunnelPool;
-  /** Owns the socket from now on. The peer's preface is still to come. */
+  /** Owns the socket from now on. The peer's preface is still to come. No event comes before this returned. */
   serve(socket: TLSSocket, options: ServedSessionOptions, events: ServedSessionEvents): Session;
 }
 

@@ -5,9 +5,9 @@ import { readdirSync } from 'node:fs';
 import { connect as connectHttp2 } from 'node:http2';
 import type { Socket } from 'node:net';
 import { connect as connectTls, type TLSSocket } from 'node:tls';
-import t, { type Test } from 'tap';
-import { createRelay } from '../../../src/hbone/relay.ts';
+import type { Test } from 'tap';
 import { eventually, within } from '../../support/eventually.ts';
+import { onEachEngine } from '../../support/http2-engines.ts';
 import { frame, frameType, greeting } from '../../support/http2-frames.ts';
 import { clientId, makeWorld, readAll, tcpClient, type World } from '../../support/relay-world.ts';
 
@@ -42,8 +42,8 @@ const states: Readonly<Record<string, State>> = {
   },
 };
 
-t.test('clients that leave in any state leave nothing behind', async (t) => {
-  const world = await makeWorld(t, createRelay);
+await onEachEngine('clients that leave in any state leave nothing behind', async (t, make) => {
+  const world = await makeWorld(t, make);
   const { client, server } = world;
   await honest(t, world);
   await eventually('one pooled session', () => server.stats().sessions === 1 && client.stats().streams === 0);

@@ -1,6 +1,5 @@
-/** The relay on node:http2 held to the seam: bytes, half-close, resets, back-pressure. */
-import t from 'tap';
-import { createRelay } from '../../../src/hbone/relay.ts';
+/** The relay held to the seam: bytes, half-close, resets, back-pressure. */
+import { onEachEngine } from '../../support/http2-engines.ts';
 import { byteCompliance } from '../../support/relay-compliance.ts';
 
-await byteCompliance(t, createRelay);
+await onEachEngine('bytes', byteCompliance);

@@ -1,6 +1,5 @@
-/** The relay on node:http2 held to the seam: identity before bytes. */
-import t from 'tap';
-import { createRelay } from '../../../src/hbone/relay.ts';
+/** The relay held to the seam: identity before bytes. */
+import { onEachEngine } from '../../support/http2-engines.ts';
 import { identityCompliance } from '../../support/relay-identity.ts';
 
-await identityCompliance(t, createRelay);
+await onEachEngine('identity', identityCompliance);

@@ -1,11 +1,10 @@
 /** Tunnels inside tunnels: who must prove what, how sessions are shared behind a gateway, and every wait's deadline. */
 import { once } from 'node:events';
 import type { Duplex } from 'node:stream';
-import t from 'tap';
-import { createRelay } from '../../../src/hbone/relay.ts';
 import type { ConnectRequest, ConnectVerdict, OpenOutcome } from '../../../src/hbone/seam.ts';
 import { eventually, within } from '../../support/eventually.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
+import { onEachEngine } from '../../support/http2-engines.ts';
 import {
   behindGateway,
   clientId,
@@ -17,7 +16,6 @@ import {
   streamsLeft,
 } from '../../support/relay-world.ts';
 
-const make = behindGateway(createRelay);
 const echo = (): ConnectVerdict => ({ kind: 'bytes', headers: [], receive: (stream) => void stream.pipe(stream) });
 
 function opened(outcome: OpenOutcome): Duplex {
@@ -30,9 +28,9 @@ async function echoed(stream: Duplex, text: string): Promise<string> {
   return (await within('the echo', readAll(stream))).data.toString();
 }
 
-t.test('gateway and server each prove their own id, and see their own authority', async (t) => {
+await onEachEngine('gateway and server each prove their own id, and see their own authority', async (t, make) => {
   const inner: ConnectRequest[] = [];
-  const world = await makeWorld(t, make, {
+  const world = await makeWorld(t, behindGateway(make), {
     onConnect: (request) => {
       inner.push(request);
       return echo();
@@ -52,8 +50,8 @@ t.test('gateway and server each prove their own id, and see their own authority'
   t.equal(inner[0]?.header('x-forwarded-network'), 'west');
 });
 
-t.test('nothing is sent to a gateway or a server that is somebody else', async (t) => {
-  const world = await makeWorld(t, make, { onConnect: echo });
+await onEachEngine('nothing is sent to a gateway or a server that is somebody else', async (t, make) => {
+  const world = await makeWorld(t, behindGateway(make), { onConnect: echo });
   const wrongGateway = world.request({ outer: { ...outerLeg, expectedIdentities: [serverId] } });
   t.match(await world.client.open(wrongGateway), {
     kind: 'failed',
@@ -69,21 +67,23 @@ t.test('nothing is sent to a gateway or a server that is somebody else', async (
   await eventually('outer tunnels are given up', () => world.gatewayRequests.every(({ gone }) => gone.cancelled));
 });
 
-t.test('a refusal says whose it was', async (t) => {
-  const closedGateway = await makeWorld(t, make, {
+await onEachEngine('a refusal says whose it was', async (t, make) => {
+  const closedGateway = await makeWorld(t, behindGateway(make), {
     onGateway: () => ({ kind: 'refuse', status: 404, headers: [] }),
   });
   t.match(await closedGateway.client.open(closedGateway.request()), {
     kind: 'failed',
     error: { code: 'HBONE_GATEWAY_REFUSED', message: /answered 404 to the CONNECT for shop\.example:80/ },
   });
-  const denied = await makeWorld(t, make, { onConnect: () => ({ kind: 'refuse', status: 401, headers: [] }) });
+  const denied = await makeWorld(t, behindGateway(make), {
+    onConnect: () => ({ kind: 'refuse', status: 401, headers: [] }),
+  });
   t.match(await denied.client.open(denied.request()), { kind: 'refused', status: 401 });
 });
 
-t.test('inner sessions are shared, in turn, and each for a minute only', async (t) => {
+await onEachEngine('inner sessions are shared, in turn, and each for a minute only', async (t, make) => {
   const clientClock = new FakeClock();
-  const world = await makeWorld(t, make, { clientClock, onConnect: echo });
+  const world = await makeWorld(t, behindGateway(make), { clientClock, onConnect: echo });
   for (let i = 0; i < 40; i++) t.equal(await echoed(opened(await world.client.open(world.request())), 'x'), 'x');
   t.equal(world.gatewayRequests.length, 8, 'eight sessions for forty connections');
   const held = opened(await world.client.open(world.request()));
@@ -97,7 +97,7 @@ t.test('inner sessions are shared, in turn, and each for a minute only', async (
   t.equal(await echoed(held, 'still here'), 'still here');
 });
 
-t.test('every wait behind a gateway has a deadline', async (t) => {
+await onEachEngine('every wait behind a gateway has a deadline', async (t, make) => {
   let asked = 0;
   const silent = () => {
     asked++;
@@ -115,7 +115,7 @@ t.test('every wait behind a gateway has a deadline', async (t) => {
   for (const { name, code, mute } of cases) {
     asked = 0;
     const clientClock = new FakeClock();
-    const world = await makeWorld(t, make, { onConnect: echo, ...mute, clientClock });
+    const world = await makeWorld(t, behindGateway(make), { onConnect: echo, ...mute, clientClock });
     const opening = world.client.open(world.request());
     await eventually(name, () => asked > 0);
     // The answer to the outer CONNECT is still on its way.
@@ -128,8 +128,8 @@ t.test('every wait behind a gateway has a deadline', async (t) => {
   }
 });
 
-t.test('a gateway that goes takes its tunnels along, as resets', async (t) => {
-  const world = await makeWorld(t, make);
+await onEachEngine('a gateway that goes takes its tunnels along, as resets', async (t, make) => {
+  const world = await makeWorld(t, behindGateway(make));
   const client = await world.connect();
   const app = await within('the application connection', world.accepted());
   const seen = readAll(client);
@@ -141,8 +141,8 @@ t.test('a gateway that goes takes its tunnels along, as resets', async (t) => {
   t.match(world.clientEnds[0], { kind: 'reset', by: 'upstream' });
 });
 
-t.test('a forgotten gateway or identity gets no new stream on old sessions', async (t) => {
-  const world = await makeWorld(t, make, { onConnect: echo, options: { nestedSessions: 1 } });
+await onEachEngine('a forgotten gateway or identity gets no new stream on old sessions', async (t, make) => {
+  const world = await makeWorld(t, behindGateway(make), { onConnect: echo, options: { nestedSessions: 1 } });
   const first = opened(await world.client.open(world.request()));
   world.client.forgetPeer('127.0.0.1');
   const second = opened(await world.client.open(world.request()));

@@ -1,6 +1,5 @@
-/** The relay on node:http2 held to the seam: sessions, verdicts, limits and deadlines. */
-import t from 'tap';
-import { createRelay } from '../../../src/hbone/relay.ts';
+/** The relay held to the seam: sessions, verdicts, limits and deadlines. */
+import { onEachEngine } from '../../support/http2-engines.ts';
 import { sessionCompliance } from '../../support/relay-sessions.ts';
 
-await sessionCompliance(t, createRelay);
+await onEachEngine('sessions', sessionCompliance);

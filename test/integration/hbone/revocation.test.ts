@@ -1,12 +1,11 @@
 import { once } from 'node:events';
 import { performServerHandshake } from 'node:http2';
 import { createServer } from 'node:tls';
-import t from 'tap';
-import { createRelay } from '../../../src/hbone/relay.ts';
 import { Revocation } from '../../../src/identity/revocation.ts';
 import { readRevocationLists } from '../../../src/identity/revocation-list.ts';
 import type { Secret } from '../../../src/identity/secret.ts';
 import { eventually, within } from '../../support/eventually.ts';
+import { onEachEngine } from '../../support/http2-engines.ts';
 import { recordingLogger, recordingMetrics } from '../../support/recording.ts';
 import { addressOf, clientId, makeWorld, readAll, serverId, tcpServer } from '../../support/relay-world.ts';
 import { TestCa, testIdentity } from '../../support/test-ca.ts';
@@ -26,9 +25,9 @@ function makeRevocation(required = true) {
   return { revocation, lines, value, put };
 }
 
-t.test('a server refuses a revoked client, on every connection, and counts it', async (t) => {
+await onEachEngine('a server refuses a revoked client, on every connection, and counts it', async (t, make) => {
   const lists = makeRevocation();
-  const world = await makeWorld(t, createRelay, { serverRevocation: lists.revocation });
+  const world = await makeWorld(t, make, { serverRevocation: lists.revocation });
   const { ca } = world;
   const revoked = await ca.issue(clientId, { generation: 2 });
   await lists.put(await ca.list([revoked.serialNumber]));
@@ -53,9 +52,9 @@ t.test('a server refuses a revoked client, on every connection, and counts it', 
   if (outcome.kind === 'open') outcome.stream.destroy();
 });
 
-t.test('a client refuses a revoked server before it sends anything', async (t) => {
+await onEachEngine('a client refuses a revoked server before it sends anything', async (t, make) => {
   const lists = makeRevocation();
-  const world = await makeWorld(t, createRelay, { clientRevocation: lists.revocation });
+  const world = await makeWorld(t, make, { clientRevocation: lists.revocation });
   const { ca } = world;
   const serial = world.serverSecrets.current(serverId)?.serialNumber ?? '';
   await lists.put(await ca.list([serial]));
@@ -71,70 +70,79 @@ t.test('a client refuses a revoked server before it sends anything', async (t) =
   t.equal(world.appSockets.length, 0);
 });
 
-t.test('an intermediate authority that its root has revoked takes all of its leaves along', async (t) => {
-  const lists = makeRevocation();
-  const root = await TestCa.create('root');
-  const [good, bad] = [await root.intermediate('good'), await root.intermediate('bad')];
-  const world = await makeWorld(t, createRelay, { serverRevocation: lists.revocation });
-  world.serverSecrets.put(await good.issue(serverId, { generation: 2 }));
-  await lists.put(await root.list([bad.serialNumber]), await bad.list([]));
-  world.clientSecrets.put(await bad.issue(clientId, { generation: 2 }));
-  t.match(await world.client.open(world.request()), { kind: 'failed' });
-  t.match(world.denied.at(-1), { code: 'HBONE_REVOKED', message: /revoked by CN=root/ });
-  world.clientSecrets.put(await good.issue(clientId, { generation: 3 }));
-  const outcome = await world.client.open(world.request());
-  t.equal(outcome.kind, 'open');
-  if (outcome.kind === 'open') outcome.stream.destroy();
-  const revokedByGood = await good.issue(clientId, { generation: 4 });
-  await lists.put(await root.list([]), await good.list([revokedByGood.serialNumber]));
-  world.clientSecrets.put(revokedByGood);
-  t.match(await world.client.open(world.request()), { kind: 'failed' });
-  t.match(world.denied.at(-1), { code: 'HBONE_REVOKED', message: /revoked by CN=good/ });
-});
-
-t.test('lists of others, forged ones and old ones do what they should: nothing, nothing, all', async (t) => {
-  const lists = makeRevocation();
-  const world = await makeWorld(t, createRelay, { serverRevocation: lists.revocation });
-  const { ca } = world;
-  const secret = await ca.issue(clientId, { generation: 2 });
-  world.clientSecrets.put(secret);
-  const other = await TestCa.create('another root');
-  // Its name is our root's, its key is not: as after a rotation, or in an attacker's file.
-  const namesake = await TestCa.create();
-  await lists.put(await other.list([secret.serialNumber]), await namesake.list([secret.serialNumber]));
-  const outcome = await world.client.open(world.request());
-  t.equal(outcome.kind, 'open', 'an issuer without a list of its own is put up with');
-  t.match(
-    lists.lines.filter(({ level }) => level === 'warn'),
-    [{ message: /not its signature/, fields: { issuer: 'CN=Ambit test root' } }],
-  );
-  if (outcome.kind === 'open') outcome.stream.destroy();
-  world.client.forgetPeer(world.served.address.ip);
-  const past = { thisUpdateMs: Date.now() - 7_200_000, nextUpdateMs: Date.now() - 3_600_000 };
-  await lists.put(await ca.list([secret.serialNumber], past));
-  t.match(await world.client.open(world.request()), { kind: 'failed' });
-  t.match(world.denied.at(-1), { code: 'HBONE_REVOKED' });
-});
-
-t.test('where lists are demanded and none was ever read nobody is let in, in either direction', async (t) => {
-  for (const side of ['clientRevocation', 'serverRevocation'] as const) {
+await onEachEngine(
+  'an intermediate authority that its root has revoked takes all of its leaves along',
+  async (t, make) => {
     const lists = makeRevocation();
-    const world = await makeWorld(t, createRelay, { [side]: lists.revocation });
+    const root = await TestCa.create('root');
+    const [good, bad] = [await root.intermediate('good'), await root.intermediate('bad')];
+    const world = await makeWorld(t, make, { serverRevocation: lists.revocation });
+    world.serverSecrets.put(await good.issue(serverId, { generation: 2 }));
+    await lists.put(await root.list([bad.serialNumber]), await bad.list([]));
+    world.clientSecrets.put(await bad.issue(clientId, { generation: 2 }));
+    t.match(await world.client.open(world.request()), { kind: 'failed' });
+    t.match(world.denied.at(-1), { code: 'HBONE_REVOKED', message: /revoked by CN=root/ });
+    world.clientSecrets.put(await good.issue(clientId, { generation: 3 }));
     const outcome = await world.client.open(world.request());
-    t.match(outcome, { kind: 'failed' }, side);
-    const error = side === 'clientRevocation' && outcome.kind === 'failed' ? outcome.error : world.denied[0];
-    t.match(error, { code: 'HBONE_REVOCATION_UNKNOWN', flag: 'TLS_FAILURE' }, side);
-    await lists.put(await world.ca.list([]));
-    const next = await world.client.open(world.request());
-    t.equal(next.kind, 'open', `${side}: with a list it goes on`);
-    if (next.kind === 'open') next.stream.destroy();
-  }
-});
+    t.equal(outcome.kind, 'open');
+    if (outcome.kind === 'open') outcome.stream.destroy();
+    const revokedByGood = await good.issue(clientId, { generation: 4 });
+    await lists.put(await root.list([]), await good.list([revokedByGood.serialNumber]));
+    world.clientSecrets.put(revokedByGood);
+    t.match(await world.client.open(world.request()), { kind: 'failed' });
+    t.match(world.denied.at(-1), { code: 'HBONE_REVOKED', message: /revoked by CN=good/ });
+  },
+);
 
-t.test('a list that comes later ends live sessions of those it names, and no others', async (t) => {
+await onEachEngine(
+  'lists of others, forged ones and old ones do what they should: nothing, nothing, all',
+  async (t, make) => {
+    const lists = makeRevocation();
+    const world = await makeWorld(t, make, { serverRevocation: lists.revocation });
+    const { ca } = world;
+    const secret = await ca.issue(clientId, { generation: 2 });
+    world.clientSecrets.put(secret);
+    const other = await TestCa.create('another root');
+    // Its name is our root's, its key is not: as after a rotation, or in an attacker's file.
+    const namesake = await TestCa.create();
+    await lists.put(await other.list([secret.serialNumber]), await namesake.list([secret.serialNumber]));
+    const outcome = await world.client.open(world.request());
+    t.equal(outcome.kind, 'open', 'an issuer without a list of its own is put up with');
+    t.match(
+      lists.lines.filter(({ level }) => level === 'warn'),
+      [{ message: /not its signature/, fields: { issuer: 'CN=Ambit test root' } }],
+    );
+    if (outcome.kind === 'open') outcome.stream.destroy();
+    world.client.forgetPeer(world.served.address.ip);
+    const past = { thisUpdateMs: Date.now() - 7_200_000, nextUpdateMs: Date.now() - 3_600_000 };
+    await lists.put(await ca.list([secret.serialNumber], past));
+    t.match(await world.client.open(world.request()), { kind: 'failed' });
+    t.match(world.denied.at(-1), { code: 'HBONE_REVOKED' });
+  },
+);
+
+await onEachEngine(
+  'where lists are demanded and none was ever read nobody is let in, in either direction',
+  async (t, make) => {
+    for (const side of ['clientRevocation', 'serverRevocation'] as const) {
+      const lists = makeRevocation();
+      const world = await makeWorld(t, make, { [side]: lists.revocation });
+      const outcome = await world.client.open(world.request());
+      t.match(outcome, { kind: 'failed' }, side);
+      const error = side === 'clientRevocation' && outcome.kind === 'failed' ? outcome.error : world.denied[0];
+      t.match(error, { code: 'HBONE_REVOCATION_UNKNOWN', flag: 'TLS_FAILURE' }, side);
+      await lists.put(await world.ca.list([]));
+      const next = await world.client.open(world.request());
+      t.equal(next.kind, 'open', `${side}: with a list it goes on`);
+      if (next.kind === 'open') next.stream.destroy();
+    }
+  },
+);
+
+await onEachEngine('a list that comes later ends live sessions of those it names, and no others', async (t, make) => {
   for (const side of ['clientRevocation', 'serverRevocation'] as const) {
     const lists = makeRevocation(false);
-    const world = await makeWorld(t, createRelay, { [side]: lists.revocation });
+    const world = await makeWorld(t, make, { [side]: lists.revocation });
     const { ca } = world;
     const bystander = testIdentity('spiffe://cluster.local/ns/shop/sa/bystander');
     world.clientSecrets.put(await ca.issue(bystander));
@@ -166,10 +174,10 @@ t.test('a list that comes later ends live sessions of those it names, and no oth
   }
 });
 
-t.test('a CONNECT that waits for its answer ends with the reason as well', async (t) => {
+await onEachEngine('a CONNECT that waits for its answer ends with the reason as well', async (t, make) => {
   const lists = makeRevocation(false);
   let asked = 0;
-  const world = await makeWorld(t, createRelay, {
+  const world = await makeWorld(t, make, {
     clientRevocation: lists.revocation,
     onConnect: () => {
       asked++;
@@ -182,9 +190,9 @@ t.test('a CONNECT that waits for its answer ends with the reason as well', async
   t.match(await within('the outcome', outcome), { kind: 'failed', error: { code: 'HBONE_REVOKED' } });
 });
 
-t.test('a list that comes between handshake and first stream is not missed', async (t) => {
+await onEachEngine('a list that comes between handshake and first stream is not missed', async (t, make) => {
   const lists = makeRevocation(false);
-  const world = await makeWorld(t, createRelay, { clientRevocation: lists.revocation });
+  const world = await makeWorld(t, make, { clientRevocation: lists.revocation });
   const secret = await world.ca.issue(serverId, { generation: 2 });
   const secured: (() => void)[] = [];
   let streams = 0;
@@ -206,9 +214,9 @@ t.test('a list that comes between handshake and first stream is not missed', asy
   t.equal(streams, 0);
 });
 
-t.test('a peer that sends a heap of certificates is refused and counted as untracked', async (t) => {
+await onEachEngine('a peer that sends a heap of certificates is refused and counted as untracked', async (t, make) => {
   const lists = makeRevocation();
-  const world = await makeWorld(t, createRelay, { serverRevocation: lists.revocation });
+  const world = await makeWorld(t, make, { serverRevocation: lists.revocation });
   const { ca } = world;
   await lists.put(await ca.list([]));
   const heap = (await Promise.all(Array.from({ length: 11 }, (_, i) => ca.intermediate(`junk ${i}`)))).map(

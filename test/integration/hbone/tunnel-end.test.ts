@@ -5,7 +5,7 @@
 import { once } from 'node:events';
 import { connect, constants, createServer, type Http2Stream, type ServerHttp2Stream } from 'node:http2';
 import t, { type Test } from 'tap';
-import { TunnelEnd } from '../../../src/hbone/tunnel-end.ts';
+import { TunnelEnd } from '../../../src/hbone/node-http2/tunnel-end.ts';
 import { eventually } from '../../support/eventually.ts';
 import { addressOf } from '../../support/relay-world.ts';
 

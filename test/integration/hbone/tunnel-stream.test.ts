@@ -3,11 +3,11 @@ import { once } from 'node:events';
 import { createServer as createHttpServer } from 'node:http';
 import { connect as connectHttp2, performServerHandshake } from 'node:http2';
 import type { Duplex } from 'node:stream';
-import t, { type Test } from 'tap';
+import type { Test } from 'tap';
 import { Client } from 'undici';
-import { createRelay } from '../../../src/hbone/relay.ts';
 import { eventually, within } from '../../support/eventually.ts';
-import { makeWorld, type World } from '../../support/relay-world.ts';
+import { onEachEngine } from '../../support/http2-engines.ts';
+import { type MakeRelay, makeWorld, type World } from '../../support/relay-world.ts';
 
 function httpServer(t: Test) {
   const server = createHttpServer((request, response) => {
@@ -24,8 +24,8 @@ function httpServer(t: Test) {
   return server;
 }
 
-function worldOf(t: Test, receive: (stream: Duplex) => void): Promise<World> {
-  return makeWorld(t, createRelay, { onConnect: () => ({ kind: 'bytes', headers: [], receive }) });
+function worldOf(t: Test, make: MakeRelay, receive: (stream: Duplex) => void): Promise<World> {
+  return makeWorld(t, make, { onConnect: () => ({ kind: 'bytes', headers: [], receive }) });
 }
 
 async function openStream(world: World): Promise<Duplex> {
@@ -48,9 +48,9 @@ function client(t: Test, world: World): Client {
   return undici;
 }
 
-t.test('undici over a tunnel to node:http over a tunnel, kept alive, with bodies', async (t) => {
+await onEachEngine('undici over a tunnel to node:http over a tunnel, kept alive, with bodies', async (t, make) => {
   const server = httpServer(t);
-  const world = await worldOf(t, (stream) => void server.emit('connection', stream));
+  const world = await worldOf(t, make, (stream) => void server.emit('connection', stream));
   const undici = client(t, world);
   for (const size of [0, 1, 1_000_000]) {
     const body = Buffer.alloc(size, 'a');
@@ -63,14 +63,14 @@ t.test('undici over a tunnel to node:http over a tunnel, kept alive, with bodies
   await eventually('the tunnel ended', () => world.server.stats().streams + world.client.stats().streams === 0);
 });
 
-t.test('a response that is cut is an error at the client, not the end of a body', async (t) => {
+await onEachEngine('a response that is cut is an error at the client, not the end of a body', async (t, make) => {
   const server = httpServer(t);
-  const world = await worldOf(t, (stream) => void server.emit('connection', stream));
+  const world = await worldOf(t, make, (stream) => void server.emit('connection', stream));
   const answer = await client(t, world).request({ method: 'GET', path: '/cut' });
   await t.rejects(within('body', answer.body.text()));
 });
 
-t.test('a client that leaves in mid-request is noticed by the server', async (t) => {
+await onEachEngine('a client that leaves in mid-request is noticed by the server', async (t, make) => {
   const server = createHttpServer();
   t.teardown(() => server.close());
   const aborted = new Promise<void>((resolve) => {
@@ -79,7 +79,7 @@ t.test('a client that leaves in mid-request is noticed by the server', async (t)
       request.resume();
     });
   });
-  const world = await worldOf(t, (stream) => void server.emit('connection', stream));
+  const world = await worldOf(t, make, (stream) => void server.emit('connection', stream));
   const stream = await openStream(world);
   stream.write('POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\nhalf');
   await once(server, 'request');
@@ -87,8 +87,8 @@ t.test('a client that leaves in mid-request is noticed by the server', async (t)
   await within('aborted', aborted);
 });
 
-t.test('HTTP/2 over a tunnel, many streams at once', async (t) => {
-  const world = await worldOf(t, (stream) => {
+await onEachEngine('HTTP/2 over a tunnel, many streams at once', async (t, make) => {
+  const world = await worldOf(t, make, (stream) => {
     const session = performServerHandshake(stream);
     session.on('error', () => {});
     session.on('stream', (inner) => {
@@ -118,11 +118,11 @@ t.test('HTTP/2 over a tunnel, many streams at once', async (t) => {
   await eventually('the tunnel ended', () => world.client.stats().streams === 0);
 });
 
-t.test(
+await onEachEngine(
   'what is written in one turn arrives whole and in order, little or much, and little of it at once',
-  async (t) => {
+  async (t, make) => {
     const served = Promise.withResolvers<Duplex>();
-    const world = await worldOf(t, served.resolve);
+    const world = await worldOf(t, make, served.resolve);
     const stream = await openStream(world);
     const server = await served.promise;
     const chunks: Buffer[] = [];
@@ -147,29 +147,32 @@ t.test(
 );
 
 /** A server's stream that has more to write than its peer takes, and the peer's stream, which reads nothing. */
-async function blocked(t: Test): Promise<{ readonly server: Duplex; readonly peer: Duplex }> {
+async function blocked(t: Test, make: MakeRelay): Promise<{ readonly server: Duplex; readonly peer: Duplex }> {
   const served = Promise.withResolvers<Duplex>();
-  const world = await worldOf(t, served.resolve);
+  const world = await worldOf(t, make, served.resolve);
   const peer = await openStream(world);
   const server = await served.promise;
   for (let i = 0; i < 100; i++) server.write(Buffer.alloc(100_000));
   return { server, peer };
 }
 
-t.test('writing does not wait for a peer that ended and stopped listening, and what it sent can be read', async (t) => {
-  const { server, peer } = await blocked(t);
-  peer.end('last words', () => peer.destroy());
-  await within('the writes to be over', once(server, 'drain'));
-  t.equal(server.destroyed, false);
-  const chunks: Buffer[] = [];
-  server.on('data', (chunk: Buffer) => chunks.push(chunk));
-  await within('the end', once(server, 'end'));
-  t.equal(Buffer.concat(chunks).toString(), 'last words');
-  t.equal(server.destroyed, true);
-});
+await onEachEngine(
+  'writing does not wait for a peer that ended and stopped listening, and what it sent can be read',
+  async (t, make) => {
+    const { server, peer } = await blocked(t, make);
+    peer.end('last words', () => peer.destroy());
+    await within('the writes to be over', once(server, 'drain'));
+    t.equal(server.destroyed, false);
+    const chunks: Buffer[] = [];
+    server.on('data', (chunk: Buffer) => chunks.push(chunk));
+    await within('the end', once(server, 'end'));
+    t.equal(Buffer.concat(chunks).toString(), 'last words');
+    t.equal(server.destroyed, true);
+  },
+);
 
-t.test('nor does ending', async (t) => {
-  const { server, peer } = await blocked(t);
+await onEachEngine('nor does ending', async (t, make) => {
+  const { server, peer } = await blocked(t, make);
   const ended = once(server, 'finish');
   server.end();
   peer.end('last words', () => peer.destroy());

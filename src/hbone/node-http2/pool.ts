@@ -2,48 +2,32 @@
  * The pool of HBONE client sessions. http2-wrapper's Agent is its core (single flight, fullest session with room, another
  * session at the peer's stream limit); what is wrong in it for a mesh is put right here, in `mesh-agent.ts` and in
  * `pooled-session.ts`, see reference `node-ecosystem` §1.1.
- *
- * I1: a session is shared only by equal targets (`pool-key.ts`): identities, addresses, namespace, mark, gateway.
- * I2: no new stream on a session after GOAWAY, `forgetPeer`, `forgetIdentity`, or its certificate's replacement.
- * I3: every wait has a deadline; dead peers are found by PING, idle sessions are released.
- *
- * A session behind a gateway runs in a tunnel of its own to that gateway (`carrier.ts`), which in turn comes from here.
+ * The contract is TunnelPool's. A session behind a gateway runs in a tunnel of its own to that gateway (`carrier.ts`), which in turn comes from here.
  */
 import type { ClientHttp2Session, ClientHttp2Stream } from 'node:http2';
 import type { PromiseListeners } from 'http2-wrapper';
-import { formatSocketAddress } from '../base/address.ts';
-import type { Cancellation } from '../base/cancellation.ts';
-import { type AmbitError, errorText } from '../base/errors.ts';
-import type { Logger } from '../base/logger.ts';
-import type { SpiffeId } from '../base/spiffe.ts';
-import type { PeerRevocation } from '../identity/revocation.ts';
-import { watchLiveness } from './liveness.ts';
-import {
-  MeshAgent,
-  type MeshAgentDependencies,
-  type SessionFacts,
-  settleSession,
-  type TargetOptions,
-} from './mesh-agent.ts';
-import { type RelayOptions, sessionMemoryMegabytes } from './options.ts';
-import { abandoned, poolTimeout, sessionError, sessionGone, sessionLimit } from './pool-errors.ts';
-import { poolKey, sourceOf } from './pool-key.ts';
+import { formatSocketAddress } from '../../base/address.ts';
+import type { Cancellation } from '../../base/cancellation.ts';
+import { type AmbitError, errorText } from '../../base/errors.ts';
+import type { SpiffeId } from '../../base/spiffe.ts';
+import type { PeerRevocation } from '../../identity/revocation.ts';
+import type { ClientStream, PoolDependencies, StreamOutcome, TunnelPool } from '../http2/engine.ts';
+import { watchLiveness } from '../liveness.ts';
+import { abandoned, poolTimeout, sessionError, sessionGone, sessionLimit } from '../pool-errors.ts';
+import { poolKey, sourceOf } from '../pool-key.ts';
+import { endIfRevoked } from '../revoked-sessions.ts';
+import type { TunnelTarget } from '../seam.ts';
+import { longestWaitMs } from '../session-carrier.ts';
+import type { SessionFacts } from '../session-facts.ts';
+import { NodeClientStream } from './client-stream.ts';
+import { MeshAgent, settleSession, type TargetOptions } from './mesh-agent.ts';
 import { hasRoom, limitStreams, retire, streamCount } from './pooled-session.ts';
-import { endIfRevoked } from './revoked-sessions.ts';
-import type { TunnelTarget } from './seam.ts';
-
-export type StreamOutcome =
-  | { readonly kind: 'stream'; readonly stream: ClientHttp2Stream; readonly facts: SessionFacts }
-  | { readonly kind: 'failed'; readonly error: AmbitError };
-
-export interface PoolDependencies extends MeshAgentDependencies {
-  readonly logger: Logger;
-}
+import { sessionMemoryMegabytes } from './session-memory.ts';
 
 /** See `tunnel-end.ts` for the trailers. */
 const streamOptions = { waitForTrailers: true, endStream: false } as const;
 
-export class SessionPool {
+export class SessionPool implements TunnelPool {
   readonly #agent: MeshAgent;
   readonly #dependencies: PoolDependencies;
   readonly #sessions = new Map<ClientHttp2Session, SessionFacts>();
@@ -73,11 +57,10 @@ export class SessionPool {
     return streams;
   }
 
-  /** A stream on a session that stands, without a wait; undefined: there is none with room. */
   requestNow(
     target: TunnelTarget,
     headers: readonly string[],
-    owns: (stream: ClientHttp2Stream) => void,
+    owns: (stream: ClientStream) => void,
   ): SessionFacts | undefined {
     const session = this.#sessionWithRoom(this.#keyInTurn(target));
     if (session === undefined) return undefined;
@@ -90,18 +73,14 @@ export class SessionPool {
       // `request` will say why, or find another session.
       return undefined;
     }
-    owns(stream);
+    owns(new NodeClientStream(stream));
     return this.#sessions.get(session);
   }
 
-  /**
-   * A stream with `headers` sent, once a session stands. Never rejects. `owns` is called in the same tick in which the stream
-   * came to be, to put its listeners in place. `cancellation` gives up waiting for a session.
-   */
   request(
     target: TunnelTarget,
     headers: readonly string[],
-    owns: (stream: ClientHttp2Stream) => void,
+    owns: (stream: ClientStream) => void,
     cancellation: Cancellation | undefined,
   ): Promise<StreamOutcome> {
     const { clock, options } = this.#dependencies;
@@ -133,8 +112,8 @@ export class SessionPool {
           try {
             if (facts === undefined) throw new Error('the session has just ended');
             const stream = session.request(headers, streamOptions);
-            owns(stream);
-            settle({ kind: 'stream', stream, facts });
+            owns(new NodeClientStream(stream));
+            settle({ kind: 'stream', facts });
           } catch (error) {
             fail(sessionGone(target, error));
           }
@@ -209,7 +188,6 @@ export class SessionPool {
     for (const [session, facts] of this.#sessions) if (facts.sourceIdentity === identity) leave(session, facts);
   }
 
-  /** Ends the sessions with peers that the lists in force now name. */
   revocationChanged(revocation: PeerRevocation): void {
     for (const [session, facts] of this.#sessions) {
       endIfRevoked(session, facts, revocation, 'source', this.#dependencies.logger);
@@ -226,9 +204,9 @@ export class SessionPool {
   /** A session whose peer sent its SETTINGS, before its first stream. */
   #adopt(session: ClientHttp2Session): void {
     const { clock, logger, options } = this.#dependencies;
-    const facts = settleSession(session);
+    const { facts, key } = settleSession(session);
     this.#sessions.set(session, facts);
-    const alike = this.#byKey.getOrInsertComputed(facts.key, () => ({ sessions: new Set(), last: session }));
+    const alike = this.#byKey.getOrInsertComputed(key, () => ({ sessions: new Set(), last: session }));
     alike.sessions.add(session);
     alike.last = session;
     session.setLocalWindowSize(options.connectionWindowBytes);
@@ -255,7 +233,7 @@ export class SessionPool {
       aged?.cancel();
       this.#sessions.delete(session);
       alike.sessions.delete(session);
-      if (alike.sessions.size === 0) this.#byKey.delete(facts.key);
+      if (alike.sessions.size === 0) this.#byKey.delete(key);
     });
   }
 }
@@ -264,11 +242,4 @@ export class SessionPool {
 function leave(session: ClientHttp2Session, facts: SessionFacts): void {
   retire(session);
   facts.leaving.cancel();
-}
-
-/** Until then a session stands, or the reason why it does not is known. */
-function longestWaitMs(target: TunnelTarget, options: RelayOptions): number {
-  const oneSession = target.socket.connectTimeoutMs + 2 * options.handshakeTimeoutMs + 1000;
-  if (target.outer === undefined) return oneSession;
-  return oneSession + options.connectAnswerTimeoutMs + 2 * options.handshakeTimeoutMs;
 }

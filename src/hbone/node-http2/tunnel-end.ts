@@ -10,14 +10,15 @@
  * RST_STREAM together: 'end' is believed one turn of the event loop later, when a reset in the same read has been seen.
  */
 import { constants, type Http2Stream } from 'node:http2';
-import { closeHttp2Stream } from '../base/close-http2-stream.ts';
-import { AmbitError, type ErrorOrigin } from '../base/errors.ts';
-import type { ByteEnd, ByteEndHandler } from '../net/byte-end.ts';
-import { DirectReads } from '../net/direct-reads.ts';
+import { closeHttp2Stream } from '../../base/close-http2-stream.ts';
+import { AmbitError, type ErrorOrigin } from '../../base/errors.ts';
+import type { ByteEndHandler } from '../../net/byte-end.ts';
+import { DirectReads } from '../../net/direct-reads.ts';
+import type { StreamEnd } from '../http2/engine.ts';
 
 const { NGHTTP2_CANCEL, NGHTTP2_CONNECT_ERROR, NGHTTP2_NO_ERROR } = constants;
 
-export class TunnelEnd implements ByteEnd {
+export class TunnelEnd implements StreamEnd {
   readonly #stream: Http2Stream;
   readonly #origin: ErrorOrigin;
   #handler: ByteEndHandler | undefined;
@@ -43,7 +44,6 @@ export class TunnelEnd implements ByteEnd {
     this.#watchEnd();
   }
 
-  /** Why the stream was ended from here, when its session was. */
   get failure(): AmbitError | undefined {
     return this.#cause instanceof AmbitError ? this.#cause : undefined;
   }
@@ -90,7 +90,6 @@ export class TunnelEnd implements ByteEnd {
     this.#cut(NGHTTP2_CONNECT_ERROR);
   }
 
-  /** Nothing more is wanted: RST_STREAM(CANCEL), or NO_ERROR when our side was ended, nothing when both were. */
   cancel(): void {
     if (!this.#sentEnd) {
       this.#cut(NGHTTP2_CANCEL);

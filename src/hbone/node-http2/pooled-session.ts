@@ -2,7 +2,7 @@
  * What a session in the pool can be asked and told. http2-wrapper keeps its count and its wish to close as properties of
  * the session under symbols of its own, which are read and set here alone.
  */
-import { type ClientHttp2Session, type ClientHttp2Stream, constants } from 'node:http2';
+import type { ClientHttp2Session } from 'node:http2';
 import { Agent } from 'http2-wrapper';
 
 /** http2-wrapper's symbols, which its types leave out. */
@@ -52,9 +52,4 @@ export function limitStreams(session: ClientHttp2Session, most: number): void {
       return Reflect.get(session, kGracefullyClosing) ? full : shown;
     },
   });
-}
-
-/** HTTP/2 codes that promise that the peer did not process the stream (RFC 9113 §8.7). */
-export function wasNotProcessed(stream: ClientHttp2Stream): boolean {
-  return stream.rstCode === constants.NGHTTP2_REFUSED_STREAM;
 }

@@ -1,0 +1,52 @@
+/** A CONNECT that was sent on a session of the pool. */
+import { type ClientHttp2Stream, constants } from 'node:http2';
+import type { AnswerWaiter, ClientStream } from '../http2/engine.ts';
+import type { TunnelHeaders } from '../seam.ts';
+import { TunnelEnd } from './tunnel-end.ts';
+
+export class NodeClientStream implements ClientStream {
+  readonly end: TunnelEnd;
+  readonly #stream: ClientHttp2Stream;
+  #stop: (() => void) | undefined;
+
+  /** In the tick in which the stream came to be; see TunnelEnd. */
+  constructor(stream: ClientHttp2Stream) {
+    this.#stream = stream;
+    this.end = new TunnelEnd(stream, 'upstream');
+  }
+
+  wait(waiter: AnswerWaiter): void {
+    const stream = this.#stream;
+    const onClose = () => {
+      this.stopWaiting();
+      // nghttp2 gives this code to streams beyond the last one of a GOAWAY as well.
+      const { rstCode } = stream;
+      waiter.gone(rstCode, rstCode !== constants.NGHTTP2_REFUSED_STREAM);
+    };
+    const onResponse = (headers: { ':status'?: number | undefined }, _flags: number, raw: readonly string[]) => {
+      this.stopWaiting();
+      waiter.answered(Number(headers[':status']), pairsOf(raw));
+    };
+    stream.on('close', onClose);
+    stream.on('response', onResponse as never);
+    this.#stop = () => {
+      stream.off('close', onClose);
+      stream.off('response', onResponse);
+    };
+  }
+
+  stopWaiting(): void {
+    this.#stop?.();
+    this.#stop = undefined;
+  }
+}
+
+/** Pairs of a raw header list, pseudo headers left out. */
+function pairsOf(raw: readonly string[]): TunnelHeaders {
+  const pairs: (readonly [string, string])[] = [];
+  for (let i = 0; i + 1 < raw.length; i += 2) {
+    const name = raw[i] as string;
+    if (!name.startsWith(':')) pairs.push([name, raw[i + 1] as string]);
+  }
+  return pairs;
+}
