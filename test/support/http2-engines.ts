@@ -7,11 +7,14 @@ import type { MakeRelay } from './relay-world.ts';
 
 const engines: Readonly<Record<string, Http2Engine>> = { node: nodeHttp2 };
 
-/** A test for each engine, with the relay on it. */
-export async function onEachEngine(name: string, body: (t: Test, make: MakeRelay) => Promise<void>): Promise<void> {
+/** A test for each engine, with the relay on it and the engine's name. */
+export async function onEachEngine(
+  name: string,
+  body: (t: Test, make: MakeRelay, engine: string) => Promise<void>,
+): Promise<void> {
   for (const [engine, http2] of Object.entries(engines)) {
     await t.test(`${name} (engine ${engine})`, (t) =>
-      body(t, (dependencies) => createRelay({ ...dependencies, http2 })),
+      body(t, (dependencies) => createRelay({ ...dependencies, http2 }), engine),
     );
   }
 }
