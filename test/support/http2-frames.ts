@@ -100,6 +100,16 @@ export function connectTo(stream: number, authority: string, flags = 0): Buffer 
   return frame(frameType.headers, endHeaders | flags, stream, connectBlock(authority));
 }
 
+/** An answer. */
+export function answer(
+  stream: number,
+  status: string | number,
+  fields: readonly (readonly [string, string])[] = [],
+  flags = 0,
+): Buffer {
+  return frame(frameType.headers, endHeaders | flags, stream, headerBlock([[':status', String(status)], ...fields]));
+}
+
 export function word(value: number): Buffer {
   const bytes = Buffer.alloc(4);
   bytes.writeUInt32BE(value);

@@ -6,6 +6,7 @@ import { once } from 'node:events';
 import { connect, createServer, type TLSSocket } from 'node:tls';
 import type { Test } from 'tap';
 import type { SocketAddress } from '../../src/base/address.ts';
+import { within } from './eventually.ts';
 import {
   ack,
   codeName,
@@ -266,7 +267,8 @@ export async function rawServer(t: Test, world: World): Promise<RawServer> {
   return {
     address: addressOf(server),
     accepted: async ({ greet = settings(), ...options } = {}) => {
-      const socket = ready.shift() ?? (await new Promise<TLSSocket>((resolve) => waiting.push(resolve)));
+      const socket =
+        ready.shift() ?? (await within('a connection', new Promise<TLSSocket>((resolve) => waiting.push(resolve))));
       const peer = new RawHttp2(socket, preface, options);
       if (greet.length > 0) peer.send(greet);
       return peer;
