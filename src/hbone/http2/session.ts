@@ -79,6 +79,7 @@ const lingerMs = 1000;
 const idleFrameBurst = 10_000;
 const idleFrameRate = 1000;
 const mostPings = 10;
+const mostRemembered = 1024;
 const lastStreamId = largestWindow;
 
 class FramedSession implements ClientSession, StreamHost, FrameSink {
@@ -97,6 +98,8 @@ class FramedSession implements ClientSession, StreamHost, FrameSink {
   readonly #streams = new Map<number, FramedStream>();
   #waiting: FramedStream[] = [];
   readonly #pings: (() => void)[] = [];
+  /** The last ones we have reset: the peer may not know yet. */
+  readonly #resetHere = new Set<number>();
   /** Of ours as a client, of the peer's as a server. */
   #nextId = 1;
   #lastServedId = 0;
@@ -405,10 +408,12 @@ class FramedSession implements ClientSession, StreamHost, FrameSink {
   }
 
   #firstBlock({ stream: id, fields, tooLarge, isEnd }: HeaderBlock): void {
-    if (this.#isClient || id <= this.#lastServedId) {
+    // The answer to what was given up, or trailers that cross a reset of ours.
+    if (this.#isClient || this.#resetHere.has(id)) {
       this.#checkIsGone(id, 'HEADERS');
       return;
     }
+    if (id <= this.#lastServedId) throw protocolError('HEADERS of a stream that is closed');
     if (id % 2 === 0) throw protocolError('a stream of the client with an even number');
     this.#lastServedId = id;
     if (this.#retired || this.#streams.size >= this.#maxServed) this.#refuseId(id, errorCode.refusedStream);
@@ -550,9 +555,16 @@ class FramedSession implements ClientSession, StreamHost, FrameSink {
   }
 
   #sendReset(id: number, code: number): void {
+    if (!this.#isClient) this.#remember(id);
     const payload = Buffer.allocUnsafe(4);
     payload.writeUInt32BE(code);
     this.#writer.frame(frameType.resetStream, 0, id, payload);
+  }
+
+  #remember(id: number): void {
+    const reset = this.#resetHere;
+    reset.add(id);
+    if (reset.size > mostRemembered) reset.delete(reset.values().next().value ?? 0);
   }
 
   #sendWindowUpdate(id: number, bytes: number): void {
