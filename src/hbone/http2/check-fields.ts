@@ -5,18 +5,23 @@
  *
  * Names and values are those of RFC 9110 §5.1 and §5.5, which is narrower than what RFC 9113 §8.2.1 demands: no control character
  * but HTAB within a value. Where RFC 9113 leaves a choice, it is as nghttp2 has it, but for this: nghttp2 goes on without a field of
- * an invalid value, and here the message is malformed.
+ * an invalid name or value, and here the message is malformed.
  */
 
 const colon = 0x3a;
 /** Characters, by code. */
 const token = characters("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz");
 const methodToken = characters("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ");
-/** Of RFC 3986 §3.2. */
-const authority = characters("!$%&'()*+,-.:;=@[]_~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ");
+/** Of RFC 3986 §3.2, without the userinfo that RFC 9113 §8.3.1 forbids. */
+const authority = characters("!$%&'()*+,-.:;=[]_~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ");
+const letters = characters('abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ');
 const scheme = characters('+-.0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ');
+/** Classes alone: nothing to go back for, and half the time of a loop. */
+const notInPath = /[^\x21-\x7e\x80-\xff]/;
+const notInValue = /[^\t\x20-\x7e\x80-\xff]/;
 const digits = characters('0123456789');
-const maxContentLength = 2n ** 63n - 1n;
+/** 2^63 - 1, compared as text of this length. */
+const maxContentLength = '9223372036854775807';
 
 /** §8.3.1, §8.5. */
 export function malformedRequest(fields: readonly string[]): string | undefined {
@@ -39,11 +44,11 @@ export function malformedRequest(fields: readonly string[]): string | undefined 
       target = value;
     } else if (name === ':scheme') {
       if (schemeOf !== undefined) return ':scheme twice';
-      if (!isMadeOf(value, scheme)) return 'invalid :scheme';
+      if (!isMadeOf(value, scheme) || !isMadeOf(value.charAt(0), letters)) return 'invalid :scheme';
       schemeOf = value;
     } else if (name === ':path') {
       if (path !== undefined) return ':path twice';
-      if (value === '' || !isFieldValue(value)) return 'invalid :path';
+      if (value === '' || notInPath.test(value)) return 'invalid :path';
       path = value;
     } else return 'unknown pseudo-header field';
   }
@@ -101,13 +106,13 @@ function malformedFields(fields: readonly string[], start: number): string | und
         if (value.toLowerCase() !== 'trailers') return 'te other than trailers';
         break;
       case 'host':
-        if (seen & 1) return 'host twice';
         if (!isMadeOf(value, authority)) return 'invalid value of host';
+        if (seen & 1) return 'host twice';
         seen |= 1;
         break;
       case 'content-length':
-        if (seen & 2) return 'content-length twice';
         if (!isContentLength(value)) return 'invalid value of content-length';
+        if (seen & 2) return 'content-length twice';
         seen |= 2;
         break;
     }
@@ -124,9 +129,8 @@ function isPath(path: string, method: string, schemeOf: string): boolean {
 
 function isContentLength(value: string): boolean {
   if (!isMadeOf(value, digits)) return false;
-  if (value.length < 19) return true;
-  // Leading zeros are allowed, and the list's size bounds them.
-  return value.length <= 64 && BigInt(value) <= maxContentLength;
+  const number = value.replace(/^0+/, '');
+  return number.length < 19 || (number.length === 19 && number <= maxContentLength);
 }
 
 /** RFC 9110 §5.5, RFC 9113 §8.2.1. */
@@ -134,11 +138,7 @@ function isFieldValue(value: string): boolean {
   const last = value.length - 1;
   if (last < 0) return true;
   if (isSpace(value.charCodeAt(0)) || isSpace(value.charCodeAt(last))) return false;
-  for (let at = 0; at <= last; at++) {
-    const code = value.charCodeAt(at);
-    if (code < 0x20 ? code !== 0x09 : code === 0x7f) return false;
-  }
-  return true;
+  return !notInValue.test(value);
 }
 
 function isSpace(code: number): boolean {

@@ -121,6 +121,7 @@ t.test('size updates: at the beginning, a few, within our setting', async (t) =>
   t.same(fieldsOf(sizeUpdate(0)), []);
   t.equal(decode(sizeUpdate(4097)), undefined);
   t.equal(decode(indexed(2), sizeUpdate(0)), undefined);
+  t.equal(decode(indexed(2), sizeUpdate(0), plainString('a'), plainString('b')), undefined, 'nor is it a literal');
   t.equal(decode(literal('without', 'a', ''), sizeUpdate(0)), undefined);
   t.equal(decode(...Array.from({ length: 9 }, () => sizeUpdate(0))), undefined);
   t.ok(decoder(4096, 8192).decode(sizeUpdate(8192)));
