@@ -3,7 +3,8 @@ import type { Duplex } from 'node:stream';
 import type { Test } from 'tap';
 import type { ConnectRequest, ConnectVerdict } from '../../src/hbone/seam.ts';
 import { within } from './eventually.ts';
-import { type RawDial, rawClients } from './raw-http2.ts';
+import { connectTo, frameType, greeting, ping } from './http2-frames.ts';
+import { greeted, type RawDial, rawClients } from './raw-http2.ts';
 import { type MakeRelay, makeWorld, type World, type WorldOptions } from './relay-world.ts';
 
 export interface WireWorld extends World {
@@ -12,6 +13,21 @@ export interface WireWorld extends World {
   readonly asked: ConnectRequest[];
   /** The stream of the next CONNECT to `take:1`, with nobody reading it yet. */
   taken(): Promise<Duplex>;
+}
+
+/** Octets that a client sends, and what may become of them. */
+export interface WireRow {
+  readonly sends: Buffer;
+  /** Consequences that will do; see `RawHttp2.outcome`. */
+  readonly result: readonly string[];
+  /** What nghttp2 does where the RFC wants something else. */
+  readonly node?: readonly string[];
+  /** The stream that the consequence is looked for on. Default: 1. */
+  readonly on?: number;
+  /** What comes before `sends`. Default: preface and empty SETTINGS. */
+  readonly after?: Buffer;
+  /** How the session shows that it goes on: it serves a further stream, or answers PING. Default: `stream`. */
+  readonly alive?: 'stream' | 'ping';
 }
 
 /** `echo:1` returns the bytes, `sink:1` reads them, `take:1` is for `taken`, `no:403` is refused with that status. */
@@ -56,4 +72,17 @@ function verdict(authority: string, hand: (stream: Duplex) => void): ConnectVerd
       else stream.pipe(stream);
     },
   };
+}
+
+/** What becomes of the row's octets on a connection of their own. */
+export async function outcomeOf(world: WireWorld, row: Omit<WireRow, 'result' | 'node'>): Promise<string> {
+  const { sends, after = greeting, on = 1, alive = 'stream' } = row;
+  const peer = await greeted(world.dial, {}, after);
+  // The server's settings hold once they are acknowledged.
+  if (after.length > 0) await peer.frame(frameType.settings, 0);
+  // In one write: octets that nobody reads any more would let the kernel throw a GOAWAY away.
+  peer.send(sends, alive === 'ping' ? ping('alive') : connectTo(1001, 'echo:1'));
+  const outcome = await peer.outcome(on, () => peer.serves(1001) || peer.answers('alive'));
+  peer.socket.destroy();
+  return outcome;
 }

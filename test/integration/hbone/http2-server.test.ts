@@ -14,7 +14,6 @@ import {
   frame,
   frameType,
   goAway,
-  greeting,
   headerBlock,
   largestWindow,
   padded,
@@ -28,24 +27,9 @@ import {
   withPriority,
   word,
 } from '../../support/http2-frames.ts';
-import { greeted } from '../../support/raw-http2.ts';
-import { type WireWorld, wireWorld } from '../../support/wire-world.ts';
+import { outcomeOf, type WireRow, wireWorld } from '../../support/wire-world.ts';
 
-interface Row {
-  readonly sends: Buffer;
-  /** Consequences that will do; see `RawHttp2.outcome`. */
-  readonly result: readonly string[];
-  /** What nghttp2 does where the RFC wants something else. */
-  readonly node?: readonly string[];
-  /** The stream that the consequence is looked for on. Default: 1. */
-  readonly on?: number;
-  /** What comes before `sends`. Default: preface and empty SETTINGS. */
-  readonly after?: Buffer;
-  /** How the session shows that it goes on: it serves a further stream, or answers PING. Default: `stream`. */
-  readonly alive?: 'stream' | 'ping';
-}
-
-type Rows = Readonly<Record<string, Row>>;
+type Rows = Readonly<Record<string, WireRow>>;
 
 const nothing = ['nothing'] as const;
 const protocolError = ['session PROTOCOL_ERROR'] as const;
@@ -159,7 +143,7 @@ const framing: Rows = {
   },
 };
 
-const hpack = (...bytes: readonly number[]): Row => ({
+const hpack = (...bytes: readonly number[]): WireRow => ({
   sends: headers(join(block, Buffer.from(bytes))),
   result: compressionError,
 });
@@ -335,7 +319,7 @@ const states: Rows = {
   },
 };
 
-const set = (id: number, value: number, result: readonly string[]): Row => ({
+const set = (id: number, value: number, result: readonly string[]): WireRow => ({
   sends: join(open(), settings([id, value])),
   result,
 });
@@ -381,7 +365,7 @@ const connection: Rows = {
   },
 };
 
-const fields = (list: readonly (readonly [string, string])[]): Row => ({
+const fields = (list: readonly (readonly [string, string])[]): WireRow => ({
   sends: headers(headerBlock(list)),
   result: malformed,
 });
@@ -478,23 +462,9 @@ void onEachEngine('§8.2.1 what a field cannot hold reaches nobody', async (t, m
   const world = await wireWorld(t, make);
   for (const [name, field] of Object.entries(unfit)) {
     world.asked.length = 0;
-    const outcome = await outcomeOf(world, { sends: request(field), result: [] });
+    const outcome = await outcomeOf(world, { sends: request(field) });
     t.ok([...malformed, 'nothing'].includes(outcome), `${name}: ${outcome}`);
     const seen = world.asked.find(({ authority }) => authority === 'sink:1');
     t.equal(seen?.header(field[0]), undefined, `${name}: not handed on`);
   }
 });
-
-async function outcomeOf(
-  world: WireWorld,
-  { sends, after = greeting, on = 1, alive = 'stream' }: Row,
-): Promise<string> {
-  const peer = await greeted(world.dial, {}, after);
-  // The server's settings hold once they are acknowledged.
-  if (after.length > 0) await peer.frame(frameType.settings, 0);
-  // In one write: octets that nobody reads any more would let the kernel throw a GOAWAY away.
-  peer.send(sends, alive === 'ping' ? ping('alive') : connectTo(1001, 'echo:1'));
-  const outcome = await peer.outcome(on, () => peer.serves(1001) || peer.answers('alive'));
-  peer.socket.destroy();
-  return outcome;
-}
