@@ -95,6 +95,7 @@ await onEachEngine('§6.7 every PING is answered with its octets, in order', asy
 const kept = indexedField('x-kept', 'in the table');
 /** The newest entry of the table. */
 const newest = Buffer.from([0x80 | 62]);
+const repeated = (bytes: Buffer, times: number) => Buffer.alloc(bytes.length * times, bytes);
 const unserved: Readonly<Record<string, readonly Buffer[]>> = {
   'a request that was served': [headers(1, join(connectBlock('sink:1'), kept))],
   'a request that was refused': [headers(1, join(connectBlock('no:403'), kept))],
@@ -117,17 +118,7 @@ const unserved: Readonly<Record<string, readonly Buffer[]>> = {
   ],
   'a request without a method': [headers(1, join(headerBlock([[':authority', 'sink:1']]), kept))],
   'a header list beyond our limit': [
-    headers(
-      1,
-      join(
-        connectBlock('sink:1'),
-        headerBlock([
-          ['x', 'y'.repeat(40_000)],
-          ['x', 'y'.repeat(40_000)],
-        ]),
-        kept,
-      ),
-    ),
+    headers(1, join(connectBlock('sink:1'), indexedField('y', 'y'.repeat(3900)), repeated(newest, 20), kept)),
   ],
   'a request that is reset at once': [headers(1, join(connectBlock('sink:1'), kept)), reset(1, 'CANCEL')],
   trailers: [connectTo(1, 'sink:1'), headers(1, kept, endHeaders | endStream)],
@@ -198,6 +189,8 @@ const tooMuch = [
   'stream REFUSED_STREAM',
   'stream CANCEL',
 ];
+/** What is longer than the limit before it is decoded need not be decoded. */
+const notDecoded: readonly string[] = ['one long value'];
 /** nghttp2 decodes no string beyond 64 KiB, and does not count what it leaves out. */
 const nodes: Readonly<Record<string, readonly string[]>> = {
   'one long value': ['session COMPRESSION_ERROR'],
@@ -205,7 +198,6 @@ const nodes: Readonly<Record<string, readonly string[]>> = {
 };
 await onEachEngine('§6.5.2 a header list beyond our MAX_HEADER_LIST_SIZE is no request', async (t, make, engine) => {
   const world = await wireWorld(t, make);
-  const repeated = (block: Buffer, times: number) => Buffer.alloc(block.length * times, block);
   const lists: Readonly<Record<string, Buffer>> = {
     'one long value': headerBlock([['x', 'y'.repeat(70_000)]]),
     'very many short fields': repeated(headerBlock([['a', '']]), 3000),
@@ -216,7 +208,8 @@ await onEachEngine('§6.5.2 a header list beyond our MAX_HEADER_LIST_SIZE is no 
     world.asked.length = 0;
     const outcome = await outcomeOf(world, { sends: headers(1, join(connectBlock('sink:1'), list)) });
     const node = engine === 'node' ? nodes[name] : [];
-    t.ok([...tooMuch, ...(node ?? [])].includes(outcome), `${name}: ${outcome}`);
+    const unread = notDecoded.includes(name) ? ['session ENHANCE_YOUR_CALM'] : [];
+    t.ok([...tooMuch, ...unread, ...(node ?? [])].includes(outcome), `${name}: ${outcome}`);
     const asked = world.asked.some(({ authority }) => authority === 'sink:1');
     t.equal(asked, outcome === 'nothing', `${name}: nobody was asked`);
   }
@@ -250,8 +243,16 @@ await onEachEngine(
       const other = await opened();
       leave(other);
       if (name !== 'by RST_STREAM') await other.until('its end', () => other.endedStream(1));
-      other.send(connectTo(7, 'echo:1'));
-      await other.until(`room, ${name}`, () => other.serves(7));
+      let id = 7;
+      other.send(connectTo(id, 'echo:1'));
+      // Node counts a stream until its object is closed, which is later.
+      while (engine === 'node' && !other.serves(id)) {
+        await other.until('a decision', () => other.serves(id) || other.resetOn(id) !== undefined);
+        if (other.serves(id)) break;
+        id += 2;
+        other.send(connectTo(id, 'echo:1'));
+      }
+      await other.until(`room, ${name}`, () => other.serves(id));
     }
   },
 );
@@ -362,6 +363,6 @@ await onEachEngine('§4.1 frames mean the same in one piece, in two, and octet b
       const pieces = bounds.slice(1).map((end, i) => session.subarray(bounds[i], end));
       return JSON.stringify(await transcriptOf(world, pieces)) === JSON.stringify(expected);
     }),
-    { numRuns: 15 },
+    { numRuns: 10 },
   );
 });
