@@ -11,6 +11,7 @@ import type { Secret, SecretStore } from '../identity/secret.ts';
 import { openCarrier } from './carrier.ts';
 import type { PoolDependencies } from './http2/engine.ts';
 import type { RelayOptions } from './options.ts';
+import { sessionError } from './pool-errors.ts';
 import { sourceOf } from './pool-key.ts';
 import type { TunnelTarget } from './seam.ts';
 import type { SessionFacts } from './session-facts.ts';
@@ -30,6 +31,8 @@ export async function openSessionCarrier(
   const { clock, options, secrets } = dependencies;
   const secret = await secretOf(secrets, target.sourceIdentity);
   const { socket, peerIdentity, peerChain, local } = await openCarrier(target, secret, dependencies);
+  // Its 'close' may have come already.
+  if (socket.destroyed) throw sessionError(target, new Error('it ended right after the handshake'));
   const settings = clock.after(options.handshakeTimeoutMs, () => socket.destroy());
   const settled = () => settings.cancel();
   socket.once('close', settled);

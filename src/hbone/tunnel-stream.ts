@@ -93,10 +93,15 @@ export class TunnelStream extends Duplex {
 
   /**
    * A peer that finished and then stopped listening leaves what it sent readable (RFC 9113 §8.1). Until that is read,
-   * what is written is dropped: those who read only when they have written must come to the end.
+   * what is written is dropped: those who read only when they have written must come to the end. What came in one read with
+   * a reset has its turn to be read as well.
    */
   #broken(error: AmbitError, whole: boolean): void {
     this.#over = true;
+    if (!whole && this.readableLength > 0) {
+      setImmediate(() => this.destroy(error));
+      return;
+    }
     if (!whole || this.readableEnded) {
       this.destroy(error);
       return;

@@ -155,7 +155,7 @@ await onEachEngine('a connection says how much it holds, and that is bounded by 
   t.equal(joins[0]?.heldBytes, 0);
   app.pause();
   client.write(Buffer.alloc(32 << 20));
-  await eventually('it holds some', () => (joins[0]?.heldBytes ?? 0) > 1 << 16);
+  await eventually('it holds some', () => (joins[0]?.heldBytes ?? 0) > 0);
   t.ok((joins[0]?.heldBytes ?? 0) < 4 << 20, `${joins[0]?.heldBytes} bytes`);
   client.destroy();
   await eventually('nothing after its end', () => joins[0]?.heldBytes === 0);
