@@ -2,8 +2,8 @@
 import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync, writeFileSync } from 'node:fs';
-import { connect, type Socket } from 'node:net';
-import { getMark, getTransparent, namespaceIdentity } from 'node-tproxy-native';
+import { connect, Socket } from 'node:net';
+import { bind, createSocket, getMark, getTransparent, namespaceIdentity } from 'node-tproxy-native';
 import t from 'tap';
 import type { SocketAddress } from '../../../src/base/address.ts';
 import { systemClock } from '../../../src/base/clock.ts';
@@ -102,6 +102,39 @@ await inOwnNamespace(import.meta.url, () => {
     }
     t.same([parities.own.size, parities.foreign.size], [1, 1]);
     t.notSame(parities.own, parities.foreign);
+  });
+
+  t.test('a port from which there is a connection to the same server is passed over', async (t) => {
+    const server = await listen(
+      { ...onLoopback, transparent: true },
+      on((socket) => t.teardown(() => socket.destroy())),
+    );
+    t.teardown(() => server.close());
+    const { ip: host, port } = server.address;
+    const source = '198.51.100.7';
+    const dialed = async () => {
+      const outcome = await dial(
+        server.address,
+        { ...plainSocket, source, transparent: true, connectTimeoutMs: 3000 },
+        systemClock,
+      );
+      if (outcome.kind !== 'connected') throw outcome.error;
+      t.teardown(() => outcome.socket.destroy());
+      return outcome.socket.localPort ?? 0;
+    };
+    const first = await dialed();
+    const take = async (taken: number) => {
+      const fd = createSocket({ family: 4, transparent: true, reuseAddress: true });
+      bind(fd, source, taken);
+      const socket = new Socket({ fd });
+      t.teardown(() => socket.destroy());
+      socket.connect({ host, port });
+      await within('a taken port', once(socket, 'connect'));
+    };
+    for (let taken = first + 2; taken <= first + 6; taken += 2) await take(taken);
+    const next = await dialed();
+    t.notOk([first, first + 2, first + 4, first + 6].includes(next));
+    t.equal(next % 2, first % 2, 'the kernel was asked for one');
   });
 
   t.test('a foreign address whose ports are all taken can still be dialled from', async (t) => {
