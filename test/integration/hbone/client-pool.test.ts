@@ -5,9 +5,7 @@ import type { Duplex } from 'node:stream';
 import t, { type Test } from 'tap';
 import { Cancellation } from '../../../src/base/cancellation.ts';
 import { AmbitError } from '../../../src/base/errors.ts';
-import type { Http2Engine } from '../../../src/hbone/http2/engine.ts';
-import { FramingPool } from '../../../src/hbone/http2/pool.ts';
-import { serveSession } from '../../../src/hbone/http2/session.ts';
+import { framing } from '../../../src/hbone/http2/framing.ts';
 import { createRelay } from '../../../src/hbone/relay.ts';
 import type { OpenOutcome, TunnelRequest } from '../../../src/hbone/seam.ts';
 import { plainSocket } from '../../../src/net/socket-spec.ts';
@@ -26,7 +24,6 @@ import {
   type WorldOptions,
 } from '../../support/relay-world.ts';
 
-const framing: Http2Engine = { createPool: (use) => new FramingPool(use), serve: serveSession };
 const ours: MakeRelay = (dependencies) => createRelay({ ...dependencies, http2: framing });
 const echo = () => ({ kind: 'bytes', headers: [], receive: (stream: Duplex) => void stream.pipe(stream) }) as const;
 
