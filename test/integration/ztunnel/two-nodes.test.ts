@@ -194,6 +194,7 @@ t.test('a plaintext connection is refused by a strict policy, and the line says 
   const strictly = workloads.map((each) => ({ ...each, authorizationPolicies: [strict.key] }));
   nodes.mesh.apply({ ...rest, workloads: strictly, policies: [strict] });
   t.equal(await exchange(await nodes.dial(vip), 'hello'), 'hello', 'with mTLS it goes through');
+  await eventually('its lines', () => complete(nodes).length === 2);
   nodes.lines.length = 0;
   t.ok(await isRefused(await nodes.dialPlaintext()));
   const line = await eventually('its line', () => complete(nodes)[0]);
