@@ -44,6 +44,7 @@ export function dial(
     }
     let socket: Socket | undefined;
     let tries = profile.transparent ? ownPortTries : 0;
+    let isPortOurs = false;
     const settle = (outcome: DialOutcome) => {
       timer.cancel();
       cancellation?.off(onCancel);
@@ -58,11 +59,11 @@ export function dial(
     };
     const onError = (error: Error) => {
       // A connection from that port to there is still remembered by the kernel.
-      if (tries > 0 && errorCode(error) === 'EADDRNOTAVAIL') begin();
+      if (isPortOurs && errorCode(error) === 'EADDRNOTAVAIL') begin();
       else settle({ kind: 'failed', error: refused(destination, error) });
     };
     const begin = () => {
-      const isPortOurs = tries-- > 0;
+      isPortOurs = tries-- > 0;
       try {
         const made = isPlain(profile)
           ? plainSocketTo(destination, profile)
