@@ -8,6 +8,7 @@ import { type Cidr, parseCidr } from '../base/address.ts';
 import { errorText } from '../base/errors.ts';
 import { version } from '../base/own-files.ts';
 import {
+  choice,
   duration,
   type Environment,
   flag,
@@ -24,6 +25,7 @@ import { defaultOverloadSettings } from '../waypoint/protection/overload.ts';
 import type { SessionKeys } from '../waypoint/session-token.ts';
 import type { ClientAddressHeader } from '../waypoint/settings.ts';
 import { readViewRequest, type ViewRequest } from './admin-view.ts';
+import { http2Engines } from './http2-engine.ts';
 import { logLevelProblem } from './observability.ts';
 import { applyProxyConfig, type ProxyConfigOutcome, readMeshConfigFile } from './proxy-config.ts';
 import { proxyShape } from './proxy-settings.ts';
@@ -74,6 +76,7 @@ const shape = {
   AMBIT_BODY_TIMEOUT: duration(60_000),
   AMBIT_MAX_TUNNELS_PER_CLIENT: integer(10_000, 1, 1_000_000),
   PILOT_HTTP10: flag(false),
+  AMBIT_HTTP2_ENGINE: choice(http2Engines, 'framing'),
   AMBIT_MAX_TUNNELS: integer(50_000, 1, 10_000_000),
   AMBIT_MAX_REQUESTS: integer(50_000, 1, 10_000_000),
   AMBIT_SHED_EVENT_LOOP_DELAY: duration(2000),

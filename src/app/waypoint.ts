@@ -18,6 +18,7 @@ import type { OwnGateway } from '../waypoint/gateway.ts';
 import { defaultWaypointSettings } from '../waypoint/settings.ts';
 import { createWaypoint } from '../waypoint/waypoint.ts';
 import { printAdminView } from './admin-view.ts';
+import { http2Engine } from './http2-engine.ts';
 import { startLifecycle } from './lifecycle.ts';
 import { keepMemorySmall } from './memory.ts';
 import { createObservability, type Observability } from './observability.ts';
@@ -91,7 +92,8 @@ async function run(settings: WaypointProgramSettings, seen: Observability): Prom
   const link = settings.worker === undefined ? undefined : new WorkerLink(clock);
   const share = (limit: number) => Math.ceil(limit / settings.workers);
   const listen = link === undefined ? undefined : link.receiver.listen.bind(link.receiver);
-  const relay = createRelay({ secrets, logger, clock, listen, revocation: revocation?.checker });
+  const http2 = await http2Engine(variables.AMBIT_HTTP2_ENGINE);
+  const relay = createRelay({ secrets, logger, clock, listen, http2, revocation: revocation?.checker });
   const tracing = settings.tracing && (await startTracing(settings.tracing, { clock, random, metrics, logger }));
   const waypoint = createWaypoint({
     preset,

@@ -22,6 +22,7 @@ import { type Preset, presetByName } from '../config/preset.ts';
 import type { DnsListen } from '../dns/addresses.ts';
 import type { TracingOptions } from '../telemetry/tracing/tracer.ts';
 import { controlPlaneShape, type MeshSettings, readHeaders, readMeshSettings } from './control-plane-settings.ts';
+import { http2Engines } from './http2-engine.ts';
 import { logLevelProblem } from './observability.ts';
 import { applyProxyConfig, type ProxyConfigOutcome, readMeshConfigFile } from './proxy-config.ts';
 import { proxyShape } from './proxy-settings.ts';
@@ -48,6 +49,7 @@ const shape = {
   IPV6_ENABLED: flag(true),
   LOCALHOST_APP_TUNNEL: flag(true),
   ENABLE_RESPONSE_BAGGAGE: flag(true),
+  AMBIT_HTTP2_ENGINE: choice(http2Engines, 'framing'),
   HTTP2_STREAM_WINDOW_SIZE: integer(4 << 20, 65_535, 2 ** 31 - 1),
   HTTP2_CONNECTION_WINDOW_SIZE: integer(16 << 20, 65_535, 2 ** 31 - 1),
   HTTP2_FRAME_SIZE: integer(1 << 20, 16_384, 2 ** 24 - 1),

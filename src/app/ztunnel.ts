@@ -25,6 +25,7 @@ import { LocalIdentities } from '../ztunnel/local-identities.ts';
 import { onDemandDns } from '../ztunnel/on-demand-dns.ts';
 import { createZtunnel } from '../ztunnel/services.ts';
 import { printAdminView } from './admin-view.ts';
+import { http2Engine } from './http2-engine.ts';
 import { InitialCertificates } from './initial-certificates.ts';
 import { startLifecycle } from './lifecycle.ts';
 import { keepMemorySmall } from './memory.ts';
@@ -84,7 +85,8 @@ async function run(settings: ZtunnelProgramSettings, seen: Observability): Promi
   const meshSource = openMeshSource(settings, mesh, { clock, random, logger, metrics, credential });
   const revocation = await openRevocation(settings.variables, { clock, logger, metrics });
   const checker = revocation?.checker;
-  const relay = createRelay({ secrets, logger, clock, revocation: checker, options: relayOptions(settings) });
+  const http2 = await http2Engine(variables.AMBIT_HTTP2_ENGINE);
+  const relay = createRelay({ secrets, logger, clock, revocation: checker, http2, options: relayOptions(settings) });
   const end = (error: AmbitError) => {
     logger.error('cannot go on', { error: error.message });
     seen.flush();

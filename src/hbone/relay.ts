@@ -18,7 +18,7 @@ import type { ListenSpec } from '../net/socket-spec.ts';
 import { acceptCaptured, type Openers } from './capture.ts';
 import { openTunnel } from './connect-client.ts';
 import type { Http2Engine, TunnelPool } from './http2/engine.ts';
-import { nodeHttp2 } from './node-http2/engine.ts';
+import { framing } from './http2/framing.ts';
 import { defaultRelayOptions, type RelayOptions } from './options.ts';
 import { openPlain } from './running-join.ts';
 import type {
@@ -41,7 +41,7 @@ export interface RelayDependencies {
   readonly revocation?: PeerRevocation | undefined;
   /** Where connections to `serve` come from; left out: a socket of ours. */
   readonly listen?: typeof listen | undefined;
-  /** Left out: `nodeHttp2`. */
+  /** Left out: `framing`. */
   readonly http2?: Http2Engine | undefined;
   /** What differs from `defaultRelayOptions`. */
   readonly options?: Partial<RelayOptions>;
@@ -74,7 +74,7 @@ class TunnelRelay implements Relay {
     revocation,
     options,
     listen: listenOn = listen,
-    http2 = nodeHttp2,
+    http2 = framing,
   }: RelayDependencies) {
     this.#listen = listenOn;
     this.#http2 = http2;
