@@ -91,8 +91,9 @@ export class RunningJoin implements Join {
       return;
     }
     this.#giveUp.cancel();
-    this.#downstream.end.reset();
+    // First: the reset may say at once that the client has gone, which would be the end told.
     this.#finish('stopped', 'local', undefined, error);
+    this.#downstream.end.reset();
   }
 
   #otherwise(outcome: UpstreamOutcome, otherwise: OpenOtherwise): Open | undefined {

@@ -15,7 +15,8 @@ import type { Duplex } from 'node:stream';
 import type { Test } from 'tap';
 import type { SocketAddress } from '../../src/base/address.ts';
 import { Cancellation } from '../../src/base/cancellation.ts';
-import type { ConnectRequest, ConnectVerdict, OpenOutcome } from '../../src/hbone/seam.ts';
+import { AmbitError } from '../../src/base/errors.ts';
+import type { ConnectRequest, ConnectVerdict, Join, OpenOutcome } from '../../src/hbone/seam.ts';
 import { plainSocket } from '../../src/net/socket-spec.ts';
 import { deafListener } from './deaf-listener.ts';
 import { eventually, within } from './eventually.ts';
@@ -163,6 +164,30 @@ export async function sessionCompliance(t: Test, make: MakeRelay): Promise<void>
     t.match(world.serverEnds[0], { kind: 'reset', by: 'downstream' });
     t.equal(world.appSockets.length, 0);
   });
+
+  await t.test(
+    'who stops a CONNECT before it is answered is told as the reason, and the client sees a reset',
+    async (t) => {
+      const joins: Join[] = [];
+      const deaf = await deafListener(t);
+      const world = await makeWorld(t, make, {
+        onConnect: (_request, w) => ({
+          kind: 'dial',
+          destination: deaf,
+          socket: plainSocket,
+          headers: [],
+          observer: w.serverObserver,
+          joined: (join) => joins.push(join),
+        }),
+      });
+      const opening = world.client.open(world.request());
+      const join = await eventually('asked', () => joins[0]);
+      const error = new AmbitError('the policy has changed', { code: 'POLICY_CHANGED', origin: 'local', flag: 'DENY' });
+      join.stop(error);
+      t.match(await within('the reset', opening), { kind: 'failed', error: { code: 'HBONE_STREAM_RESET' } });
+      t.match(world.serverEnds, [{ kind: 'stopped', by: 'local', error }]);
+    },
+  );
 
   await t.test('a tunnel may be joined with another tunnel', async (t) => {
     const world = await makeWorld(t, make, {

@@ -46,7 +46,10 @@ export interface ServedStream {
   readonly end: StreamEnd;
   /** Name, value, name, value …; names in lower case, pseudo headers first, duplicates kept. */
   readonly headers: readonly string[];
-  /** Calls it once, when the stream is over, however it ended. Once for each stream, in the tick in which it came. */
+  /**
+   * Calls it once, when the stream is over, however it ended: also within a call from here that ends it. To be asked once, in the
+   * tick in which the stream came.
+   */
   onOver(call: () => void): void;
   /** False: it has gone, or was answered. `final`: our direction ends with it, and the peer's is stopped. */
   respond(status: number, headers: TunnelHeaders, final: boolean): boolean;
