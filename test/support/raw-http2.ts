@@ -10,14 +10,18 @@ import { within } from './eventually.ts';
 import {
   ack,
   codeName,
+  data,
+  endStream,
   errorCode,
   FrameReader,
   frame,
   frameType,
   greeting,
+  paddedData,
   ping,
   preface,
   type ReadFrame,
+  setting,
   settings,
   statusOf,
 } from './http2-frames.ts';
@@ -38,8 +42,15 @@ export class RawHttp2 {
   readonly counts = new Map<number, number>();
   /** The largest payload that came. */
   largestPayload = 0;
+  /** Payloads of DATA that came, octets by stream; 0: of all. */
+  readonly received = new Map<number, number>();
   /** `end`: the other side closed in order. */
   over: 'end' | 'reset' | undefined;
+  /** What WINDOW_UPDATE allowed, and what `sendData` used, by stream; 0: the connection. */
+  readonly #allowed = new Map<number, number>([[0, 65_535]]);
+  readonly #used = new Map<number, number>();
+  #initialWindow = 65_535;
+  #onData: ((bytes: Buffer, isLast: boolean) => void) | undefined;
   readonly #waiting = new Set<() => void>();
   readonly #reader = new FrameReader();
   readonly #options: Required<RawOptions>;
@@ -61,6 +72,24 @@ export class RawHttp2 {
     if (!this.socket.destroyed) this.socket.write(Buffer.concat(bytes));
   }
 
+  /** Octets of DATA that the other side's windows have room for. */
+  room(id: number): number {
+    const left = (one: number) => (this.#allowed.get(one) ?? 0) - (this.#used.get(one) ?? 0);
+    return Math.min(left(0), this.#initialWindow + left(id));
+  }
+
+  /** DATA, counted against the other side's windows, which it need not fit into. */
+  sendData(id: number, bytes: Uint8Array, flags = 0, padding?: number): void {
+    const one = padding === undefined ? data(id, bytes, flags) : paddedData(id, bytes, padding, flags);
+    for (const window of [0, id]) add(this.#used, window, one.length - 9);
+    this.send(one);
+  }
+
+  /** Waits until there is room for so many octets. */
+  async roomFor(id: number, octets: number): Promise<void> {
+    await this.until(`room for ${octets} on ${id}`, () => this.over !== undefined || this.room(id) >= octets);
+  }
+
   /** As `send`, and waits while the kernel takes no more. False: `giveUpMs` passed without it, or the connection is over. */
   async pour(bytes: Uint8Array, giveUpMs = 300): Promise<boolean> {
     if (this.over !== undefined || this.socket.destroyed) return false;
@@ -78,6 +107,11 @@ export class RawHttp2 {
       this.socket.on('drain', drained);
       this.#waiting.add(ended);
     });
+  }
+
+  /** Is called with the octets of each DATA frame that comes from now on. */
+  onData(call: (bytes: Buffer, isLast: boolean) => void): void {
+    this.#onData = call;
   }
 
   /** Looks again with each frame that comes and at the end, until `probe` gives something. */
@@ -186,12 +220,23 @@ export class RawHttp2 {
     for (const one of this.#reader.read(chunk.subarray(ahead))) {
       this.counts.set(one.type, (this.counts.get(one.type) ?? 0) + 1);
       this.largestPayload = Math.max(this.largestPayload, one.payload.length);
+      this.#count(one);
+      if (one.type === frameType.data) this.#onData?.(dataIn(one), (one.flags & endStream) !== 0);
       if (this.#options.keep || one.type === frameType.goAway) this.frames.push(one);
       if (!this.#options.polite || one.flags === ack) continue;
       if (one.type === frameType.settings) this.send(frame(frameType.settings, ack, 0));
       if (one.type === frameType.ping) this.send(frame(frameType.ping, ack, 0, one.payload));
     }
     this.#look();
+  }
+
+  #count({ type, flags, id, payload }: ReadFrame): void {
+    if (type === frameType.data) for (const window of [0, id]) add(this.received, window, payload.length);
+    if (type === frameType.windowUpdate) add(this.#allowed, id, payload.readUInt32BE(0));
+    if (type !== frameType.settings || flags === ack) return;
+    for (let at = 0; at < payload.length; at += 6) {
+      if (payload.readUInt16BE(at) === setting.initialWindowSize) this.#initialWindow = payload.readUInt32BE(at + 2);
+    }
   }
 
   #ended(how: 'end' | 'reset'): void {
@@ -203,6 +248,10 @@ export class RawHttp2 {
   #look(): void {
     for (const look of [...this.#waiting]) look();
   }
+}
+
+function add(counts: Map<number, number>, key: number, more: number): void {
+  counts.set(key, (counts.get(key) ?? 0) + more);
 }
 
 /** Without padding. */
