@@ -1,0 +1,6 @@
+/** Tunnels inside tunnels on node:http2 held to the seam: bytes, half-close, resets, back-pressure through both. */
+import { onEngine } from '../../support/http2-engines.ts';
+import { byteCompliance } from '../../support/relay-compliance.ts';
+import { behindGateway } from '../../support/relay-world.ts';
+
+await onEngine('node', 'bytes behind a gateway', (t, make) => byteCompliance(t, behindGateway(make)));
