@@ -2,8 +2,10 @@
  * Frames to be sent (RFC 9113 §4), gathered: what is written in one turn of the event loop leaves in one write, and so mostly in one
  * TLS record and one system call. Frames are copied into a block that all sessions lend in turn, so an idle session holds none.
  *
- * I1: a block is not written to again before the socket has taken what was handed to it.
- * I2: the bound is the caller's: who asks `full` before DATA holds at most `roomBytes` and one chunk of each stream here.
+ * I1: a block is not written to again, by whatever session, before the socket has taken all that was handed to it. One of which a
+ *     write failed, or whose session was stopped, is lent to nobody any more; a new block is there before the old one is let go.
+ * I2: the bounds are the caller's: who asks `full` before DATA holds at most `roomBytes` and one chunk of each stream here, and
+ *     `controlBytes` says how much of all else waits.
  */
 import type { Duplex } from 'node:stream';
 import { flag, frameType, headBytes } from './codes.ts';
@@ -26,14 +28,20 @@ export class FrameWriter {
   /** Full blocks that the socket has not taken yet. */
   readonly #leaving: Buffer[] = [];
   #inFlight = 0;
+  /** Frames but for DATA, in bytes from the beginning on. */
+  #controlWritten = 0;
+  #controlHanded = 0;
+  #controlTaken = 0;
   #flushing = false;
   #stopped = false;
   readonly #flush = () => {
     this.#flushing = false;
     if (this.#inFlight === 0) this.#hand();
   };
-  readonly #taken = () => {
+  readonly #taken = (error?: Error | null) => {
     this.#inFlight--;
+    // The socket is going, and will say so: what it did with these bytes is not known.
+    if (error) this.stop();
     if (this.#inFlight === 0) this.#socketIsIdle();
   };
 
@@ -52,8 +60,14 @@ export class FrameWriter {
     return this.heldBytes > roomBytes;
   }
 
+  /** Of those the socket has not taken: frames other than DATA. No window bounds them, and most of them answer the peer. */
+  get controlBytes(): number {
+    return this.#controlWritten - this.#controlTaken;
+  }
+
   /** A frame whose payload is small. */
   frame(type: number, flags: number, stream: number, payload: Uint8Array = nothing): void {
+    this.#controlWritten += headBytes + payload.length;
     this.#write(type, flags, stream, payload, 0, payload.length);
   }
 
@@ -64,6 +78,7 @@ export class FrameWriter {
 
   /** A header block, in as many frames as it takes. */
   headers(stream: number, block: Uint8Array, isEnd: boolean, maxFrameBytes: number): void {
+    this.#controlWritten += headBytes + block.length;
     let type: number = frameType.headers;
     for (let from = 0; ; from += maxFrameBytes) {
       const to = Math.min(block.length, from + maxFrameBytes);
@@ -116,6 +131,7 @@ export class FrameWriter {
   #blockFor(bytes: number): Buffer {
     const block = this.#block;
     if (block !== undefined && block.length - this.#written >= bytes) return block;
+    const next = this.#nextBlock(bytes);
     if (block !== undefined) {
       this.#hand();
       if (this.#inFlight > 0) this.#leaving.push(block);
@@ -123,9 +139,20 @@ export class FrameWriter {
     }
     this.#handed = 0;
     this.#written = 0;
-    this.#block =
-      bytes > blockBytes ? Buffer.allocUnsafeSlow(bytes) : (spare.pop() ?? Buffer.allocUnsafeSlow(blockBytes));
-    return this.#block;
+    this.#block = next;
+    return next;
+  }
+
+  /** Without memory for a frame the connection cannot go on: what comes behind it would look whole. */
+  #nextBlock(bytes: number): Buffer {
+    try {
+      if (bytes > blockBytes) return Buffer.allocUnsafeSlow(bytes);
+      return spare.pop() ?? Buffer.allocUnsafeSlow(blockBytes);
+    } catch (error) {
+      this.stop();
+      this.#socket.destroy();
+      throw error;
+    }
   }
 
   #hand(): void {
@@ -133,11 +160,13 @@ export class FrameWriter {
     if (block === undefined || this.#handed === this.#written || this.#stopped) return;
     const bytes = block.subarray(this.#handed, this.#written);
     this.#handed = this.#written;
+    this.#controlHanded = this.#controlWritten;
     this.#inFlight++;
     this.#socket.write(bytes, this.#taken);
   }
 
   #socketIsIdle(): void {
+    this.#controlTaken = this.#controlHanded;
     for (const block of this.#leaving.splice(0)) giveBack(block);
     if (this.#handed < this.#written) {
       if (!this.#flushing) this.#hand();
