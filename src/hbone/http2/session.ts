@@ -79,6 +79,8 @@ const lingerMs = 1000;
 const idleFrameBurst = 10_000;
 const idleFrameRate = 1000;
 const mostPings = 10;
+/** What is not DATA and waits to be sent to a peer that does not read. */
+const mostControlBytes = 256 * 1024;
 const mostRemembered = 1024;
 const lastStreamId = largestWindow;
 
@@ -96,7 +98,8 @@ class FramedSession implements ClientSession, StreamHost, FrameSink {
   readonly #resets: TokenBucket;
   readonly #idleFrames: TokenBucket;
   readonly #streams = new Map<number, FramedStream>();
-  #waiting: FramedStream[] = [];
+  /** For room, in the order in which they are told of it. */
+  readonly #waiting = new Set<FramedStream>();
   readonly #pings: (() => void)[] = [];
   /** The last ones we have reset: the peer may not know yet. */
   readonly #resetHere = new Set<number>();
@@ -237,12 +240,11 @@ class FramedSession implements ClientSession, StreamHost, FrameSink {
   }
 
   waitForRoom(stream: FramedStream): void {
-    if (stream.isWaiting || this.#ended) return;
-    stream.isWaiting = true;
-    this.#waiting.push(stream);
+    if (!this.#ended) this.#waiting.add(stream);
   }
 
   forget(stream: FramedStream): void {
+    this.#waiting.delete(stream);
     if (!this.#streams.delete(stream.id)) return;
     this.#events.room?.();
     this.#finishWhenIdle();
@@ -332,7 +334,11 @@ class FramedSession implements ClientSession, StreamHost, FrameSink {
       this.destroy();
     });
     // A connection that ends in the middle of things is cut: nothing that was not ended by END_STREAM looks whole.
-    socket.on('end', () => this.#connectionEnds());
+    socket.on('end', () => {
+      this.#connectionEnds();
+      // It may never take what waits to be sent.
+      this.#endSocket();
+    });
     socket.on('close', () => {
       this.#connectionEnds();
       this.#writer.stop();
@@ -364,6 +370,10 @@ class FramedSession implements ClientSession, StreamHost, FrameSink {
   #read(chunk: Buffer): void {
     if (this.#ended) return;
     try {
+      // Here, since without more of the peer no more comes of it: answers, resets, windows, refusals.
+      if (this.#writer.controlBytes > mostControlBytes) {
+        throw new ConnectionError(errorCode.enhanceYourCalm, 'it does not read what it asks for');
+      }
       this.#reader.feed(chunk);
     } catch (error) {
       this.#break(error);
@@ -493,6 +503,7 @@ class FramedSession implements ClientSession, StreamHost, FrameSink {
     if (code !== errorCode.noError) this.#events.failed(new Error(`the peer ends the session with code ${code}`));
     const isFirst = !this.#goingAway;
     this.#goingAway = true;
+    if (!isFirst) this.#countIdleFrame('GOAWAY');
     if (isFirst) this.#events.goingAway?.();
     if (this.#isClient) for (const stream of [...this.#streams.values()]) if (stream.id > last) stream.unprocessed();
     this.#finishWhenIdle();
@@ -584,14 +595,11 @@ class FramedSession implements ClientSession, StreamHost, FrameSink {
 
   /** Whoever waits is told, in order, until there is no room again; those who were not go first the next time. */
   #hasRoom(): void {
-    const waiting = this.#waiting;
-    this.#waiting = [];
-    for (const [index, stream] of waiting.entries()) {
-      if (this.#sendWindow <= 0 || this.#writer.full) {
-        this.#waiting = [...waiting.slice(index), ...this.#waiting];
-        return;
-      }
-      stream.isWaiting = false;
+    for (let left = this.#waiting.size; left > 0; left--) {
+      if (this.#sendWindow <= 0 || this.#writer.full) return;
+      const stream = this.#waiting.values().next().value;
+      if (stream === undefined) return;
+      this.#waiting.delete(stream);
       stream.proceed();
     }
   }
@@ -626,7 +634,7 @@ class FramedSession implements ClientSession, StreamHost, FrameSink {
   #endStreams(error: AmbitError | undefined): void {
     const streams = [...this.#streams.values()];
     this.#streams.clear();
-    this.#waiting = [];
+    this.#waiting.clear();
     for (const stream of streams) stream.sessionEnded(error);
   }
 }

@@ -39,8 +39,6 @@ export class FramedStream implements StreamEnd {
   receiveWindow: number;
   /** Handed on, and not yet told to the peer. */
   creditBytes = 0;
-  /** It waits in its session's list. */
-  isWaiting = false;
   failure: AmbitError | undefined;
   readonly #host: StreamHost;
   readonly #origin: ErrorOrigin;
@@ -273,7 +271,7 @@ export class FramedStream implements StreamEnd {
       else this.#queue.shift();
     }
     if (this.#isEnding) this.#sendEnd();
-    if (!this.#wantsDrain) return;
+    if (this.#over || !this.#wantsDrain) return;
     if (this.#host.full) {
       this.#host.waitForRoom(this);
       return;

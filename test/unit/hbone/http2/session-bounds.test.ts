@@ -1,0 +1,113 @@
+/** What a session holds for a peer that does not read, and how it ends with one: without a network, so that nothing is in its buffers. */
+import { setImmediate as turn } from 'node:timers/promises';
+import t from 'tap';
+import { collectGarbage } from '../../../../src/base/garbage.ts';
+import type { ServedStream } from '../../../../src/hbone/http2/engine.ts';
+import { serveSession } from '../../../../src/hbone/http2/session.ts';
+import { defaultRelayOptions } from '../../../../src/hbone/options.ts';
+import { FakeClock } from '../../../support/fake-clock.ts';
+import { HeldSocket } from '../../../support/held-socket.ts';
+import { connectTo, FrameReader, frameType, goAway, greeting, reset } from '../../../support/http2-frames.ts';
+
+async function served(onStream: (stream: ServedStream) => void, holds = true) {
+  const socket = new HeldSocket();
+  socket.holds = holds;
+  const clock = new FakeClock();
+  const told: string[] = [];
+  const session = serveSession(
+    socket.asTls,
+    { relay: defaultRelayOptions, maxStreams: 200, clock },
+    {
+      stream: onStream,
+      failed: (error) => told.push(String(error)),
+      closed: () => told.push('closed'),
+    },
+  );
+  socket.resume();
+  await turn();
+  socket.comes(greeting);
+  return { socket, clock, told, session };
+}
+
+t.test('refusals that the client does not read end its session', async (t) => {
+  const { socket, clock, told, session } = await served((stream) => stream.respond(403, [], true));
+  let id = 1;
+  for (; id < 200_000 && !session.destroyed; id += 2) socket.comes(connectTo(id, 'no:403'));
+  await turn();
+  t.ok(session.destroyed);
+  t.match(told, [/ENHANCE_YOUR_CALM/]);
+  t.ok(socket.writableLength < 1024 * 1024, `${socket.writableLength} bytes wait`);
+  t.ok(id > 10_000, `${id / 2} refusals are not many`);
+  clock.advance(1000);
+  await turn();
+  t.ok(socket.destroyed);
+  t.equal(told.at(-1), 'closed');
+});
+
+t.test('a client that reads may be refused as often as it likes', async (t) => {
+  const { socket, told, session } = await served((stream) => stream.respond(403, [], true), false);
+  for (let id = 1; id < 100_000 && !session.destroyed; id += 2) {
+    socket.comes(connectTo(id, 'no:403'));
+    if (id % 1001 === 0) await turn();
+  }
+  t.notOk(session.destroyed, `${told}`);
+});
+
+t.test('GOAWAY again and again ends the session', async (t) => {
+  const { socket, told, session } = await served((stream) => stream.respond(200, [], false));
+  socket.comes(connectTo(1, 'a:1'));
+  for (let i = 0; i < 20_000 && !session.destroyed; i++) socket.comes(goAway(0));
+  await turn();
+  t.ok(session.destroyed);
+  t.match(told, [/ENHANCE_YOUR_CALM/]);
+});
+
+t.test('streams that waited for the connection’s window are held no more when they were reset', async (t) => {
+  const streams: WeakRef<ServedStream['end']>[] = [];
+  const { socket, session } = await served((stream) => {
+    stream.respond(200, [], false);
+    // The first takes the whole window, the others wait.
+    stream.end.write(Buffer.alloc(streams.length === 0 ? 65_535 : 1));
+    streams.push(new WeakRef(stream.end));
+  }, false);
+  for (let id = 1; id < 801; id += 2)
+    socket.comes(connectTo(id, 'a:1'), id === 1 ? Buffer.alloc(0) : reset(id, 'CANCEL'));
+  await turn();
+  await turn();
+  collectGarbage({ type: 'major', execution: 'sync' });
+  t.notOk(session.destroyed);
+  t.ok(streams.filter((one) => one.deref() !== undefined).length < 5, 'the first alone, and what the last turn holds');
+});
+
+t.test('a client that ends its side and takes nothing is let go', async (t) => {
+  const { socket, clock, told } = await served((stream) => {
+    stream.respond(200, [], false);
+    stream.end.write(Buffer.alloc(60_000));
+  });
+  socket.comes(connectTo(1, 'a:1'));
+  await turn();
+  socket.push(null);
+  await turn();
+  await turn();
+  t.notOk(socket.destroyed, 'it may still read');
+  clock.advance(1000);
+  await turn();
+  t.ok(socket.destroyed);
+  t.same(told, ['closed']);
+});
+
+t.test('what was written when the client ended its side still leaves, in whole frames', async (t) => {
+  const { socket } = await served((stream) => {
+    stream.respond(200, [], false);
+    stream.end.write(Buffer.from('late'));
+  }, false);
+  await turn();
+  socket.comes(connectTo(1, 'a:1'));
+  socket.push(null);
+  await turn();
+  await turn();
+  const reader = new FrameReader();
+  const frames = socket.writes.flatMap((bytes) => reader.read(Buffer.from(bytes)));
+  t.ok(frames.some(({ type, payload }) => type === frameType.data && payload.toString() === 'late'));
+  t.equal(reader.held, 0);
+});
