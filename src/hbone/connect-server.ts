@@ -121,7 +121,15 @@ function runJoin(
   const downstream: Downstream = {
     end: stream.end,
     gone,
-    accept: () => stream.respond(200, verdict.headers, false),
+    accept: () => {
+      try {
+        return stream.respond(200, verdict.headers, false);
+      } catch (error) {
+        logger.error('a CONNECT answer could not be sent', { error: errorText(error) });
+        stream.end.cancel();
+        return false;
+      }
+    },
     reject: (status) => stream.respond(status >= 400 && status <= 599 ? status : 503, [], true),
   };
   const running = new RunningJoin(downstream, verdict.observer, logger);
