@@ -225,14 +225,12 @@ export class FramedStream implements StreamEnd {
   resetArrived(code: number): void {
     this.#stopped = true;
     this.#dropQueue();
-    this.#host.forget(this);
     this.#tellOver();
     if (code === errorCode.noError && this.#receivedEnd && this.#waiter === undefined && !this.#deaf) {
-      this.#broken = this.#resetError(code);
-      this.#brokenWhole = true;
-      if (this.#kept === undefined) this.#tellStopped();
+      this.#stopsWhole(this.#resetError(code));
       return;
     }
+    this.#host.forget(this);
     this.#dropKept();
     this.#break(this.#resetError(code), false, code, code !== errorCode.refusedStream);
   }
@@ -244,6 +242,8 @@ export class FramedStream implements StreamEnd {
 
   /** The session is gone. `error`: why, when it was ended from here. */
   sessionEnded(error: AmbitError | undefined): void {
+    // All of it is here, and is still handed on; unless it is ended from here.
+    if (this.#brokenWhole && error === undefined) return;
     this.#stopped = true;
     this.failure = error;
     this.#dropQueue();
@@ -341,6 +341,22 @@ export class FramedStream implements StreamEnd {
     if (this.#over) return;
     if (this.#sentEnd) this.#leave((handler) => handler.closed());
     else this.#tellBroken(this.#broken, true);
+  }
+
+  /**
+   * The peer had finished, and stops listening. A stream with a reader counts in its session until all was read: else a peer
+   * that resets what it has sent would hold any number of readers, each with a connection behind it.
+   */
+  #stopsWhole(error: AmbitError): void {
+    this.#broken = error;
+    this.#brokenWhole = true;
+    if (this.#handler === undefined) this.#host.forget(this);
+    if (this.#kept === undefined) this.#tellStopped();
+    else if (this.#wantsDrain) {
+      // What is written is thrown away from now on. Those who read only when they have written come to the end.
+      this.#wantsDrain = false;
+      this.#handler?.drain();
+    }
   }
 
   /** Both directions are done: nothing more can come. */

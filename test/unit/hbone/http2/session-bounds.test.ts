@@ -7,7 +7,16 @@ import { serveSession } from '../../../../src/hbone/http2/session.ts';
 import { defaultRelayOptions } from '../../../../src/hbone/options.ts';
 import { FakeClock } from '../../../support/fake-clock.ts';
 import { HeldSocket } from '../../../support/held-socket.ts';
-import { connectTo, FrameReader, frameType, goAway, greeting, reset } from '../../../support/http2-frames.ts';
+import {
+  connectTo,
+  data,
+  endStream,
+  FrameReader,
+  frameType,
+  goAway,
+  greeting,
+  reset,
+} from '../../../support/http2-frames.ts';
 
 async function served(onStream: (stream: ServedStream) => void, holds = true) {
   const socket = new HeldSocket();
@@ -110,4 +119,66 @@ t.test('what was written when the client ended its side still leaves, in whole f
   const frames = socket.writes.flatMap((bytes) => reader.read(Buffer.from(bytes)));
   t.ok(frames.some(({ type, payload }) => type === frameType.data && payload.toString() === 'late'));
   t.equal(reader.held, 0);
+});
+
+/** Reads nothing until it is told to, and notes what it hears. */
+function slowReader({ end }: ServedStream) {
+  const heard: string[] = [];
+  end.start({
+    data: (chunk) => heard.push(Buffer.from(chunk).toString()),
+    end: () => heard.push('end'),
+    drain: () => heard.push('drain'),
+    closed: () => heard.push('closed'),
+    broken: (_error, whole) => heard.push(`broken ${whole}`),
+  });
+  end.pause();
+  return { end, heard };
+}
+
+const stopsListening = (id: number) =>
+  Buffer.concat([connectTo(id, 'a:1'), data(id, 'all', endStream), reset(id, 'NO_ERROR')]);
+
+t.test('streams whose client stopped listening count until they were read, and are handed on whole', async (t) => {
+  const readers: ReturnType<typeof slowReader>[] = [];
+  const { socket, session } = await served((stream) => {
+    stream.respond(200, [], false);
+    readers.push(slowReader(stream));
+  }, false);
+  for (let id = 1; id < 601; id += 2) socket.comes(stopsListening(id));
+  await turn();
+  t.equal(readers.length, 200);
+  for (const { end } of readers) end.resume();
+  await turn();
+  t.ok(
+    readers.every(({ heard }) => heard.join(', ') === 'all, end, broken true'),
+    `${readers[0]?.heard.join(', ')}`,
+  );
+  for (let id = 601; id < 701; id += 2) socket.comes(stopsListening(id));
+  await turn();
+  t.equal(readers.length, 250, 'their places are free');
+  socket.push(null);
+  await turn();
+  await turn();
+  t.ok(session.destroyed);
+  for (const { end } of readers.slice(200)) end.resume();
+  await turn();
+  t.ok(
+    readers.every(({ heard }) => heard.join(', ') === 'all, end, broken true'),
+    'also when the connection has ended',
+  );
+});
+
+t.test('who waits to write to a client that stopped listening may go on, before anything is read', async (t) => {
+  const readers: ReturnType<typeof slowReader>[] = [];
+  const { socket } = await served((stream) => {
+    stream.respond(200, [], false);
+    readers.push(slowReader(stream));
+    t.notOk(stream.end.write(Buffer.alloc(100_000)), 'more than the window');
+  }, false);
+  socket.comes(stopsListening(1));
+  await turn();
+  t.same(readers[0]?.heard, ['drain']);
+  readers[0]?.end.resume();
+  await turn();
+  t.same(readers[0]?.heard, ['drain', 'all', 'end', 'broken true']);
 });
