@@ -35,6 +35,7 @@ export class FramingPool implements TunnelPool {
   readonly #unsubscribe: () => void;
   /** Whose turn it is of the sessions behind a gateway. */
   #turn = 0;
+  #waiters = 0;
   #closed = false;
 
   constructor(dependencies: PoolDependencies) {
@@ -92,7 +93,7 @@ export class FramingPool implements TunnelPool {
         cancellation?.off(onCancel);
         resolve(outcome);
       };
-      const waiter: Waiter = { target, headers, owns, settle };
+      const waiter: Waiter = { number: this.#waiters++, target, headers, owns, settle };
       const giveUp = (error: AmbitError) => {
         settle({ kind: 'failed', error });
         this.#tidy(group);
@@ -130,7 +131,7 @@ export class FramingPool implements TunnelPool {
 
   #forget(isMeant: (of: SessionFacts | TunnelTarget) => boolean): void {
     for (const session of this.#sessions) if (isMeant(session.facts)) session.leave();
-    for (const opening of this.#openings) if (isMeant(opening.target)) opening.isOutdated = true;
+    for (const opening of this.#openings) if (isMeant(opening.target)) opening.outdatedFrom ??= this.#waiters;
   }
 
   /** Sessions behind a gateway stand side by side under keys of their own. */
@@ -151,9 +152,10 @@ export class FramingPool implements TunnelPool {
     return stream;
   }
 
-  /** Gives those who wait what the session has room for. */
-  #serve(group: SessionGroup, session: PooledSession): void {
+  /** Gives those who wait what the session has room for; those who came before that number, when there is one. */
+  #serve(group: SessionGroup, session: PooledSession, before = Number.POSITIVE_INFINITY): void {
     for (let waiter = group.first(); waiter !== undefined && session.hasRoom; waiter = group.first()) {
+      if (waiter.number >= before) break;
       let stream: ClientStream;
       try {
         stream = this.#take(session, waiter.headers);
@@ -186,7 +188,7 @@ export class FramingPool implements TunnelPool {
     }
     this.#budget.enter(source);
     idle?.leave();
-    const opening: Opening = { group, target, session: undefined, isOutdated: false };
+    const opening: Opening = { group, target, session: undefined, outdatedFrom: undefined };
     group.opening = opening;
     this.#openings.add(opening);
     openSessionCarrier(target, this.#use).then(
@@ -232,11 +234,15 @@ export class FramingPool implements TunnelPool {
       this.#failAll(group, (target) => sessionGone(target, undefined));
       return;
     }
+    const current = secrets.current(session.facts.sourceIdentity);
+    if (opening.outdatedFrom !== undefined || current?.generation !== session.facts.generation) {
+      // Good for those who waited when it was forgotten. The others get one of their own.
+      this.#serve(group, session, opening.outdatedFrom);
+      session.leave();
+      return;
+    }
     group.add(session);
     this.#room(group, session);
-    // The certificate was replaced during the handshake: good for those who waited, not for later ones.
-    const current = secrets.current(session.facts.sourceIdentity);
-    if (opening.isOutdated || current?.generation !== session.facts.generation) session.leave();
   }
 
   #room(group: SessionGroup, session: PooledSession): void {

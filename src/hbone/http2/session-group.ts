@@ -6,6 +6,8 @@ import type { PooledSession } from './pooled-session.ts';
 
 /** Somebody who waits for a stream. */
 export interface Waiter {
+  /** In the order in which they came to the pool. */
+  readonly number: number;
   readonly target: TunnelTarget;
   readonly headers: readonly string[];
   readonly owns: (stream: ClientStream) => void;
@@ -19,8 +21,8 @@ export interface Opening {
   readonly group: SessionGroup;
   /** From the TLS handshake on. */
   session: PooledSession | undefined;
-  /** The peer or the identity was forgotten meanwhile: good for those who waited, not for later ones. */
-  isOutdated: boolean;
+  /** The peer or the identity was forgotten meanwhile: good for waiters before this number, not for later ones. */
+  outdatedFrom: number | undefined;
 }
 
 export class SessionGroup {

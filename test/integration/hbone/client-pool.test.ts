@@ -166,13 +166,20 @@ t.test(
       const old = await server.accepted({ greet: Buffer.alloc(0) });
       if (what === 'peer') world.client.forgetPeer(server.address.ip);
       else world.client.forgetIdentity(clientId);
+      // It came when nothing vouched for the session any more, and before that stood.
+      const between = world.client.open({ ...request, authority: 'between:80' });
       old.send(settings());
       await old.frame(frameType.headers, 1);
-      const after = world.client.open(request);
+      const after = world.client.open({ ...request, authority: 'after:80' });
       const fresh = await server.accepted();
-      await fresh.frame(frameType.headers, 1);
+      await fresh.frame(frameType.headers, 3);
       for (const peer of [old, fresh]) peer.send(answer(1, 200));
-      for (const stream of [before, after]) opened(await within('an answer', stream)).destroy();
+      fresh.send(answer(3, 200));
+      for (const stream of [before, between, after]) opened(await within('an answer', stream)).destroy();
+      t.notOk(
+        old.frames.some(({ type, id }) => type === frameType.headers && id !== 1),
+        what,
+      );
     }
   },
 );
