@@ -1,7 +1,7 @@
 /**
  * RFC 9113 as a client, one row for each rule: octets that a server sends to a CONNECT of ours, what becomes of the stream
- * and the session on the wire, and what `open` says. Then GOAWAY and refused streams, and how a tunnel's end is told apart
- * from a cut one.
+ * and the session on the wire, and what `open` says. Then GOAWAY and refused streams. How a tunnel ends stands in
+ * `http2-ends.test.ts`.
  */
 import type { Duplex } from 'node:stream';
 import type { Test } from 'tap';
@@ -323,55 +323,7 @@ await onEachEngine('§5.1.2 never more streams than the server allows', async (t
   );
 });
 
-type Ending = readonly [sends: Buffer, how: 'end' | 'reset', node?: 'end' | 'reset'];
-
 const last = data(1, 'the end', endStream);
-const endings: Readonly<Record<string, Ending>> = {
-  'END_STREAM with octets': [last, 'end'],
-  'END_STREAM alone': [join(data(1, 'the end'), data(1, '', endStream)), 'end'],
-  'END_STREAM on trailers': [join(data(1, 'the end'), raw([['x', 'y']], endStream)), 'end'],
-  'END_STREAM, then RST_STREAM(NO_ERROR)': [join(last, reset(1, 'NO_ERROR')), 'end'],
-  'END_STREAM, then RST_STREAM(CANCEL), in one write': [join(last, reset(1, 'CANCEL')), 'reset'],
-  'END_STREAM, then RST_STREAM(CONNECT_ERROR), in one write': [join(last, reset(1, 'CONNECT_ERROR')), 'reset'],
-  'RST_STREAM(NO_ERROR) alone': [join(data(1, 'the end'), reset(1, 'NO_ERROR')), 'reset'],
-  'RST_STREAM(CANCEL) alone': [join(data(1, 'the end'), reset(1, 'CANCEL')), 'reset'],
-  'trailers with a pseudo header': [join(data(1, 'the end'), raw([[':path', '/']], endStream)), 'reset'],
-};
-
-await onEachEngine('§8.5 END_STREAM is an end, everything else is a reset', async (t, make) => {
-  const world = await makeWorld(t, make);
-  for (const [name, [sends, how]] of Object.entries(endings)) {
-    const { peer, stream } = await tunnel(t, world);
-    const reading = readAll(stream);
-    peer.send(sends);
-    const seen = await within(name, reading);
-    t.equal(seen.how, how, name);
-    if (how === 'end') t.equal(seen.data.toString(), 'the end', name);
-    await peer.answered('alive');
-    t.equal(peer.over, undefined, `${name}: its session goes on`);
-    peer.socket.destroy();
-  }
-});
-
-await onEachEngine('a connection that ends without END_STREAM is a reset, also within a frame', async (t, make) => {
-  const world = await makeWorld(t, make);
-  const half = data(1, Buffer.alloc(1000)).subarray(0, 500);
-  for (const [name, bytes] of Object.entries({
-    'behind a frame': data(1, 'x'),
-    'within a frame': half,
-    'within the head of a frame that would have ended it': join(data(1, 'x'), data(1, '', endStream).subarray(0, 8)),
-    'behind GOAWAY': join(data(1, 'x'), goAway(1)),
-  })) {
-    for (const leave of ['end', 'destroy'] as const) {
-      const { peer, stream } = await tunnel(t, world);
-      const reading = readAll(stream);
-      peer.socket.write(bytes, () => peer.socket[leave]());
-      t.equal((await within(name, reading)).how, 'reset', `${name}, ${leave}`);
-    }
-  }
-  await eventually('nothing is left', () => world.client.stats().sessions === 0);
-});
-
 await onEachEngine('the first octets of a tunnel, its end and the connection’s, all in one write', async (t, make) => {
   const world = await makeWorld(t, make);
   const server = await rawServer(t, world);
@@ -392,15 +344,6 @@ function opened(outcome: OpenOutcome): Duplex {
   if (outcome.kind !== 'open') throw new Error(`not open but ${outcome.kind}`);
   outcome.stream.on('error', () => {});
   return outcome.stream;
-}
-
-async function tunnel(t: Test, world: World): Promise<{ readonly peer: RawHttp2; readonly stream: Duplex }> {
-  const server = await rawServer(t, world);
-  const opening = open(world, server);
-  const peer = await server.accepted();
-  await peer.frame(frameType.headers, 1);
-  peer.send(answer(1, 200));
-  return { peer, stream: opened(await within('the answer', opening)) };
 }
 
 async function nextBytes(stream: Duplex): Promise<Buffer | undefined> {
