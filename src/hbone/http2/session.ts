@@ -4,7 +4,7 @@
  *
  * I1: what a peer does against the protocol ends its session with GOAWAY and a code, or its stream with RST_STREAM, as the RFC has
  *     it; nothing it sends throws past `#read`.
- * I2: streams, resets, header lists, control frames and what waits to be sent are bounded; memory per session by its windows.
+ * I2: streams, resets, header lists, control frames and what waits to be sent are bounded; memory per session by the windows of its streams.
  * I3: `closed` is called once, as the last; every stream has heard of its end by then.
  */
 import type { TLSSocket } from 'node:tls';
@@ -223,20 +223,11 @@ class FramedSession implements ClientSession, StreamHost, FrameSink {
   }
 
   taken(stream: FramedStream, bytes: number): void {
-    this.dropped(bytes);
     stream.creditBytes += bytes;
     if (stream.creditBytes < this.#relay.streamWindowBytes / 2 || stream.receivedEnd) return;
     stream.receiveWindow += stream.creditBytes;
     this.#sendWindowUpdate(stream.id, stream.creditBytes);
     stream.creditBytes = 0;
-  }
-
-  dropped(bytes: number): void {
-    this.#creditBytes += bytes;
-    if (this.#creditBytes < this.#relay.connectionWindowBytes / 2) return;
-    this.#receiveWindow += this.#creditBytes;
-    this.#sendWindowUpdate(0, this.#creditBytes);
-    this.#creditBytes = 0;
   }
 
   waitForRoom(stream: FramedStream): void {
@@ -268,8 +259,8 @@ class FramedSession implements ClientSession, StreamHost, FrameSink {
   dataComes(bytes: Uint8Array): void {
     if (this.#ended) return;
     this.#dataLeft -= bytes.length;
-    if (this.#dataStream === undefined) this.dropped(bytes.length);
-    else this.#dataStream.dataArrived(bytes);
+    this.#dataCame(bytes.length);
+    this.#dataStream?.dataArrived(bytes);
   }
 
   dataEnds(): void {
@@ -278,8 +269,8 @@ class FramedSession implements ClientSession, StreamHost, FrameSink {
     this.#dataStream = undefined;
     // Padding counts as content does (§6.1).
     if (this.#dataLeft > 0) {
-      if (stream === undefined || !this.#streams.has(stream.id)) this.dropped(this.#dataLeft);
-      else this.taken(stream, this.#dataLeft);
+      this.#dataCame(this.#dataLeft);
+      if (stream !== undefined && this.#streams.has(stream.id)) this.taken(stream, this.#dataLeft);
     }
     if (this.#dataIsLast && stream !== undefined && this.#streams.has(stream.id)) stream.endArrived();
   }
@@ -390,6 +381,18 @@ class FramedSession implements ClientSession, StreamHost, FrameSink {
     if (stream === undefined ? type === frameType.continuation : !isNext) {
       throw protocolError('a header block and CONTINUATION do not belong together');
     }
+  }
+
+  /**
+   * The connection's window opens by what has come, each stream's by what was taken: a few that nobody reads would else stop all
+   * others of their session.
+   */
+  #dataCame(bytes: number): void {
+    this.#creditBytes += bytes;
+    if (this.#creditBytes < this.#relay.connectionWindowBytes / 2) return;
+    this.#receiveWindow += this.#creditBytes;
+    this.#sendWindowUpdate(0, this.#creditBytes);
+    this.#creditBytes = 0;
   }
 
   #streamOfData(id: number, length: number): FramedStream | undefined {

@@ -3,7 +3,7 @@
  *
  * I1: 'end' is told only for END_STREAM, one turn after it came: peers that cut a body by END_STREAM and RST_STREAM in one write
  *     are heard out first. What a peer sent before it stopped listening (NO_ERROR, RFC 9113 §8.1) is handed on whole.
- * I2: the peer's window opens by what was handed on, never by what is kept. What is dropped is given back to the session.
+ * I2: the peer's window opens by what was handed on, never by what is kept.
  * I3: `onOver` and one of a waiter's calls come exactly once.
  */
 import { AmbitError, type ErrorOrigin } from '../../base/errors.ts';
@@ -22,8 +22,6 @@ export interface StreamHost {
   sendAnswer(stream: FramedStream, status: number, headers: TunnelHeaders, isEnd: boolean): void;
   /** So much was handed on: the windows may open again. */
   taken(stream: FramedStream, bytes: number): void;
-  /** So much will never be handed on. */
-  dropped(bytes: number): void;
   /** Writers should wait. */
   readonly full: boolean;
   /** Calls `proceed` when there may be room. */
@@ -207,11 +205,9 @@ export class FramedStream implements StreamEnd {
   dataArrived(chunk: Uint8Array): void {
     if (this.#handler !== undefined && this.#flowing && this.#kept === undefined) {
       this.#deliver(this.#handler, chunk);
-    } else if (this.#over) {
-      this.#host.dropped(chunk.length);
-    } else if (this.#deaf) {
+    } else if (this.#deaf && !this.#over) {
       this.#host.taken(this, chunk.length);
-    } else {
+    } else if (!this.#over) {
       this.#kept ??= new KeptBytes();
       this.#kept.add(chunk);
     }
@@ -295,8 +291,7 @@ export class FramedStream implements StreamEnd {
   /** Who is handed a chunk may cut the stream. */
   #deliver(handler: ByteEndHandler, chunk: Uint8Array): void {
     handler.data(chunk);
-    if (this.#over) this.#host.dropped(chunk.length);
-    else this.#host.taken(this, chunk.length);
+    if (!this.#over) this.#host.taken(this, chunk.length);
   }
 
   #send(chunk: Uint8Array): number {
@@ -408,8 +403,6 @@ export class FramedStream implements StreamEnd {
   }
 
   #dropKept(): void {
-    if (this.#kept === undefined) return;
-    this.#host.dropped(this.#kept.bytes);
     this.#kept = undefined;
   }
 
