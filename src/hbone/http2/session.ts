@@ -7,6 +7,7 @@
  * I2: streams, resets, header lists, control frames and what waits to be sent are bounded; memory per session by the windows of its streams.
  * I3: `closed` is called once, as the last; every stream has heard of its end by then.
  */
+import { randomBytes } from 'node:crypto';
 import type { TLSSocket } from 'node:tls';
 import type { Clock, Timer } from '../../base/clock.ts';
 import { AmbitError } from '../../base/errors.ts';
@@ -100,7 +101,7 @@ class FramedSession implements ClientSession, StreamHost, FrameSink {
   readonly #streams = new Map<number, FramedStream>();
   /** For room, in the order in which they are told of it. */
   readonly #waiting = new Set<FramedStream>();
-  readonly #pings: (() => void)[] = [];
+  readonly #pings: { readonly payload: Buffer; readonly answered: () => void }[] = [];
   /** The last ones we have reset: the peer may not know yet. */
   readonly #resetHere = new Set<number>();
   /** Of ours as a client, of the peer's as a server. */
@@ -189,8 +190,10 @@ class FramedSession implements ClientSession, StreamHost, FrameSink {
 
   ping(answered: () => void): boolean {
     if (this.#ended || this.#pings.length >= mostPings) return false;
-    this.#pings.push(answered);
-    this.#writer.frame(frameType.ping, 0, 0, Buffer.alloc(8));
+    // Only who reads it can answer it.
+    const payload = randomBytes(8);
+    this.#pings.push({ payload, answered });
+    this.#writer.frame(frameType.ping, 0, 0, payload);
     return true;
   }
 
@@ -490,9 +493,8 @@ class FramedSession implements ClientSession, StreamHost, FrameSink {
 
   #pingCame(flags: number, payload: Buffer): void {
     if ((flags & flag.ack) !== 0) {
-      const answered = this.#pings.shift();
-      if (answered === undefined) this.#countIdleFrame('an answer to no PING');
-      answered?.();
+      if (this.#pings[0]?.payload.equals(payload)) this.#pings.shift()?.answered();
+      else this.#countIdleFrame('an answer to no PING');
       return;
     }
     this.#countIdleFrame('PING');

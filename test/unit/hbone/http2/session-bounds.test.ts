@@ -8,13 +8,16 @@ import { defaultRelayOptions } from '../../../../src/hbone/options.ts';
 import { FakeClock } from '../../../support/fake-clock.ts';
 import { HeldSocket } from '../../../support/held-socket.ts';
 import {
+  ack,
   connectTo,
   data,
   endStream,
   FrameReader,
+  frame,
   frameType,
   goAway,
   greeting,
+  ping,
   reset,
 } from '../../../support/http2-frames.ts';
 
@@ -181,4 +184,19 @@ t.test('who waits to write to a client that stopped listening may go on, before 
   readers[0]?.end.resume();
   await turn();
   t.same(readers[0]?.heard, ['drain', 'all', 'end', 'broken true']);
+});
+
+t.test('a PING is answered only by who has read it', async (t) => {
+  const { socket, session } = await served(() => {}, false);
+  let answers = 0;
+  session.ping(() => answers++);
+  socket.comes(ping('\0'.repeat(8), ack), ping('forged', ack));
+  await turn();
+  t.equal(answers, 0);
+  const reader = new FrameReader();
+  const sent = socket.writes.flatMap((bytes) => reader.read(Buffer.from(bytes)));
+  const asked = sent.find(({ type, flags }) => type === frameType.ping && flags === 0);
+  socket.comes(frame(frameType.ping, ack, 0, asked?.payload));
+  t.equal(answers, 1);
+  t.notOk(session.destroyed);
 });
