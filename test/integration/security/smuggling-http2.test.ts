@@ -5,7 +5,16 @@
 import type { Duplex } from 'node:stream';
 import t from 'tap';
 import { eventually } from '../../support/eventually.ts';
-import { endHeaders, endStream, frame, frameType, greeting, headerBlock } from '../../support/http2-frames.ts';
+import {
+  endHeaders,
+  endStream,
+  FrameReader,
+  frame,
+  frameType,
+  greeting,
+  headerBlock,
+  type ReadFrame,
+} from '../../support/http2-frames.ts';
 import { fieldValues, rawBackend } from '../../support/raw-backend.ts';
 import { createHarness } from '../waypoint/harness.ts';
 
@@ -70,29 +79,10 @@ async function ask(trick: Trick, name: string): Promise<Outcome> {
 
 const isWhole = (outcome: Outcome) => outcome.kind === 'head' && isStatus(outcome.block, 200);
 
-interface ReadFrame {
-  readonly type: number;
-  readonly flags: number;
-  readonly id: number;
-  readonly payload: Buffer;
-}
-
 function readFrames(stream: Duplex): ReadFrame[] {
   const frames: ReadFrame[] = [];
-  let rest = Buffer.alloc(0);
-  stream.on('data', (chunk: Buffer) => {
-    rest = Buffer.concat([rest, chunk]);
-    while (rest.length >= 9 && rest.length >= 9 + rest.readUIntBE(0, 3)) {
-      const end = 9 + rest.readUIntBE(0, 3);
-      frames.push({
-        type: rest[3] as number,
-        flags: rest[4] as number,
-        id: rest.readUInt32BE(5),
-        payload: rest.subarray(9, end),
-      });
-      rest = rest.subarray(end);
-    }
-  });
+  const reader = new FrameReader();
+  stream.on('data', (chunk: Buffer) => void frames.push(...reader.read(chunk)));
   return frames;
 }
 
