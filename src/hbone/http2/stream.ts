@@ -222,7 +222,9 @@ export class FramedStream implements StreamEnd {
     this.#stopped = true;
     this.#dropQueue();
     this.#tellOver();
-    if (code === errorCode.noError && this.#receivedEnd && this.#waiter === undefined && !this.#deaf) {
+    // Before its answer nobody wants what a client sent and gave up.
+    const isWanted = this.#answered && !this.#deaf;
+    if (code === errorCode.noError && this.#receivedEnd && isWanted) {
       this.#stopsWhole(this.#resetError(code));
       return;
     }

@@ -200,3 +200,12 @@ t.test('a PING is answered only by who has read it', async (t) => {
   t.equal(answers, 1);
   t.notOk(session.destroyed);
 });
+
+t.test('what a client sent and gave up before its answer is held for nobody', async (t) => {
+  const ends: ServedStream['end'][] = [];
+  const { socket } = await served(({ end }) => ends.push(end), false);
+  for (let id = 1; id < 21; id += 2) socket.comes(stopsListening(id));
+  await turn();
+  t.equal(ends.length, 10);
+  t.ok(ends.every(({ heldBytes }) => heldBytes === 0));
+});
