@@ -1,11 +1,10 @@
-#!/usr/bin/env -S MALLOC_ARENA_MAX=1 node --disable-sigusr1 --max-semi-space-size=8 --no-maglev-destroy-on-background
+#!/usr/bin/env -S MALLOC_ARENA_MAX=1 node --disable-sigusr1 --max-semi-space-size=4 --no-maglev-destroy-on-background
 /**
  * `ztunnel`: the layer 4 proxy of a node. See `ztunnel --help`.
  *
  * The first line is how the proxies are started everywhere: the lab reads it, the image repeats it. What it says of memory:
- * `--max-semi-space-size=8`: the young generation, which Node lets grow to 48 MiB, stays below 24. At a start that is 10
- * MiB, in a waypoint with 256 connections 40 (173, now 135); CPU per request and time spent collecting stay what they were.
- * With 3 MiB a waypoint spends three times as long collecting.
+ * `--max-semi-space-size=4`: the young generation, which Node lets grow to 48 MiB, stays below 12. At a start that is 10 MiB, in
+ * a waypoint with 256 connections 50; CPU per request and time spent collecting stay what they were.
  * `--no-maglev-destroy-on-background`: what V8's middle compiler was working in is freed where its work is taken over. Freed on a
  * thread of its own, which waits while all processors are busy, hundreds of compilations lie about in the first second of a
  * load: 40 MiB of a waypoint, now 14.

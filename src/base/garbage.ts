@@ -19,6 +19,14 @@ export function holdYoungGeneration(): () => void {
   return () => setFlagsFromString('--semi-space-growth-factor=2');
 }
 
+/**
+ * From now on a whole collection begins when the old generation has grown by so many per cent since the last one, whatever V8 would
+ * have waited for: more collections, less garbage between them.
+ */
+export function boundOldGeneration(growthPercent: number): void {
+  setFlagsFromString(`--heap-growing-percent=${growthPercent}`);
+}
+
 /** `gc` is a global of contexts that are made while the flag is set. */
 function exposedCollector(): NodeJS.GCFunction {
   setFlagsFromString('--expose-gc');

@@ -5,6 +5,8 @@ export interface RelayOptions {
   readonly streamWindowBytes: number;
   readonly connectionWindowBytes: number;
   readonly maxFrameBytes: number;
+  /** Bytes that one session keeps for those who do not read, before its connection's window stays shut. */
+  readonly sessionKeptBytes: number;
   /** Streams opened on one session, whatever more the peer allows. */
   readonly maxStreamsPerClientSession: number;
   /** Sessions of the pool in all; requests wait beyond, until their deadline. */
@@ -46,6 +48,7 @@ export const defaultRelayOptions: RelayOptions = {
   streamWindowBytes: 4 * 1024 * 1024,
   connectionWindowBytes: 16 * 1024 * 1024,
   maxFrameBytes: 1024 * 1024,
+  sessionKeptBytes: 128 * 1024 * 1024,
   maxStreamsPerClientSession: 100,
   maxClientSessions: 10_000,
   maxClientSessionsPerSource: 4096,

@@ -12,6 +12,8 @@ import type { StreamEnd } from './http2/engine.ts';
 /** Up to so many a copy costs less than another frame. */
 const joinedBytes = 16 * 1024;
 
+const smallBytes = 2048;
+
 type Callback = (error?: Error | null) => void;
 
 export class TunnelStream extends Duplex {
@@ -71,7 +73,8 @@ export class TunnelStream extends Duplex {
   #start(): void {
     const handler: ByteEndHandler = {
       data: (chunk) => {
-        if (!this.push(chunk)) this.#end.pause();
+        // Readable keeps an object for each chunk: until it asks for more, small ones are put together below.
+        if (!this.push(chunk) || chunk.length < smallBytes) this.#end.pause();
       },
       end: () => {
         this.push(null);

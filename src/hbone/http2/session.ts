@@ -110,6 +110,11 @@ class FramedSession implements ClientSession, StreamHost, FrameSink {
   #sendWindow = firstWindowBytes;
   #receiveWindow: number;
   #creditBytes = 0;
+  /** Of all streams, come and not taken. */
+  #keptBytes = 0;
+  /** Whose windows the peer made wider in what is being read: one frame for many updates. */
+  readonly #widened = new Set<FramedStream>();
+  #isWider = false;
   /** The peer's SETTINGS have come. */
   #greeted = false;
   #retired = false;
@@ -231,6 +236,11 @@ class FramedSession implements ClientSession, StreamHost, FrameSink {
     stream.receiveWindow += stream.creditBytes;
     this.#sendWindowUpdate(stream.id, stream.creditBytes);
     stream.creditBytes = 0;
+  }
+
+  keeps(bytes: number): void {
+    this.#keptBytes += bytes;
+    if (bytes < 0 && !this.#ended) this.#giveCredit();
   }
 
   waitForRoom(stream: FramedStream): void {
@@ -369,6 +379,7 @@ class FramedSession implements ClientSession, StreamHost, FrameSink {
         throw new ConnectionError(errorCode.enhanceYourCalm, 'it does not read what it asks for');
       }
       this.#reader.feed(chunk);
+      this.#proceed();
     } catch (error) {
       this.#break(error);
     }
@@ -392,7 +403,13 @@ class FramedSession implements ClientSession, StreamHost, FrameSink {
    */
   #dataCame(bytes: number): void {
     this.#creditBytes += bytes;
+    this.#giveCredit();
+  }
+
+  /** Not while too much is kept: what a session holds is bounded, whatever its streams are allowed. */
+  #giveCredit(): void {
     if (this.#creditBytes < this.#relay.connectionWindowBytes / 2) return;
+    if (this.#keptBytes > this.#relay.sessionKeptBytes) return;
     this.#receiveWindow += this.#creditBytes;
     this.#sendWindowUpdate(0, this.#creditBytes);
     this.#creditBytes = 0;
@@ -486,7 +503,7 @@ class FramedSession implements ClientSession, StreamHost, FrameSink {
       if (stream.sendWindow > largestWindow) throw new ConnectionError(errorCode.flowControlError, 'a window too wide');
     }
     this.#writer.frame(frameType.settings, flag.ack, 0);
-    if (wider > 0) for (const stream of [...this.#streams.values()]) stream.proceed();
+    if (wider > 0) for (const stream of this.#streams.values()) this.#widened.add(stream);
     if (isFirst) this.#events.ready?.();
     else if (this.#peer.maxStreams > before) this.#events.room?.();
   }
@@ -519,7 +536,7 @@ class FramedSession implements ClientSession, StreamHost, FrameSink {
       if (bytes === 0) throw protocolError('a window wider by nothing');
       this.#sendWindow += bytes;
       if (this.#sendWindow > largestWindow) throw new ConnectionError(errorCode.flowControlError, 'a window too wide');
-      this.#hasRoom();
+      this.#isWider = true;
       return;
     }
     const stream = this.#streams.get(id);
@@ -530,7 +547,7 @@ class FramedSession implements ClientSession, StreamHost, FrameSink {
     stream.sendWindow += bytes;
     if (bytes === 0) this.#refuse(stream, errorCode.protocolError);
     else if (stream.sendWindow > largestWindow) this.#refuse(stream, errorCode.flowControlError);
-    else stream.proceed();
+    else this.#widened.add(stream);
   }
 
   /** A frame of a stream that is no more is nothing to wonder at; of one that has not begun it is against the protocol (§5.1). */
@@ -607,6 +624,17 @@ class FramedSession implements ClientSession, StreamHost, FrameSink {
       this.#waiting.delete(stream);
       stream.proceed();
     }
+  }
+
+  #proceed(): void {
+    if (this.#widened.size > 0) {
+      const widened = [...this.#widened];
+      this.#widened.clear();
+      for (const stream of widened) stream.proceed();
+    }
+    if (!this.#isWider) return;
+    this.#isWider = false;
+    this.#hasRoom();
   }
 
   #finishWhenIdle(): void {

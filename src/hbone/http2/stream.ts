@@ -22,6 +22,8 @@ export interface StreamHost {
   sendAnswer(stream: FramedStream, status: number, headers: TunnelHeaders, isEnd: boolean): void;
   /** So much was handed on: the windows may open again. */
   taken(stream: FramedStream, bytes: number): void;
+  /** So many bytes more, or less, are kept for who does not take them. */
+  keeps(bytes: number): void;
   /** Writers should wait. */
   readonly full: boolean;
   /** Calls `proceed` when there may be room. */
@@ -210,6 +212,7 @@ export class FramedStream implements StreamEnd {
     } else if (!this.#over) {
       this.#kept ??= new KeptBytes();
       this.#kept.add(chunk);
+      this.#host.keeps(chunk.length);
     }
   }
 
@@ -324,6 +327,7 @@ export class FramedStream implements StreamEnd {
         this.#kept = undefined;
         break;
       }
+      this.#host.keeps(-chunk.length);
       this.#deliver(this.#handler, chunk);
     }
     if (this.#kept !== undefined || this.#over || this.#handler === undefined) return;
@@ -405,6 +409,7 @@ export class FramedStream implements StreamEnd {
   }
 
   #dropKept(): void {
+    if (this.#kept !== undefined) this.#host.keeps(-this.#kept.bytes);
     this.#kept = undefined;
   }
 

@@ -243,6 +243,35 @@ await inEachRole('§5.2.2 tunnels that nobody reads leave the connection open fo
   await eventually('room for others', () => peer.room(0) > 0);
 });
 
+await onEachEngine(
+  '§5.2.2 a session that keeps all it may stops its connection, until somebody reads',
+  async (t, make, engine) => {
+    if (engine === 'node') return;
+    const sessionKeptBytes = 200_000;
+    const world = await wireWorld(t, make, { options: { streamWindowBytes, connectionWindowBytes, sessionKeptBytes } });
+    const { peer, open } = await wireTunnels(t, world, 'server');
+    const streams: Duplex[] = [];
+    for (let tunnels = 0; tunnels < 12 && peer.room(0) > 0; tunnels++) {
+      const { id, stream } = await open();
+      streams.push(stream);
+      await fill(peer, id, 1, (room) => peer.sendData(id, Buffer.alloc(Math.min(room, 16_384))));
+    }
+    t.equal(peer.room(0), 0, 'used up');
+    for (const stream of streams) stream.resume();
+    await eventually('room again', () => peer.room(0) > 0);
+  },
+);
+
+await inEachRole('§6.9 what many updates allow leaves in one frame', async (t, connect) => {
+  const { peer, open } = await connect({ settings: [[setting.initialWindowSize, 0]] });
+  const { id, stream } = await open();
+  stream.write(Buffer.alloc(100_000));
+  const updates = 500;
+  peer.send(...Array.from({ length: updates }, () => windowUpdate(id, 1)));
+  await peer.until('what they allow', () => peer.received.get(id) === updates);
+  t.equal(peer.counts.get(frameType.data), 1);
+});
+
 await inEachRole('§6.1 padding fills windows', async (t, connect) => {
   for (const [more, accepted] of [
     [0, fits],
