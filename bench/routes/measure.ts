@@ -4,7 +4,7 @@
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import path from 'node:path';
 import process from 'node:process';
@@ -44,6 +44,8 @@ export interface RouteFigures {
   /** When it was ready, and when it was at rest again after the load. */
   readonly readyMb: number;
   readonly settledMb: number;
+  /** The most, until it was ready, and under the load. */
+  readonly startPeakMb: number;
   readonly peakMb: number;
 }
 
@@ -73,6 +75,9 @@ export async function measureRoutes(
   try {
     const { tunnels, close } = await openTunnels(folder, program.address);
     const readyMb = memoryOf(program.pid, 'VmRSS');
+    const startPeakMb = memoryOf(program.pid, 'VmHWM');
+    // The kernel begins to look for the largest anew (proc(5), clear_refs).
+    writeFileSync(`/proc/${program.pid}/clear_refs`, '5');
     const load = hammer(tunnels, askedPath);
     try {
       await load.until('first');
@@ -83,7 +88,16 @@ export async function measureRoutes(
       load.stop();
       // The beat that gives memory back is of five seconds.
       await pause(25_000);
-      return { ...compiling, changeMs, requests, failed, readyMb, settledMb: memoryOf(program.pid, 'VmRSS'), peakMb };
+      return {
+        ...compiling,
+        changeMs,
+        requests,
+        failed,
+        readyMb,
+        startPeakMb,
+        settledMb: memoryOf(program.pid, 'VmRSS'),
+        peakMb,
+      };
     } finally {
       load.stop();
       await close();

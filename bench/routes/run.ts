@@ -38,6 +38,7 @@ export async function main(argv: readonly string[]): Promise<number> {
       requests,
       failed,
       readyMb,
+      startPeakMb,
       settledMb,
       peakMb,
     } = figures;
@@ -50,9 +51,10 @@ export async function main(argv: readonly string[]): Promise<number> {
       ['one changed route, from the write to its first answer, median, ms', median(changeMs), 30],
       ['the same, longest, ms', Math.max(...changeMs), Number.POSITIVE_INFINITY],
       ['failed requests', failed.length, 0],
+      ['RSS while it starts, at most, MB', startPeakMb, Number.POSITIVE_INFINITY],
       ['RSS when it is ready, MB', readyMb, Number.POSITIVE_INFINITY],
-      ['settled RSS, MB', settledMb, 150],
-      ['peak RSS, MB', peakMb, Number.POSITIVE_INFINITY],
+      ['RSS under the load, at most, MB', peakMb, 150],
+      ['RSS at rest after it, MB', settledMb, 150],
     ];
     process.stdout.write(`${size.routes} routes, ${size.services} services; ${requests} requests meanwhile\n`);
     let missed = 0;

@@ -17,8 +17,8 @@ import { nativeSockets } from '../net/native-sockets.ts';
 
 const beatMs = 5000;
 /** A busy process that has grown by so much since the last look gives free pages back. */
-const lookMs = 1000;
-const grownBytes = 6 * 1024 * 1024;
+const lookMs = 500;
+const grownBytes = 4 * 1024 * 1024;
 /** Of a processor: below, nobody is likely to wait for the 20 to 100 ms of a whole collection. */
 const quietShare = 0.02;
 /** A young collection leaves this much more than the last whole one did, and this share of it: a large heap costs more. */

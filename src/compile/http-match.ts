@@ -1,5 +1,7 @@
 /** A match of an HTTPRoute rule and its rank: which of two matching routes wins (GEP-1294, as Istio ranks). */
+
 import * as z from 'zod';
+import { trimmed } from '../base/trimmed.ts';
 import type { NamedMatch, PathMatch, RouteMatch, TextMatch } from '../route/model.ts';
 import { listOf, regexMatch } from './values.ts';
 
@@ -98,5 +100,5 @@ function namedMatches(
     if (match === undefined) return `not a regular expression (RE2): ${value}`;
     found.set(key, { name: key, match, negate: false });
   }
-  return [...found.values()];
+  return trimmed([...found.values()]);
 }

@@ -10,7 +10,7 @@ import type { HeaderChange, PathRewrite, Redirect, RetryPolicy, RouteMatch } fro
 import { corsFilterSchema } from './cors.ts';
 import { headerFilterSchema } from './header-changes.ts';
 import { type HttpMatchSpec, httpMatchSchema, type MatchRank, readHttpMatch } from './http-match.ts';
-import { type ConfigObject, diagnose, type Parsed, type Path, parseContent, perObject } from './object.ts';
+import { type ConfigObject, diagnose, type Parsed, type Path, parseContent, perObject, sharedPath } from './object.ts';
 import { defaultGrpcStatuses, mayRepeatAll } from './retry-on.ts';
 import { type SessionSpec, sessionSchema } from './session-persistence.ts';
 import type { StagesSpec } from './stages.ts';
@@ -174,7 +174,7 @@ export function routeParser(dialect: RouteDialect): (object: ConfigObject) => Pa
     const { parentRefs, rules } = parsed.value.spec;
     const diagnostics: Diagnostic[] = [];
     const parents = readParents(object, parentRefs, diagnostics);
-    const specs = rules.map((rule, i) => readRule(object, rule, ['spec', 'rules', i], diagnostics, dialect));
+    const specs = rules.map((rule, i) => readRule(object, rule, sharedPath('spec', 'rules', i), diagnostics, dialect));
     return { value: { object, parents, rules: specs }, diagnostics };
   });
 }
@@ -194,7 +194,7 @@ export function readParents(
   diagnostics: Diagnostic[],
 ): readonly ParentSpec[] {
   const parents = parentRefs.flatMap((ref, i): ParentSpec[] => {
-    const path = ['spec', 'parentRefs', i];
+    const path = sharedPath('spec', 'parentRefs', i);
     if ((ref.group === '' || ref.group === 'core') && ref.kind === 'Service') {
       return [{ namespace: ref.namespace ?? object.metadata.namespace, name: ref.name, port: ref.port, path }];
     }
@@ -250,7 +250,7 @@ function readRule(
       redirect === undefined
         ? {
             kind: 'forward',
-            backends: backendRefs.map((ref, i) => readBackend(object, ref, path.concat('backendRefs', i))),
+            backends: backendRefs.map((ref, i) => readBackend(object, ref, sharedPath(...path, 'backendRefs', i))),
           }
         : { kind: 'redirect', redirect: redirectOf(redirect) },
     requestHeaders: filterOf(filters, 'RequestHeaderModifier')?.requestHeaderModifier,

@@ -10,6 +10,18 @@ import { type CompileCode, compileCodes } from './codes.ts';
 
 export type Path = readonly (string | number)[];
 
+const paths = new Map<string, Path>();
+const mostPaths = 4096;
+
+/** One list for paths that are equal: thousands of routes have their rules at the same places. */
+export function sharedPath(...path: Path): Path {
+  const key = path.join('/');
+  const known = paths.get(key);
+  if (known !== undefined) return known;
+  if (paths.size < mostPaths) paths.set(key, path);
+  return path;
+}
+
 export interface ObjectMetadata {
   readonly name: string;
   readonly namespace: string;

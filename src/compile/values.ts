@@ -8,8 +8,10 @@ export function listOf<T extends z.ZodType>(item: T) {
   return z
     .array(item)
     .nullish()
-    .transform((list) => list ?? []);
+    .transform((list): readonly z.output<T>[] => (list === null || list === undefined ? none : list));
 }
+
+const none: readonly never[] = Object.freeze([]);
 
 export const labelsSchema = z.record(z.string(), z.string());
 /** A service account as it may stand in an identity. */

@@ -115,7 +115,7 @@ function readDocument(document: YamlDocument, asRead = unchanged): DocumentRead 
     if (read.value === undefined) unknown = true;
     else objects.push(read.value);
   }
-  return { objects: trimmed(objects), models, diagnostics, unknown };
+  return { objects: trimmed(objects), models: trimmed(models), diagnostics: trimmed(diagnostics), unknown };
 }
 
 /** A file that cannot be read now, for whatever reason. */
