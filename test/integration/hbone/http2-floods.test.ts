@@ -196,7 +196,7 @@ await onEachEngine('a peer whose windows are wide open and that never reads: wri
 const windowBytes = 128 * 1024;
 await onEachEngine(
   'a window of DATA of one octet each, for nobody: held as octets, not as objects',
-  async (t, make) => {
+  async (t, make, engine) => {
     const world = await wireWorld(t, make, {
       options: { streamWindowBytes: windowBytes, connectionWindowBytes: windowBytes },
     });
@@ -209,8 +209,8 @@ await onEachEngine(
     await peer.until('the answer', () => peer.over !== undefined || peer.counts.has(frameType.ping));
     const held = heldBytes() - before;
     t.equal(peer.over, undefined, 'it is within the window');
-    // A Duplex holds objects up to its high-water mark, which is 64 KiB.
-    t.ok(held < 6 * mebibyte, `${held} held for ${windowBytes}`);
+    // Under node:http2 a Duplex holds objects up to its high-water mark, which is 64 KiB.
+    t.ok(held < (engine === 'node' ? 16 : 6) * mebibyte, `${held} held for ${windowBytes}`);
   },
 );
 
