@@ -87,7 +87,7 @@ function stampOfSources() {
   for (const folder of ['bin', 'src']) {
     const files = readdirSync(path.join(root, folder), { recursive: true, withFileTypes: true });
     const names = files.filter((file) => file.isFile()).map((file) => path.join(file.parentPath, file.name));
-    for (const name of names.sort()) add(path.relative(root, name));
+    for (const name of names.sort((a, b) => (a < b ? -1 : 1))) add(path.relative(root, name));
   }
   for (const file of ['package.json', 'package-lock.json']) add(file);
   return hash.digest('hex');
@@ -100,13 +100,15 @@ function licensesOf(inputs) {
     const [, name] = /^node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(input) ?? [];
     if (name !== undefined) packages.add(name);
   }
-  const texts = [...packages].sort().map((name) => {
-    const folder = path.join(root, 'node_modules', name);
-    const { version, license } = JSON.parse(readFileSync(path.join(folder, 'package.json'), 'utf8'));
-    const file = readdirSync(folder).find((entry) => /^licen[cs]e/i.test(entry));
-    const text = file === undefined ? '' : `\n${readFileSync(path.join(folder, file), 'utf8').trim()}\n`;
-    return `${name} ${version} (${license})\n${text}`;
-  });
+  const texts = [...packages]
+    .sort((a, b) => (a < b ? -1 : 1))
+    .map((name) => {
+      const folder = path.join(root, 'node_modules', name);
+      const { version, license } = JSON.parse(readFileSync(path.join(folder, 'package.json'), 'utf8'));
+      const file = readdirSync(folder).find((entry) => /^licen[cs]e/i.test(entry));
+      const text = file === undefined ? '' : `\n${readFileSync(path.join(folder, file), 'utf8').trim()}\n`;
+      return `${name} ${version} (${license})\n${text}`;
+    });
   return `The programs contain these libraries.\n\n${texts.join(`\n${'-'.repeat(80)}\n\n`)}`;
 }
 
