@@ -3,43 +3,18 @@ import { setImmediate as turn } from 'node:timers/promises';
 import t from 'tap';
 import { collectGarbage } from '../../../../src/base/garbage.ts';
 import type { ServedStream } from '../../../../src/hbone/http2/engine.ts';
-import { serveSession } from '../../../../src/hbone/http2/session.ts';
-import { defaultRelayOptions } from '../../../../src/hbone/options.ts';
-import { FakeClock } from '../../../support/fake-clock.ts';
-import { HeldSocket } from '../../../support/held-socket.ts';
 import {
   ack,
   connectTo,
   data,
   endStream,
-  FrameReader,
   frame,
   frameType,
   goAway,
-  greeting,
   ping,
   reset,
 } from '../../../support/http2-frames.ts';
-
-async function served(onStream: (stream: ServedStream) => void, holds = true) {
-  const socket = new HeldSocket();
-  socket.holds = holds;
-  const clock = new FakeClock();
-  const told: string[] = [];
-  const session = serveSession(
-    socket.asTls,
-    { relay: defaultRelayOptions, maxStreams: 200, clock },
-    {
-      stream: onStream,
-      failed: (error) => told.push(String(error)),
-      closed: () => told.push('closed'),
-    },
-  );
-  socket.resume();
-  await turn();
-  socket.comes(greeting);
-  return { socket, clock, told, session };
-}
+import { served } from '../../../support/served-session.ts';
 
 t.test('refusals that the client does not read end its session', async (t) => {
   const { socket, clock, told, session } = await served((stream) => stream.respond(403, [], true));
@@ -118,10 +93,9 @@ t.test('what was written when the client ended its side still leaves, in whole f
   socket.push(null);
   await turn();
   await turn();
-  const reader = new FrameReader();
-  const frames = socket.writes.flatMap((bytes) => reader.read(Buffer.from(bytes)));
+  const { frames, heldBytes } = socket.frames();
   t.ok(frames.some(({ type, payload }) => type === frameType.data && payload.toString() === 'late'));
-  t.equal(reader.held, 0);
+  t.equal(heldBytes, 0);
 });
 
 /** Reads nothing until it is told to, and notes what it hears. */
@@ -193,8 +167,7 @@ t.test('a PING is answered only by who has read it', async (t) => {
   socket.comes(ping('\0'.repeat(8), ack), ping('forged', ack));
   await turn();
   t.equal(answers, 0);
-  const reader = new FrameReader();
-  const sent = socket.writes.flatMap((bytes) => reader.read(Buffer.from(bytes)));
+  const sent = socket.frames().frames;
   const asked = sent.find(({ type, flags }) => type === frameType.ping && flags === 0);
   socket.comes(frame(frameType.ping, ack, 0, asked?.payload));
   t.equal(answers, 1);

@@ -1,21 +1,19 @@
 /** How wide a session lets each stream's window be: by how far its peer is. */
 import { setImmediate as turn } from 'node:timers/promises';
 import t from 'tap';
-import { serveSession } from '../../../../src/hbone/http2/session.ts';
 import { defaultRelayOptions } from '../../../../src/hbone/options.ts';
-import { FakeClock } from '../../../support/fake-clock.ts';
-import { HeldSocket } from '../../../support/held-socket.ts';
-import { ack, connectTo, data, FrameReader, frame, frameType, greeting } from '../../../support/http2-frames.ts';
+import type { HeldSocket } from '../../../support/held-socket.ts';
+import { ack, connectTo, data, frame, frameType } from '../../../support/http2-frames.ts';
+import { served } from '../../../support/served-session.ts';
 
 const mebibyte = 1024 * 1024;
 const acknowledgement = frame(frameType.settings, ack, 0);
 
 /** INITIAL_WINDOW_SIZE (§6.5.2) of each SETTINGS that were sent. */
 function toldWindows(socket: HeldSocket): readonly number[] {
-  const reader = new FrameReader();
-  const frames = socket.writes.flatMap((bytes) => reader.read(Buffer.from(bytes)));
-  return frames
-    .filter(({ type, payload }) => type === frameType.settings && payload.length > 0)
+  return socket
+    .frames()
+    .frames.filter(({ type, payload }) => type === frameType.settings && payload.length > 0)
     .map(({ payload }) => {
       let at = 0;
       while (payload.readUInt16BE(at) !== 4) at += 6;
@@ -24,22 +22,8 @@ function toldWindows(socket: HeldSocket): readonly number[] {
 }
 
 async function acknowledgedAfter(ms: number) {
-  const socket = new HeldSocket();
-  socket.holds = false;
-  const clock = new FakeClock();
-  const told: string[] = [];
-  const session = serveSession(
-    socket.asTls,
-    { relay: defaultRelayOptions, maxStreams: 200, clock },
-    {
-      stream: (stream) => stream.respond(200, [], false),
-      failed: (error) => told.push(String(error)),
-      closed: () => told.push('closed'),
-    },
-  );
-  socket.resume();
-  await turn();
-  socket.comes(greeting, connectTo(1, 'a:1'));
+  const { socket, clock, told } = await served((stream) => stream.respond(200, [], false), false);
+  socket.comes(connectTo(1, 'a:1'));
   clock.advance(ms);
   socket.comes(acknowledgement);
   await turn();
@@ -47,7 +31,7 @@ async function acknowledgedAfter(ms: number) {
   const fill = (bytes: number) => {
     for (let left = bytes; left > 0; left -= 16_384) socket.comes(data(1, Buffer.alloc(Math.min(left, 16_384))));
   };
-  return { socket, session, told, fill };
+  return { socket, told, fill };
 }
 
 t.test('a peer near by may send a mebibyte ahead, and no more', async (t) => {
@@ -55,8 +39,7 @@ t.test('a peer near by may send a mebibyte ahead, and no more', async (t) => {
   t.same(toldWindows(socket), [mebibyte]);
   fill(mebibyte + 1);
   await turn();
-  const reader = new FrameReader();
-  const frames = socket.writes.flatMap((bytes) => reader.read(Buffer.from(bytes)));
+  const { frames } = socket.frames();
   t.ok(
     frames.some(({ type, id }) => type === frameType.reset && id === 1),
     'beyond it the stream ends',
@@ -69,8 +52,7 @@ t.test('one that is far may send as much as is configured, on streams that stand
   t.same(toldWindows(socket), [mebibyte, defaultRelayOptions.streamWindowBytes]);
   fill(defaultRelayOptions.streamWindowBytes);
   await turn();
-  const reader = new FrameReader();
-  const frames = socket.writes.flatMap((bytes) => reader.read(Buffer.from(bytes)));
+  const { frames } = socket.frames();
   t.notOk(frames.some(({ type }) => type === frameType.reset));
   t.same(told, []);
 });
