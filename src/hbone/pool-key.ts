@@ -1,4 +1,4 @@
-/** Which sessions are alike, so that a new stream may use any of them, and whose they are. Pure. */
+/** Which sessions are alike, so that a new stream may use any of them, and whose they are. */
 import { formatSocketAddress } from '../base/address.ts';
 import type { SpiffeId } from '../base/spiffe.ts';
 import type { TunnelTarget } from './seam.ts';
@@ -17,6 +17,27 @@ export function poolKey(target: TunnelTarget): string {
   ].join('|');
   if (outer === undefined) return key;
   return [key, identitiesKey(outer.expectedIdentities), outer.authority, JSON.stringify(outer.headers)].join('|');
+}
+
+/** Sessions behind a gateway stand side by side under keys of their own, used in turn. */
+export class SessionTurns {
+  readonly #count: number;
+  #turn = 0;
+
+  constructor(count: number) {
+    this.#count = count;
+  }
+
+  /** Whose turn it is. */
+  key(target: TunnelTarget): string {
+    const key = poolKey(target);
+    return target.outer === undefined ? key : `${key}|${this.#turn % this.#count}`;
+  }
+
+  /** The next one's turn comes. */
+  used(target: TunnelTarget): void {
+    if (target.outer !== undefined) this.#turn++;
+  }
 }
 
 function identitiesKey(identities: readonly SpiffeId[]): string {

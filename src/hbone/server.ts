@@ -33,9 +33,6 @@ interface Accepted {
   readonly admitted: SessionShare | undefined;
 }
 
-/** How long an ended session waits for its peer to end as well. */
-const lingerMs = 1000;
-
 /** At the listener's own limit, how soon it looks again. */
 const fullWaitMs = 50;
 /** A session that came about during the drain has so long for the tunnels it was made for. */
@@ -217,11 +214,6 @@ export class HboneServer implements AcceptGate {
     );
     this.#sessions.set(session, verified);
     const stopWatching = this.#watch(session, facts);
-    // All is said on it: a peer that does not end its side as well holds neither descriptor nor drain for long.
-    socket.once('finish', () => {
-      const linger = this.#clock.after(lingerMs, () => socket.destroy());
-      socket.once('close', () => linger.cancel());
-    });
     // Its client has sent nothing yet: refused now, what it came for would be lost with clients that do not try again.
     if (this.#draining) this.#clock.after(lateSessionMs, () => session.retire());
   }

@@ -55,6 +55,9 @@ export interface ServedStream {
   respond(status: number, headers: TunnelHeaders, final: boolean): boolean;
 }
 
+/** A session that has ended waits so long for its peer to end as well: it holds neither descriptor nor drain for longer. */
+export const lingerMs = 1000;
+
 export interface Session {
   /** Its connection is gone or going; nothing more comes of it. */
   readonly destroyed: boolean;

@@ -13,7 +13,7 @@ import type { AmbitError } from '../../base/errors.ts';
 import type { SpiffeId } from '../../base/spiffe.ts';
 import type { PeerRevocation } from '../../identity/revocation.ts';
 import { abandoned, poolTimeout, sessionError, sessionGone, sessionLimit } from '../pool-errors.ts';
-import { poolKey, sourceOf } from '../pool-key.ts';
+import { SessionTurns, sourceOf } from '../pool-key.ts';
 import type { TunnelTarget } from '../seam.ts';
 import { longestWaitMs, openSessionCarrier, type SessionCarrier } from '../session-carrier.ts';
 import type { SessionFacts } from '../session-facts.ts';
@@ -33,14 +33,14 @@ export class FramingPool implements TunnelPool {
   readonly #starved = new Set<SessionGroup>();
   readonly #making = new Set<PooledSession>();
   readonly #unsubscribe: () => void;
-  /** Whose turn it is of the sessions behind a gateway. */
-  #turn = 0;
+  readonly #turns: SessionTurns;
   #waiters = 0;
   #closed = false;
 
   constructor(dependencies: PoolDependencies) {
     this.#use = dependencies;
     this.#budget = new SessionBudget(dependencies.options);
+    this.#turns = new SessionTurns(dependencies.options.nestedSessions);
     // Losing the certificate, or a new one: in both cases no new stream may be vouched for by the old one.
     this.#unsubscribe = dependencies.secrets.onChange((identity) => this.forgetIdentity(identity));
   }
@@ -60,9 +60,9 @@ export class FramingPool implements TunnelPool {
     headers: readonly string[],
     owns: (stream: ClientStream) => void,
   ): SessionFacts | undefined {
-    const session = this.#groups.get(this.#keyInTurn(target))?.withRoom();
+    const session = this.#groups.get(this.#turns.key(target))?.withRoom();
     if (session === undefined) return undefined;
-    if (target.outer !== undefined) this.#turn++;
+    this.#turns.used(target);
     let stream: ClientStream;
     try {
       stream = this.#take(session, headers);
@@ -134,15 +134,9 @@ export class FramingPool implements TunnelPool {
     for (const opening of this.#openings) if (isMeant(opening.target)) opening.outdatedFrom ??= this.#waiters;
   }
 
-  /** Sessions behind a gateway stand side by side under keys of their own. */
-  #keyInTurn(target: TunnelTarget): string {
-    const key = poolKey(target);
-    return target.outer === undefined ? key : `${key}|${this.#turn % this.#use.options.nestedSessions}`;
-  }
-
   #groupInTurn(target: TunnelTarget): SessionGroup {
-    const key = this.#keyInTurn(target);
-    if (target.outer !== undefined) this.#turn++;
+    const key = this.#turns.key(target);
+    this.#turns.used(target);
     return this.#groups.getOrInsertComputed(key, () => new SessionGroup(key));
   }
 

@@ -13,6 +13,7 @@ import type { Clock, Timer } from '../../base/clock.ts';
 import { AmbitError } from '../../base/errors.ts';
 import { TokenBucket } from '../../base/token-bucket.ts';
 import { DirectReads } from '../../net/direct-reads.ts';
+import { pairsOf } from '../header-pairs.ts';
 import type { RelayOptions } from '../options.ts';
 import type { TunnelHeaders } from '../seam.ts';
 import { malformedRequest, malformedResponse, malformedTrailers } from './check-fields.ts';
@@ -26,7 +27,13 @@ import {
   largestWindow,
   setting,
 } from './codes.ts';
-import type { ClientStream, ServedSessionEvents, ServedSessionOptions, Session } from './engine.ts';
+import {
+  type ClientStream,
+  lingerMs,
+  type ServedSessionEvents,
+  type ServedSessionOptions,
+  type Session,
+} from './engine.ts';
 import { FrameReader, type FrameSink } from './frame-reader.ts';
 import { FrameWriter } from './frame-writer.ts';
 import { type HeaderBlock, HeaderBlocks } from './header-blocks.ts';
@@ -74,8 +81,6 @@ export function serveSession(socket: TLSSocket, options: ServedSessionOptions, e
 
 type Events = Pick<ClientSessionEvents, 'failed' | 'closed'> & Partial<ClientSessionEvents & ServedSessionEvents>;
 
-/** An ended session waits so long for its peer to end as well. */
-const lingerMs = 1000;
 /** Frames that do nothing, or have nothing to do with a stream: at once, and per second after that. */
 const idleFrameBurst = 10_000;
 const idleFrameRate = 1000;
@@ -133,7 +138,6 @@ class FramedSession implements ClientSession, StreamHost, FrameSink {
   #sentGoAway = false;
   /** Nothing is read or opened any more. */
   #ended = false;
-  #closed = false;
   #linger: Timer | undefined;
   /** The DATA frame under way. */
   #dataStream: FramedStream | undefined;
@@ -291,14 +295,15 @@ class FramedSession implements ClientSession, StreamHost, FrameSink {
 
   dataEnds(): void {
     if (this.#ended) return;
-    const stream = this.#dataStream;
+    // Who was handed its content may have cut it.
+    const stream = this.#dataStream && this.#streams.get(this.#dataStream.id);
     this.#dataStream = undefined;
     // Padding counts as content does (§6.1).
     if (this.#dataLeft > 0) {
       this.#dataCame(this.#dataLeft);
-      if (stream !== undefined && this.#streams.has(stream.id)) this.taken(stream, this.#dataLeft);
+      if (stream !== undefined) this.taken(stream, this.#dataLeft);
     }
-    if (this.#dataIsLast && stream !== undefined && this.#streams.has(stream.id)) stream.endArrived();
+    if (this.#dataIsLast) stream?.endArrived();
   }
 
   unknownFrame(): void {
@@ -356,12 +361,10 @@ class FramedSession implements ClientSession, StreamHost, FrameSink {
       // It may never take what waits to be sent.
       this.#endSocket();
     });
-    socket.on('close', () => {
+    socket.once('close', () => {
       this.#connectionEnds();
       this.#writer.stop();
       this.#linger?.cancel();
-      if (this.#closed) return;
-      this.#closed = true;
       this.#events.closed();
     });
   }
@@ -706,13 +709,4 @@ function protocolError(what: string): ConnectionError {
 /** Of a list that was found well-formed. */
 function statusOf(fields: readonly string[]): number {
   return Number(fields[fields.indexOf(':status') + 1]);
-}
-
-function pairsOf(fields: readonly string[]): TunnelHeaders {
-  const pairs: (readonly [string, string])[] = [];
-  for (let i = 0; i + 1 < fields.length; i += 2) {
-    const name = fields[i] as string;
-    if (!name.startsWith(':')) pairs.push([name, fields[i + 1] as string]);
-  }
-  return pairs;
 }

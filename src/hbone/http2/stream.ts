@@ -172,14 +172,7 @@ export class FramedStream implements StreamEnd {
   }
 
   onOver(call: () => void): void {
-    const before = this.#onOver;
-    this.#onOver =
-      before === undefined
-        ? call
-        : () => {
-            before();
-            call();
-          };
+    this.#onOver = call;
   }
 
   respond(status: number, headers: TunnelHeaders, final: boolean): boolean {
@@ -362,8 +355,7 @@ export class FramedStream implements StreamEnd {
 
   /** Both directions are done: nothing more can come. */
   #settle(): void {
-    if (!this.#sentEnd || !this.#toldEnd || this.#over) return;
-    this.#host.forget(this);
+    if (!this.#sentEnd || !this.#toldEnd) return;
     this.#leave((handler) => handler.closed());
   }
 

@@ -1,7 +1,7 @@
 /** A CONNECT that was sent on a session of the pool. */
 import { type ClientHttp2Stream, constants } from 'node:http2';
+import { pairsOf } from '../header-pairs.ts';
 import type { AnswerWaiter, ClientStream } from '../http2/engine.ts';
-import type { TunnelHeaders } from '../seam.ts';
 import { TunnelEnd } from './tunnel-end.ts';
 
 export class NodeClientStream implements ClientStream {
@@ -39,14 +39,4 @@ export class NodeClientStream implements ClientStream {
     this.#stop?.();
     this.#stop = undefined;
   }
-}
-
-/** Pairs of a raw header list, pseudo headers left out. */
-function pairsOf(raw: readonly string[]): TunnelHeaders {
-  const pairs: (readonly [string, string])[] = [];
-  for (let i = 0; i + 1 < raw.length; i += 2) {
-    const name = raw[i] as string;
-    if (!name.startsWith(':')) pairs.push([name, raw[i + 1] as string]);
-  }
-  return pairs;
 }

@@ -12,9 +12,10 @@ import { type AmbitError, errorText } from '../../base/errors.ts';
 import type { SpiffeId } from '../../base/spiffe.ts';
 import type { PeerRevocation } from '../../identity/revocation.ts';
 import type { ClientStream, PoolDependencies, StreamOutcome, TunnelPool } from '../http2/engine.ts';
+import { SessionBudget } from '../http2/session-budget.ts';
 import { watchLiveness } from '../liveness.ts';
 import { abandoned, poolTimeout, sessionError, sessionGone, sessionLimit } from '../pool-errors.ts';
-import { poolKey, sourceOf } from '../pool-key.ts';
+import { SessionTurns, sourceOf } from '../pool-key.ts';
 import { endIfRevoked } from '../revoked-sessions.ts';
 import type { TunnelTarget } from '../seam.ts';
 import { longestWaitMs } from '../session-carrier.ts';
@@ -32,15 +33,15 @@ export class SessionPool implements TunnelPool {
   readonly #dependencies: PoolDependencies;
   readonly #sessions = new Map<ClientHttp2Session, SessionFacts>();
   readonly #byKey = new Map<string, { readonly sessions: Set<ClientHttp2Session>; last: ClientHttp2Session }>();
-  /** Sessions by whoever they are for, those being opened included. */
-  readonly #bySource = new Map<string, number>();
+  readonly #budget: SessionBudget<SessionFacts>;
   readonly #unsubscribe: () => void;
-  /** Whose turn it is of the sessions behind a gateway. */
-  #turn = 0;
+  readonly #turns: SessionTurns;
   #closed = false;
 
   constructor(dependencies: PoolDependencies) {
     this.#dependencies = dependencies;
+    this.#budget = new SessionBudget(dependencies.options);
+    this.#turns = new SessionTurns(dependencies.options.nestedSessions);
     this.#agent = new MeshAgent(dependencies, (target) => this.#enter(target));
     this.#agent.on('session', (session: ClientHttp2Session) => this.#adopt(session));
     // Losing the certificate, or a new one: in both cases no new stream may be vouched for by the old one.
@@ -62,9 +63,9 @@ export class SessionPool implements TunnelPool {
     headers: readonly string[],
     owns: (stream: ClientStream) => void,
   ): SessionFacts | undefined {
-    const session = this.#sessionWithRoom(this.#keyInTurn(target));
+    const session = this.#sessionWithRoom(this.#turns.key(target));
     if (session === undefined) return undefined;
-    if (target.outer !== undefined) this.#turn++;
+    this.#turns.used(target);
     let stream: ClientHttp2Stream;
     try {
       // The Agent put its own `request` on the session, which counts the stream as those that waited.
@@ -122,8 +123,8 @@ export class SessionPool implements TunnelPool {
       };
       const { ip, port } = target.peer;
       const origin = `https://${ip.includes(':') ? `[${ip}]` : ip}:${port}`;
-      const key = this.#keyInTurn(target);
-      if (target.outer !== undefined) this.#turn++;
+      const key = this.#turns.key(target);
+      this.#turns.used(target);
       const targetOptions: TargetOptions = {
         poolKey: key,
         target,
@@ -136,16 +137,11 @@ export class SessionPool implements TunnelPool {
   /** One source's sessions are bounded, and its idle ones are first to go: it cannot take the pool from others. */
   #enter(target: TunnelTarget): () => void {
     const source = sourceOf(target);
-    const held = this.#bySource.get(source) ?? 0;
-    if (held >= this.#dependencies.options.maxClientSessionsPerSource && !this.#releaseIdle(source)) {
-      throw sessionLimit(target, held);
+    if (this.#budget.isFullFor(source) && !this.#releaseIdle(source)) {
+      throw sessionLimit(target, this.#budget.heldBy(source));
     }
-    this.#bySource.set(source, held + 1);
-    return () => {
-      const left = (this.#bySource.get(source) ?? 1) - 1;
-      if (left === 0) this.#bySource.delete(source);
-      else this.#bySource.set(source, left);
-    };
+    this.#budget.enter(source);
+    return () => this.#budget.leave(source);
   }
 
   /** Closes a session of the source that carries nothing, the oldest first. */
@@ -156,12 +152,6 @@ export class SessionPool implements TunnelPool {
       return true;
     }
     return false;
-  }
-
-  /** Sessions behind a gateway stand side by side under keys of their own. */
-  #keyInTurn(target: TunnelTarget): string {
-    const key = poolKey(target);
-    return target.outer === undefined ? key : `${key}|${this.#turn % this.#dependencies.options.nestedSessions}`;
   }
 
   /** The one used last for as long as it has room, then the fullest that has: few sessions, so that those left over can go. */

@@ -6,14 +6,20 @@ import {
   type ServerStreamResponseOptions,
 } from 'node:http2';
 import type { TLSSocket } from 'node:tls';
-import type { ServedSessionEvents, ServedSessionOptions, ServedStream, Session } from '../http2/engine.ts';
+import {
+  lingerMs,
+  type ServedSessionEvents,
+  type ServedSessionOptions,
+  type ServedStream,
+  type Session,
+} from '../http2/engine.ts';
 import type { TunnelHeaders } from '../seam.ts';
 import { sessionMemoryMegabytes } from './session-memory.ts';
 import { TunnelEnd } from './tunnel-end.ts';
 
 export function serveSession(
   socket: TLSSocket,
-  { relay, maxStreams }: ServedSessionOptions,
+  { relay, maxStreams, clock }: ServedSessionOptions,
   events: ServedSessionEvents,
 ): Session {
   const session = performServerHandshake(socket, {
@@ -32,6 +38,10 @@ export function serveSession(
   session.setLocalWindowSize(relay.connectionWindowBytes);
   session.on('stream', (stream, _headers, _flags, raw: string[]) => events.stream(new NodeServedStream(stream, raw)));
   session.once('close', () => events.closed());
+  socket.once('finish', () => {
+    const linger = clock.after(lingerMs, () => socket.destroy());
+    socket.once('close', () => linger.cancel());
+  });
   return new NodeServedSession(session);
 }
 
