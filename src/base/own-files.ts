@@ -7,30 +7,33 @@ import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 
 const suffix = path.extname(import.meta.filename);
-const build = above((folder) => existsSync(path.join(folder, `bin/ztunnel${suffix}`)));
-const ownPackage = above((folder) => readPackage(folder)?.name === 'ambit');
+const build = above((folder) => (existsSync(path.join(folder, `bin/ztunnel${suffix}`)) ? folder : undefined)) ?? '';
+const ownPackage = above(readOwnPackage);
 
 /** Of this build, from package.json. */
-export const version: string = (ownPackage && readPackage(ownPackage)?.version) ?? 'unknown';
+export const version: string = ownPackage?.version ?? 'unknown';
 
 /** Absolute path of a source by its path in the repository without a suffix, `bin/ztunnel`. */
 export function ownFile(source: string): string {
-  return path.join(build ?? '', `${source}${suffix}`);
+  return path.join(build, `${source}${suffix}`);
 }
 
 /** Absolute path of something that is not built, `examples/bookinfo`. */
 export function packageFile(file: string): string {
-  return path.join(ownPackage ?? '', file);
+  return path.join(ownPackage?.folder ?? '', file);
 }
 
-function above(isIt: (folder: string) => boolean): string | undefined {
+/** What `look` first finds, from this file's folder upwards. */
+function above<T>(look: (folder: string) => T | undefined): T | undefined {
   for (let folder = import.meta.dirname; ; folder = path.dirname(folder)) {
-    if (isIt(folder)) return folder;
-    if (folder === path.dirname(folder)) return undefined;
+    const found = look(folder);
+    if (found !== undefined || folder === path.dirname(folder)) return found;
   }
 }
 
-function readPackage(folder: string): { readonly name?: string; readonly version?: string } | undefined {
+function readOwnPackage(folder: string): { readonly folder: string; readonly version?: string } | undefined {
   const file = path.join(folder, 'package.json');
-  return existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : undefined;
+  if (!existsSync(file)) return undefined;
+  const { name, version } = JSON.parse(readFileSync(file, 'utf8'));
+  return name === 'ambit' ? { folder, version } : undefined;
 }

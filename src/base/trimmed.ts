@@ -7,4 +7,4 @@ export function trimmed<T>(list: readonly T[]): readonly T[] {
 }
 
 /** One list for all that have nothing, which are the most where records have many lists. */
-const none: readonly never[] = Object.freeze([]);
+export const none: readonly never[] = Object.freeze([]);

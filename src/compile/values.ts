@@ -1,6 +1,7 @@
 /** Small values that several kinds share: durations, regular expressions, selectors. */
 import { RE2JS } from 're2js';
 import * as z from 'zod';
+import { none } from '../base/trimmed.ts';
 import type { TextMatch } from '../route/model.ts';
 
 /** Kubernetes writes absent lists and maps as null as well. */
@@ -8,10 +9,8 @@ export function listOf<T extends z.ZodType>(item: T) {
   return z
     .array(item)
     .nullish()
-    .transform((list): readonly z.output<T>[] => (list === null || list === undefined ? none : list));
+    .transform((list): readonly z.output<T>[] => list ?? none);
 }
-
-const none: readonly never[] = Object.freeze([]);
 
 export const labelsSchema = z.record(z.string(), z.string());
 /** A service account as it may stand in an identity. */
