@@ -1,6 +1,7 @@
 /**
  * Turn by turn: each load on each system that can carry it, in turns within each repeat, the order reversed in every other
- * one, so that a drift of the machine cancels. A first turn of each warms up and is not counted.
+ * one, so that a drift of the machine cancels. A first turn of each warms up and is not counted. Before all of them every
+ * system is run in, since proxies live for weeks: V8 still compiles after 30 000 requests.
  *
  * I1: a turn that cannot be measured is recorded with its reason and costs the others nothing.
  * I2: everything ends: a turn that outlasts its limit ends the whole run, since its program still runs.
@@ -17,6 +18,8 @@ export interface Plan {
   readonly seconds: number;
   /** Counted ones; the warm-up comes on top. */
   readonly repeats: number;
+  /** Of requests through every system before anything else; 0: none. */
+  readonly runInSeconds: number;
 }
 
 /** A turn that begins. */
@@ -101,12 +104,17 @@ export function systemsFor(load: Load, systems: readonly System[]): System[] {
  * Loads of a rate come when the rates are known, and what sets the pace is run briefly when nobody asked for it. What
  * holds many connections comes last: memory that a proxy keeps from it would be counted under every later load.
  */
-function jobsOf({ systems, loads, seconds, repeats }: Plan, known: readonly Load[]): Job[] {
+function jobsOf({ systems, loads, seconds, repeats, runInSeconds }: Plan, known: readonly Load[]): Job[] {
   const place = ({ unit, fixedRate }: Load) => (unit === 'idle connection' ? 2 : fixedRate === true ? 1 : 0);
   const ordered = loads.toSorted((a, b) => place(a) - place(b));
   const unpaced = loads.some(({ fixedRate }) => fixedRate === true) && !loads.some(({ key }) => key === paceKey);
-  const pace = known.filter(({ key }) => unpaced && key === paceKey);
+  const usual = known.filter(({ key }) => key === paceKey);
+  const pace = unpaced ? usual : [];
+  const runIn = runInSeconds > 0 && loads.some(({ unit }) => unit !== 'idle connection') ? usual : [];
   return [
+    ...runIn.flatMap((load) =>
+      systemsFor(load, systems).map((system) => ({ load, system, repeat: warmUp, seconds: runInSeconds })),
+    ),
     ...pace.flatMap((load) => jobsOfLoad(load, systemsFor(load, systems), 1, 1)),
     ...ordered.flatMap((load) => jobsOfLoad(load, systemsFor(load, systems), seconds, repeats)),
   ];
@@ -117,12 +125,7 @@ function jobsOfLoad(load: Load, systems: readonly System[], seconds: number, rep
   // Nothing is quicker the second time about connections that do nothing.
   return rounds.slice(load.unit === 'idle connection' ? 1 : 0).flatMap((repeat) => {
     const order = repeat % 2 === 0 ? systems : systems.toReversed();
-    return order.map((system) => ({
-      load,
-      system,
-      repeat,
-      seconds: repeat === warmUp ? Math.ceil(seconds / 2) : seconds,
-    }));
+    return order.map((system) => ({ load, system, repeat, seconds }));
   });
 }
 

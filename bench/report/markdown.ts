@@ -42,7 +42,7 @@ function runRows({ date, machine, accounting, repeats, seconds, quick }: RunReco
     ['Node', machine.node],
     [
       'turns',
-      `${repeats} of ${seconds} s for each load and system, in turns, after a warm-up${quick ? ' (quick)' : ''}`,
+      `${repeats} of ${seconds} s for each load and system, in turns, after having been run in and a warm-up${quick ? ' (quick)' : ''}`,
     ],
     ['CPU time', `by ${accounting.cpu}`],
     ['peak memory', accounting.peak],

@@ -22,7 +22,14 @@ function surroundingsOf(more: Partial<Surroundings> = {}): Surroundings & { read
   } as Surroundings & { readonly steps: Step[]; clock: FakeClock };
 }
 
-const planOf = (more: Partial<Plan>): Plan => ({ systems: [none, a, b], loads: [], seconds: 2, repeats: 2, ...more });
+const planOf = (more: Partial<Plan>): Plan => ({
+  systems: [none, a, b],
+  loads: [],
+  seconds: 2,
+  repeats: 2,
+  runInSeconds: 0,
+  ...more,
+});
 
 t.test('systems have their turns within each repeat, in an order that is reversed in every other one', async (t) => {
   const surroundings = surroundingsOf();
@@ -116,6 +123,18 @@ t.test('what sets the pace is run briefly when it was not asked for, and is not 
   t.same(Object.fromEntries(sent), { none: 350, a: 350, b: 350 });
   t.ok(measured.measurements.every(({ load }) => load === 'paced'));
   t.equal(surroundings.steps.filter(({ load }) => load === pace).length, 6);
+});
+
+t.test('systems are run in with requests before the first turn of anything else', async (t) => {
+  const ran: string[] = [];
+  const run = async ({ system, seconds }: Turn) => {
+    ran.push(`${system.key} ${seconds}`);
+    return { units: 1, perSecond: 1, errors: 0 };
+  };
+  const plan = planOf({ loads: [loadOf('x', { run })], repeats: 1, runInSeconds: 10 });
+  const { measurements } = await measure(plan, [{ ...pace, run }], surroundingsOf());
+  t.same(ran, ['none 10', 'a 10', 'b 10', 'none 2', 'a 2', 'b 2', 'b 2', 'a 2', 'none 2']);
+  t.ok(measurements.every(({ load, repeat }) => load === 'x' && repeat === 1));
 });
 
 t.test('without a pace nothing is sent, which is told', async (t) => {
