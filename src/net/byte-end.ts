@@ -8,7 +8,8 @@
 import type { AmbitError } from '../base/errors.ts';
 
 export interface ByteEndHandler {
-  data(chunk: Uint8Array): void;
+  /** `lent`: the bytes are the reader's again when this returns; who keeps them makes a copy. */
+  data(chunk: Uint8Array, lent: boolean): void;
   /** The peer has finished sending, and everything it sent has come through `data`. */
   end(): void;
   /** Room again after `write` returned false. */
@@ -24,8 +25,8 @@ export interface ByteEnd {
   readonly heldBytes: number;
   /** Begins reading. What happened before is told now. */
   start(handler: ByteEndHandler): void;
-  /** False: wait for `drain`. */
-  write(chunk: Uint8Array): boolean;
+  /** False: wait for `drain`. `lent`: what does not leave at once must be copied. */
+  write(chunk: Uint8Array, lent?: boolean): boolean;
   /** FIN or END_STREAM after what was written; `finished` is called once that has left (not after a break). */
   end(finished?: () => void): void;
   pause(): void;

@@ -2,7 +2,7 @@
  * What Node reads of a socket or an HTTP/2 stream, handed on in the same call: past Readable, whose buffer, event and
  * next tick for each chunk cost more than handing it on does.
  *
- * Node gives every chunk to `push` and stops reading from the handle when that returns false. What comes all the same is kept
+ * A plain socket lends what it reads (`plain-socket.ts`). Of others Node gives every chunk to `push` and stops reading from the handle when that returns false. What comes all the same is kept
  * here, in order: at most what the window of an HTTP/2 stream had room for, or one read of a socket.
  *
  * I1: the handle reads on only once all of that was handed on. An HTTP/2 stream that reads on, which each `resume` of Readable
@@ -11,10 +11,11 @@
  */
 import type { Duplex } from 'node:stream';
 import { chunkPassed } from '../base/chunk-garbage.ts';
+import { ownCopy, PlainSocket } from './plain-socket.ts';
 
 export class DirectReads {
   readonly #duplex: Duplex;
-  readonly #deliver: (chunk: Uint8Array) => void;
+  readonly #deliver: (chunk: Uint8Array, lent: boolean) => void;
   readonly #push: Duplex['push'];
   readonly #kept: Uint8Array[] = [];
   /** Of what is kept, handed on already. */
@@ -26,14 +27,15 @@ export class DirectReads {
   #endWaits = false;
 
   /** Begins to read. The duplex must read from a handle: a net.Socket or an Http2Stream. */
-  constructor(duplex: Duplex, deliver: (chunk: Uint8Array) => void) {
+  constructor(duplex: Duplex, deliver: (chunk: Uint8Array, lent: boolean) => void) {
     this.#duplex = duplex;
     this.#deliver = deliver;
     this.#push = duplex.push.bind(duplex);
     duplex.push = (chunk: Uint8Array | null, encoding) => this.#arrived(chunk, encoding);
+    if (duplex instanceof PlainSocket) duplex.lendTo((lent) => this.#lent(lent));
     // What was read before.
     duplex.on('data', (chunk: Uint8Array) => {
-      deliver(chunk);
+      deliver(chunk, false);
       this.#readOn();
     });
   }
@@ -55,6 +57,13 @@ export class DirectReads {
     this.#readOn();
   }
 
+  #lent(chunk: Buffer): boolean {
+    if (!this.#taken || !this.#flowing || this.#duplex.readableLength > 0)
+      return this.#arrived(ownCopy(chunk), undefined);
+    this.#deliver(chunk, true);
+    return this.#flowing;
+  }
+
   #arrived(chunk: Uint8Array | null, encoding: BufferEncoding | undefined): boolean {
     if (chunk === null) {
       this.#ended = true;
@@ -64,7 +73,7 @@ export class DirectReads {
     }
     if (this.#taken && this.#duplex.readableLength > 0) return this.#push(chunk, encoding);
     if (this.#taken && this.#flowing) {
-      this.#deliver(chunk);
+      this.#deliver(chunk, false);
       chunkPassed(chunk.length);
       return this.#flowing;
     }
@@ -79,7 +88,7 @@ export class DirectReads {
     while (this.#flowing && this.#handed < kept.length) {
       const chunk = kept[this.#handed++] as Uint8Array;
       this.#keptBytes -= chunk.length;
-      this.#deliver(chunk);
+      this.#deliver(chunk, false);
       chunkPassed(chunk.length);
     }
     if (!this.#taken) return;

@@ -10,6 +10,7 @@ import { TLSSocket } from 'node:tls';
 import { AmbitError, type ErrorOrigin } from '../base/errors.ts';
 import type { ByteEnd, ByteEndHandler } from './byte-end.ts';
 import { DirectReads } from './direct-reads.ts';
+import { ownCopy } from './plain-socket.ts';
 import { resetSocket } from './reset-socket.ts';
 import { writeInTurn } from './turn-writes.ts';
 
@@ -48,13 +49,14 @@ export class DuplexEnd implements ByteEnd {
     // A FIN with no bytes before it is told even to a socket that nobody reads yet.
     if (duplex.readableEnded) setImmediate(() => this.#handler?.end());
     else duplex.on('end', () => this.#handler?.end());
-    const deliver = (chunk: Uint8Array) => this.#handler?.data(chunk);
+    const deliver = (chunk: Uint8Array, lent = false) => this.#handler?.data(chunk, lent);
     if (duplex instanceof Socket) this.#reads = new DirectReads(duplex, deliver);
-    else duplex.on('data', deliver);
+    else duplex.on('data', (chunk: Uint8Array) => deliver(chunk));
   }
 
-  write(chunk: Uint8Array): boolean {
-    return this.#duplex instanceof Socket ? writeInTurn(this.#duplex, chunk) : this.#duplex.write(chunk);
+  write(chunk: Uint8Array, lent = false): boolean {
+    const own = lent ? ownCopy(chunk) : chunk;
+    return this.#duplex instanceof Socket ? writeInTurn(this.#duplex, own) : this.#duplex.write(own);
   }
 
   end(finished?: () => void): void {

@@ -76,11 +76,11 @@ class Side implements ByteEndHandler {
     this.#name = name;
   }
 
-  data(chunk: Uint8Array): void {
+  data(chunk: Uint8Array, lent: boolean): void {
     if (this.#joint.over) return;
     if (this.#name === 'downstream') this.#joint.counts.toUpstream += chunk.length;
     else this.#joint.counts.toDownstream += chunk.length;
-    if (!this.#other.write(chunk)) this.#own.pause();
+    if (!this.#other.write(chunk, lent)) this.#own.pause();
   }
 
   drain(): void {

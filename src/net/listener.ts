@@ -5,22 +5,15 @@
  * I1: an option that cannot be set fails the listener; nothing falls back to a plainer one (fail closed).
  * I2: accepted sockets inherit keepalive and TCP_NODELAY from their listener, and keep their directions apart.
  */
-import { createServer, type Server, Socket } from 'node:net';
+import { createServer, type Server, type Socket } from 'node:net';
 import { canonicalIp, formatSocketAddress, ipFamily, type SocketAddress } from '../base/address.ts';
 import type { Clock } from '../base/clock.ts';
 import { errorCode } from '../base/errors.ts';
 import { type AcceptGate, Acceptor } from './acceptor.ts';
 import { countListener } from './descriptors.ts';
 import { nativeSockets } from './native-sockets.ts';
-import {
-  adopt,
-  counted,
-  ignore,
-  nativeTcpOptions,
-  setPlainOptions,
-  socketError,
-  socketOptions,
-} from './socket-factory.ts';
+import { PlainSocket, socketOptions } from './plain-socket.ts';
+import { adopt, counted, ignore, nativeTcpOptions, setPlainOptions, socketError } from './socket-factory.ts';
 import type { ListenSpec } from './socket-spec.ts';
 
 const backlog = 1024;
@@ -105,7 +98,7 @@ async function nodeListening(spec: ListenSpec, hooks: ListenHooks): Promise<List
 export function adoptConnection(fd: number, onSocket: (socket: Socket) => void, onError: (error: Error) => void): void {
   let socket: Socket;
   try {
-    socket = new Socket({ ...socketOptions, fd, readable: true, writable: true });
+    socket = new PlainSocket({ fd, readable: true, writable: true });
   } catch (error) {
     nativeSockets().closeFd(fd);
     onError(error instanceof Error ? error : new Error(String(error)));

@@ -8,20 +8,15 @@
  * I3: every socket is counted until it is closed (`descriptors.ts`).
  */
 import { randomInt } from 'node:crypto';
-import { connect, Socket, type SocketConstructorOpts } from 'node:net';
-import type { DuplexOptions } from 'node:stream';
+import type { Socket } from 'node:net';
 import { canonicalIp, formatSocketAddress, ipFamily, type SocketAddress } from '../base/address.ts';
 import type { Cancellation } from '../base/cancellation.ts';
 import type { Clock } from '../base/clock.ts';
 import { AmbitError, errorCode, errorText } from '../base/errors.ts';
 import { countSocket } from './descriptors.ts';
 import { nativeSockets } from './native-sockets.ts';
+import { PlainSocket } from './plain-socket.ts';
 import { defaultTcpOptions, type SocketProfile, type TcpOptions } from './socket-spec.ts';
-
-/** What may wait to be written before its source is paused, bytes: several TLS reads. */
-const highWaterMark = 256 * 1024;
-/** Node's types know `highWaterMark` of servers alone; it reaches the stream of any socket. */
-export const socketOptions: SocketConstructorOpts & DuplexOptions = { allowHalfOpen: true, highWaterMark };
 
 export type DialOutcome =
   | { readonly kind: 'connected'; readonly socket: Socket }
@@ -106,7 +101,8 @@ function isPlain(profile: SocketProfile): boolean {
 }
 
 function plainSocketTo(destination: SocketAddress, { tcp }: SocketProfile): Socket {
-  const socket = connect({ ...socketOptions, host: destination.ip, port: destination.port });
+  const socket = new PlainSocket();
+  socket.connect({ host: destination.ip, port: destination.port });
   setPlainOptions(socket, tcp);
   return socket;
 }
@@ -145,7 +141,7 @@ function specialSocketTo(destination: SocketAddress, profile: SocketProfile, isP
     });
     return adopt(fd, () => {
       if (source !== undefined) native.bind(fd, source, port);
-      const socket = new Socket({ ...socketOptions, fd });
+      const socket = new PlainSocket({ fd });
       socket.connect({ host: destination.ip, port: destination.port });
       return socket;
     });

@@ -13,6 +13,7 @@ import type { Clock, Timer } from '../../base/clock.ts';
 import { AmbitError } from '../../base/errors.ts';
 import { TokenBucket } from '../../base/token-bucket.ts';
 import { DirectReads } from '../../net/direct-reads.ts';
+import { ownCopy } from '../../net/plain-socket.ts';
 import { pairsOf } from '../header-pairs.ts';
 import type { RelayOptions } from '../options.ts';
 import type { TunnelHeaders } from '../seam.ts';
@@ -168,7 +169,7 @@ class FramedSession implements ClientSession, StreamHost, FrameSink {
     this.#listen();
     this.#greet(maxListBytes);
     // What was read before comes a turn later at the earliest: whoever owns the session knows it by then.
-    void new DirectReads(socket, (chunk) => this.#read(chunk as Buffer));
+    void new DirectReads(socket, (chunk, lent) => this.#read(lent ? ownCopy(chunk) : (chunk as Buffer)));
   }
 
   get streams(): number {

@@ -8,6 +8,7 @@
  */
 import { AmbitError, type ErrorOrigin } from '../../base/errors.ts';
 import type { ByteEndHandler } from '../../net/byte-end.ts';
+import { ownCopy } from '../../net/plain-socket.ts';
 import type { TunnelHeaders } from '../seam.ts';
 import { errorCode } from './codes.ts';
 import type { AnswerWaiter, ClientStream, ServedStream, StreamEnd } from './engine.ts';
@@ -106,17 +107,18 @@ export class FramedStream implements StreamEnd {
     this.#handOn();
   }
 
-  write(chunk: Uint8Array): boolean {
+  write(chunk: Uint8Array, lent = false): boolean {
     if (this.#over || this.#isEnding || this.#stopped || chunk.length === 0) return true;
     if (this.#queue !== undefined) {
-      this.#queue.push(chunk);
+      this.#queue.push(lent ? ownCopy(chunk) : chunk);
       this.#queuedBytes += chunk.length;
     } else {
       const sent = this.#send(chunk);
       if (sent === chunk.length) {
         if (!this.#host.full) return true;
       } else {
-        this.#queue = [sent === 0 ? chunk : chunk.subarray(sent)];
+        const rest = sent === 0 ? chunk : chunk.subarray(sent);
+        this.#queue = [lent ? ownCopy(rest) : rest];
         this.#queuedBytes = chunk.length - sent;
       }
     }
@@ -288,7 +290,7 @@ export class FramedStream implements StreamEnd {
 
   /** Who is handed a chunk may cut the stream. */
   #deliver(handler: ByteEndHandler, chunk: Uint8Array): void {
-    handler.data(chunk);
+    handler.data(chunk, false);
     if (!this.#over) this.#host.taken(this, chunk.length);
   }
 

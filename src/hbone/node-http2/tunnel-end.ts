@@ -14,6 +14,7 @@ import { closeHttp2Stream } from '../../base/close-http2-stream.ts';
 import { AmbitError, type ErrorOrigin } from '../../base/errors.ts';
 import type { ByteEndHandler } from '../../net/byte-end.ts';
 import { DirectReads } from '../../net/direct-reads.ts';
+import { ownCopy } from '../../net/plain-socket.ts';
 import type { StreamEnd } from '../http2/engine.ts';
 
 const { NGHTTP2_CANCEL, NGHTTP2_CONNECT_ERROR, NGHTTP2_NO_ERROR } = constants;
@@ -61,15 +62,15 @@ export class TunnelEnd implements StreamEnd {
     // Node emits 'end' on a stream nobody reads yet when END_STREAM comes with no bytes before it.
     if (stream.readableEnded) this.#ended();
     else stream.on('end', () => this.#ended());
-    this.#reads = new DirectReads(stream, (chunk) => this.#handler?.data(chunk));
+    this.#reads = new DirectReads(stream, (chunk) => this.#handler?.data(chunk, false));
     // It may keep the end back.
     this.#watchEnd();
     if (stream.destroyed) setImmediate(() => this.#closed());
   }
 
-  write(chunk: Uint8Array): boolean {
+  write(chunk: Uint8Array, lent = false): boolean {
     // Node's core tells of an empty write while nghttp2 is sending; a stream destroyed by that aborts the process.
-    return this.#stream.writable && chunk.length > 0 ? this.#stream.write(chunk) : true;
+    return this.#stream.writable && chunk.length > 0 ? this.#stream.write(lent ? ownCopy(chunk) : chunk) : true;
   }
 
   end(finished?: () => void): void {

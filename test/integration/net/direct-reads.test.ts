@@ -1,11 +1,12 @@
-/** A reader that pauses again and again gets every byte in order, of a socket and of an HTTP/2 stream. */
+/** A reader that pauses again and again gets every byte in order, of a socket, one that lends what it reads, and an HTTP/2 stream. */
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { connect as connectHttp2, createServer as createHttp2Server, type ServerHttp2Stream } from 'node:http2';
 import { type AddressInfo, connect, createServer } from 'node:net';
 import type { Duplex } from 'node:stream';
-import t from 'tap';
+import t, { type Test } from 'tap';
 import { DirectReads } from '../../../src/net/direct-reads.ts';
+import { PlainSocket } from '../../../src/net/plain-socket.ts';
 import { within } from '../../support/eventually.ts';
 
 const body = randomBytes(16 * 1024 * 1024);
@@ -19,14 +20,33 @@ const habits: readonly (readonly [string, (chunk: number) => number])[] = [
   ['twice, the second time while it takes what was kept for it', (chunk) => (chunk % 4 < 2 ? 2 : 0)],
 ];
 
+async function servedBody(t: Test): Promise<number> {
+  const server = createServer((socket) => socket.on('error', () => {}).end(body)).listen(0, '127.0.0.1');
+  t.teardown(() => server.close());
+  await once(server, 'listening');
+  return (server.address() as AddressInfo).port;
+}
+
+t.test('a plain socket that nobody is lent reads like any other', async (t) => {
+  const socket = new PlainSocket().connect(await servedBody(t), '127.0.0.1');
+  t.teardown(() => socket.destroy());
+  const chunks: Buffer[] = [];
+  for await (const chunk of socket) chunks.push(chunk as Buffer);
+  t.equal(digest(Buffer.concat(chunks)), expected);
+});
+
 for (const [name, turns] of habits) {
   t.test(`a socket whose reader pauses ${name}`, async (t) => {
-    const server = createServer((socket) => socket.on('error', () => {}).end(body)).listen(0, '127.0.0.1');
-    t.teardown(() => server.close());
-    await once(server, 'listening');
-    const socket = connect((server.address() as AddressInfo).port, '127.0.0.1');
+    const socket = connect(await servedBody(t), '127.0.0.1');
     t.teardown(() => socket.destroy());
     t.equal(await readAll(socket, turns), expected);
+  });
+
+  t.test(`a plain socket, read into one buffer for all, whose reader pauses ${name}`, async (t) => {
+    const port = await servedBody(t);
+    const sockets = Array.from({ length: 2 }, () => new PlainSocket().connect(port, '127.0.0.1'));
+    t.teardown(() => sockets.forEach((socket) => void socket.destroy()));
+    for (const read of await Promise.all(sockets.map((socket) => readAll(socket, turns)))) t.equal(read, expected);
   });
 
   t.test(`an HTTP/2 stream whose reader pauses ${name}`, async (t) => {
@@ -60,8 +80,8 @@ async function readAll(
 ): Promise<string> {
   const chunks: Uint8Array[] = [];
   const ended = once(duplex, 'end');
-  const reads = new DirectReads(duplex, (chunk) => {
-    chunks.push(chunk);
+  const reads = new DirectReads(duplex, (chunk, lent) => {
+    chunks.push(lent ? Buffer.from(chunk) : chunk);
     look(reads.heldBytes);
     const wait = turns(chunks.length);
     if (wait === 0) return;

@@ -13,8 +13,8 @@ class RecordedEnd implements ByteEnd {
   start(handler: ByteEndHandler): void {
     this.handler = handler;
   }
-  write(chunk: Uint8Array): boolean {
-    this.calls.push(`write ${chunk.length}`);
+  write(chunk: Uint8Array, lent = false): boolean {
+    this.calls.push(`write ${chunk.length}${lent ? ' lent' : ''}`);
     return this.hasRoom;
   }
   end(): void {
@@ -48,17 +48,23 @@ function joined() {
 
 t.test('bytes are written to the other side and counted while they flow', async (t) => {
   const { down, up, counts, fromDown, fromUp } = joined();
-  fromDown.data(Buffer.alloc(3));
-  fromUp.data(Buffer.alloc(5));
+  fromDown.data(Buffer.alloc(3), false);
+  fromUp.data(Buffer.alloc(5), false);
   t.same(up.calls, ['write 3']);
   t.same(down.calls, ['write 5']);
   t.same(counts, { toUpstream: 3, toDownstream: 5 });
 });
 
+t.test('what is lent is lent on', async (t) => {
+  const { up, fromDown } = joined();
+  fromDown.data(Buffer.alloc(2), true);
+  t.same(up.calls, ['write 2 lent']);
+});
+
 t.test('a full side pauses the reading of the other until it drains', async (t) => {
   const { down, up, fromDown, fromUp } = joined();
   up.hasRoom = false;
-  fromDown.data(Buffer.alloc(1));
+  fromDown.data(Buffer.alloc(1), false);
   t.same(down.calls, ['pause']);
   fromUp.drain();
   t.same(down.calls, ['pause', 'resume']);
@@ -81,7 +87,7 @@ t.test('a break cuts the other side at once, unless all it had to say was said',
     fromUp.broken(error, whole);
     t.same(down.calls, [whole ? 'destroyWhenFinished' : 'reset']);
     t.same(results, [{ kind: 'reset', by: 'upstream', error }]);
-    fromDown.data(Buffer.alloc(1));
+    fromDown.data(Buffer.alloc(1), false);
     fromDown.broken(error, false);
     fromDown.end();
     t.same(up.calls, [], 'nothing more is done');
