@@ -3,8 +3,9 @@
  * only the matches and their rank differ: longest service, longest method, most headers.
  */
 import * as z from 'zod';
+import { none } from '../base/trimmed.ts';
 import type { PathMatch } from '../route/model.ts';
-import { type HttpMatchSpec, headerMatchesSchema, readHeaderMatches } from './http-match.ts';
+import { type HttpMatchSpec, headerMatchesSchema, readHeaderMatches, sharedRank } from './http-match.ts';
 import { routeParser } from './http-route.ts';
 import { regexMatch } from './values.ts';
 
@@ -39,8 +40,8 @@ export const parseGrpcRoute = routeParser({
     if (typeof path === 'string') return { kind: 'problem', problem: path };
     return {
       kind: 'match',
-      match: { path, method: undefined, authority: undefined, scheme: undefined, headers, queryParams: [] },
-      rank: [service?.length ?? 0, method?.length ?? 0, 0, headers.length, 0],
+      match: { path, method: undefined, authority: undefined, scheme: undefined, headers, queryParams: none },
+      rank: sharedRank(service?.length ?? 0, method?.length ?? 0, 0, headers.length, 0),
     };
   },
 });

@@ -1,6 +1,7 @@
 /** A match of an HTTPRoute rule and its rank: which of two matching routes wins (GEP-1294, as Istio ranks). */
 
 import * as z from 'zod';
+import { SharedLists } from '../base/shared-lists.ts';
 import { trimmed } from '../base/trimmed.ts';
 import type { NamedMatch, PathMatch, RouteMatch, TextMatch } from '../route/model.ts';
 import { listOf, regexMatch } from './values.ts';
@@ -50,8 +51,20 @@ export function readHttpMatch(content: z.output<typeof httpMatchSchema>): HttpMa
       headers,
       queryParams,
     },
-    rank: [pathRank[path.kind], pathLength(path), method === undefined ? 0 : 1, headers.length, queryParams.length],
+    rank: sharedRank(
+      pathRank[path.kind],
+      pathLength(path),
+      method === undefined ? 0 : 1,
+      headers.length,
+      queryParams.length,
+    ),
   };
+}
+
+const ranks = new SharedLists<number>();
+
+export function sharedRank(...rank: MatchRank): MatchRank {
+  return ranks.shared(rank);
 }
 
 /** A text is the problem. */

@@ -243,6 +243,7 @@ function readRule(
   }
   const foreign = backendRefs.findIndex(({ filters }) => filters.some(({ type }) => !type.endsWith('HeaderModifier')));
   if (foreign >= 0) return invalid('a backend may only change headers', [...path, 'backendRefs', foreign]);
+  const { timeoutMs, retry } = dialect.fields?.has('timeouts') === false ? noTimes : timesOf(parsed.data, object);
   return {
     name: parsed.data.name,
     matches,
@@ -257,9 +258,10 @@ function readRule(
     responseHeaders: filterOf(filters, 'ResponseHeaderModifier')?.responseHeaderModifier,
     rewritePath: rewrite?.path,
     rewriteHost: rewrite?.hostname,
+    timeoutMs,
+    retry,
     stages: stagesOf(object, filters, path),
     session: parsed.data.sessionPersistence ?? undefined,
-    ...(dialect.fields?.has('timeouts') === false ? noTimes : timesOf(parsed.data, object)),
   };
 }
 
@@ -312,27 +314,32 @@ function filterOf<T extends Filter['type']>(
 }
 
 function readBackend(object: ConfigObject, ref: z.output<typeof backendSchema>, path: Path): BackendSpec {
-  return {
-    ...readBackendRef(object, ref, path),
-    requestHeaders: filterOf(ref.filters, 'RequestHeaderModifier')?.requestHeaderModifier,
-    responseHeaders: filterOf(ref.filters, 'ResponseHeaderModifier')?.responseHeaderModifier,
-  };
+  const requestHeaders = filterOf(ref.filters, 'RequestHeaderModifier')?.requestHeaderModifier;
+  const responseHeaders = filterOf(ref.filters, 'ResponseHeaderModifier')?.responseHeaderModifier;
+  return readBackendRef(object, ref, path, requestHeaders, responseHeaders);
 }
 
-export function readBackendRef(object: ConfigObject, ref: z.output<typeof backendRefSchema>, path: Path): BackendSpec {
+export function readBackendRef(
+  object: ConfigObject,
+  ref: z.output<typeof backendRefSchema>,
+  path: Path,
+  requestHeaders?: HeaderChange,
+  responseHeaders?: HeaderChange,
+): BackendSpec {
   const isService = (ref.group === '' || ref.group === 'core') && ref.kind === 'Service';
   const isHostname = ref.group === 'networking.istio.io' && ref.kind === 'Hostname';
-  return {
+  const { port, weight } = ref;
+  const backend = {
     namespace: ref.namespace ?? object.metadata.namespace,
     // No Service has an empty name: another kind of backend resolves to nothing.
     name: isService ? ref.name : '',
-    ...(isHostname ? { hostname: ref.name.toLowerCase() } : {}),
-    port: ref.port,
-    weight: ref.weight,
-    requestHeaders: undefined,
-    responseHeaders: undefined,
+    port,
+    weight,
+    requestHeaders,
+    responseHeaders,
     path,
   };
+  return isHostname ? { ...backend, hostname: ref.name.toLowerCase() } : backend;
 }
 
 function redirectOf(redirect: Extract<Filter, { type: 'RequestRedirect' }>['requestRedirect']): Redirect {

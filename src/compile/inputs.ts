@@ -244,15 +244,22 @@ function parseServiceAccount(object: ConfigObject): Parsed<string> {
 
 /** Versions of a group are the same kind: the preview's v1alpha2 Gateway and today's v1. */
 function kindKey(object: ConfigObject): string {
-  let key = kindKeys.get(object);
-  if (key === undefined) {
-    key = `${objectGroup(object)}/${object.kind}`;
-    kindKeys.set(object, key);
-  }
+  const { apiVersion, kind } = object;
+  const known = kindKeys.get(apiVersion)?.get(kind);
+  if (known !== undefined) return known;
+  const key = `${objectGroup(object)}/${kind}`;
+  // What is no kind of ours can have any name, and a version, too.
+  if (kinds[key] !== undefined && kindKeys.size < mostVersions)
+    kindKeys.getOrInsertComputed(apiVersion, newKeys).set(kind, key);
   return key;
 }
 
-const kindKeys = new WeakMap<ConfigObject, string>();
+const kindKeys = new Map<string, Map<string, string>>();
+const mostVersions = 256;
+
+function newKeys(): Map<string, string> {
+  return new Map();
+}
 
 function newNames(): Set<string> {
   return new Set();

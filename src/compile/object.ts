@@ -5,21 +5,17 @@
  */
 import * as z from 'zod';
 import type { Diagnostic, SourcePosition } from '../base/diagnostics.ts';
+import { SharedLists } from '../base/shared-lists.ts';
 import type { YamlDocument } from '../config/yaml.ts';
 import { type CompileCode, compileCodes } from './codes.ts';
 
 export type Path = readonly (string | number)[];
 
-const paths = new Map<string, Path>();
-const mostPaths = 4096;
+const paths = new SharedLists<string | number>();
 
 /** One list for paths that are equal: thousands of routes have their rules at the same places. */
 export function sharedPath(...path: Path): Path {
-  const key = path.join('/');
-  const known = paths.get(key);
-  if (known !== undefined) return known;
-  if (paths.size < mostPaths) paths.set(key, path);
-  return path;
+  return paths.shared(path);
 }
 
 export interface ObjectMetadata {
@@ -134,20 +130,14 @@ export function diagnose(object: ConfigObject, code: CompileCode, message: strin
 export function olderFirst(a: ConfigObject, b: ConfigObject): number {
   const [x, y] = [a.metadata, b.metadata];
   if (x.createdMs !== y.createdMs) return x.createdMs - y.createdMs;
-  const [xName, yName] = [qualifiedName(a), qualifiedName(b)];
-  return xName < yName ? -1 : xName > yName ? 1 : 0;
+  if (x.namespace === y.namespace) return x.name < y.name ? -1 : x.name > y.name ? 1 : 0;
+  // As `namespace/name` reads: the slash counts, and one of them comes before it ends or differs.
+  return `${x.namespace}/` < `${y.namespace}/` ? -1 : 1;
 }
 
-const qualifiedNames = new WeakMap<ConfigObject, string>();
-
 /** `namespace/name`. */
-export function qualifiedName(object: ConfigObject): string {
-  let name = qualifiedNames.get(object);
-  if (name === undefined) {
-    name = `${object.metadata.namespace}/${object.metadata.name}`;
-    qualifiedNames.set(object, name);
-  }
-  return name;
+export function qualifiedName({ metadata }: ConfigObject): string {
+  return `${metadata.namespace}/${metadata.name}`;
 }
 
 /** Parses with a schema; every issue becomes an OBJECT_INVALID at its place. */

@@ -31,9 +31,18 @@ export function specHostname({ namespace, name, entry }: ServiceSpec, options: C
   return entry?.host ?? serviceHostname(namespace, name, options);
 }
 
+/** One text for each Service, however many routes name it. */
 export function specKey(spec: ServiceSpec, options: CompileOptions): ServiceKey {
-  return `${spec.namespace}/${specHostname(spec, options)}`;
+  const { clusterDomain } = options;
+  const known = keys.get(spec);
+  if (known?.clusterDomain === clusterDomain) return known.key;
+  // Joined, it is flat; a template would keep all its parts.
+  const key = [spec.namespace, specHostname(spec, options)].join('/');
+  keys.set(spec, { clusterDomain, key });
+  return key;
 }
+
+const keys = new WeakMap<ServiceSpec, { readonly clusterDomain: string; readonly key: ServiceKey }>();
 
 export function serviceKey(namespace: string, name: string, options: CompileOptions): ServiceKey {
   return `${namespace}/${serviceHostname(namespace, name, options)}`;

@@ -21,20 +21,23 @@ export function rankedRoutes(
       const reach =
         consumer === undefined ? undefined : { namespace: consumer, changesRequests: changesRequests(rule) };
       const action = actionOf(spec, rule, port, context, reach);
-      // A named rule keeps its sessions when it moves.
-      const scope = `${spec.object.kind} ${qualifiedName(spec.object)} ${rule.name ?? i}`;
       const stages = buildStages(rule.stages, (mirror) =>
         resolveBackend(spec, mirror, port, context, reach, unknownMirror),
       );
       for (const { index, match, rank } of rule.matches) {
-        const route = { ...makeRoute(spec.object, rule, `${i}/${index}`, match, action), stages };
-        const session = rule.session && sessionOf(rule.session, scope, match.path);
+        const route = makeRoute(spec.object, rule, `${i}/${index}`, match, action, stages);
+        const session = rule.session && sessionOf(rule.session, sessionScope(spec, rule, i), match.path);
         routes.push({ rank, route: session === undefined ? route : { ...route, session } });
       }
     }
   }
   // Sorting is stable.
   return routes.sort((a, b) => compareRank(a.rank, b.rank)).map(({ route }) => route);
+}
+
+/** A named rule keeps its sessions when it moves. */
+function sessionScope({ object }: HttpRouteSpec, { name }: HttpRuleSpec, index: number): string {
+  return `${object.kind} ${qualifiedName(object)} ${name ?? index}`;
 }
 
 /** Whatever its backend: what is sent is not what was judged. */

@@ -36,6 +36,8 @@ export interface RouteContext {
   readonly findings: RouteFinding[];
   readonly lookUps: Map<string, LookUp>;
   readonly reported: Set<BackendSpec | DestinationSpec>;
+  /** Those that change no headers, by what they lead to. */
+  readonly backends: Map<ServiceSpec, RouteBackend[]>;
 }
 
 export function portKey(service: ServiceSpec, port: number, options: CompileOptions): string {
@@ -142,8 +144,33 @@ export function resolveBackend(
       diagnose(spec.object, known ? 'ROUTE_REFERENCE_DENIED' : unknown, message, backend.path),
     );
   }
-  const key = known && allowed ? specKey(service, context.options) : undefined;
-  return { service: key, port: target, weight, requestHeaders, responseHeaders };
+  if (!known || !allowed) return { service: undefined, port: target, weight, requestHeaders, responseHeaders };
+  const resolved = {
+    service: specKey(service, context.options),
+    port: target,
+    weight,
+    requestHeaders,
+    responseHeaders,
+  };
+  // A mirror is told from the backend by not being the same.
+  const mayShare = unknown !== unknownMirror && requestHeaders === undefined && responseHeaders === undefined;
+  return mayShare ? sharedBackend(context, service, resolved) : resolved;
+}
+
+/** One record for backends that are equal: the routes of a Service mostly lead to the same few. */
+function sharedBackend(context: RouteContext, service: ServiceSpec, backend: RouteBackend): RouteBackend {
+  const list = context.backends.getOrInsertComputed(service, newBackends);
+  const known = list.find(({ port, weight }) => port === backend.port && weight === backend.weight);
+  if (known !== undefined) return known;
+  if (list.length < mostShared) list.push(backend);
+  return backend;
+}
+
+/** Looked through one by one. */
+const mostShared = 16;
+
+function newBackends(): RouteBackend[] {
+  return [];
 }
 
 function mayConsume(

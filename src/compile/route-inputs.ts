@@ -77,7 +77,8 @@ function replacedRoute(old: ConfigObject, object: ConfigObject): ReplacedRoute |
   const isSame =
     old.kind === object.kind &&
     old.apiVersion === object.apiVersion &&
-    qualifiedName(old) === qualifiedName(object) &&
+    old.metadata.namespace === object.metadata.namespace &&
+    old.metadata.name === object.metadata.name &&
     old.metadata.createdMs === object.metadata.createdMs;
   if (!isSame) return undefined;
   const [was, is] = [parseRoute(old), parseRoute(object)];

@@ -1,5 +1,5 @@
 /** Records of routes from rules of either API. */
-import type { Route } from '../route/model.ts';
+import type { Route, RouteStages } from '../route/model.ts';
 import type { HttpRuleSpec } from './http-route.ts';
 import type { ConfigObject } from './object.ts';
 import type { VirtualRuleSpec } from './virtual-rule.ts';
@@ -14,13 +14,14 @@ export function makeRoute(
   place: string,
   match: Route['match'],
   action: Route['action'],
+  stages: RouteStages | undefined,
 ): Route {
   const { namespace, name } = object.metadata;
   const { requestHeaders, responseHeaders, rewritePath, rewriteHost, timeoutMs, retry } = rule;
-  return {
-    name: `${namespace}/${name}/${place}`,
+  const route: Route = {
+    // Joined, it is flat; a template would keep all its parts.
+    name: [namespace, name, place].join('/'),
     source: { kind: object.kind, namespace, name },
-    ...(rule.name === undefined ? undefined : { ruleName: rule.name }),
     match,
     action,
     requestHeaders,
@@ -29,7 +30,9 @@ export function makeRoute(
     rewriteHost,
     timeoutMs: timeoutMs || undefined,
     retry,
+    stages,
   };
+  return rule.name === undefined ? route : { ...route, ruleName: rule.name };
 }
 
 /** Of a rule that cannot be followed. A gRPC client is told UNAVAILABLE, as GRPCRoute asks. */

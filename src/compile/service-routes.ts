@@ -43,6 +43,7 @@ export function buildServiceRoutes(
     findings: [],
     lookUps: new Map(),
     reported: new Set(),
+    backends: new Map(),
   };
   const namespaces = consumersOf(attachments);
   const ports: [string, PortRoutes][] = [];

@@ -52,7 +52,7 @@ function rulesRoutes(
   return rule.matches.flatMap((entry, i): Route[] => {
     if (entry.port !== undefined && entry.port !== port) return [];
     const { match, rewritePath } = rewritable(entry, rule);
-    return [{ ...makeRoute(spec.object, { ...rule, rewritePath }, places[i] ?? '', match, action), stages }];
+    return [makeRoute(spec.object, { ...rule, rewritePath }, places[i] ?? '', match, action, stages)];
   });
 }
 
