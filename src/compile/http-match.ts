@@ -1,7 +1,7 @@
 /** A match of an HTTPRoute rule and its rank: which of two matching routes wins (GEP-1294, as Istio ranks). */
 
 import * as z from 'zod';
-import { SharedLists } from '../base/shared-lists.ts';
+import { Shared } from '../base/shared.ts';
 import { trimmed } from '../base/trimmed.ts';
 import type { NamedMatch, PathMatch, RouteMatch, TextMatch } from '../route/model.ts';
 import { listOf, regexMatch } from './values.ts';
@@ -61,10 +61,10 @@ export function readHttpMatch(content: z.output<typeof httpMatchSchema>): HttpMa
   };
 }
 
-const ranks = new SharedLists<number>();
+const ranks = new Shared<MatchRank>({ most: 1024, longest: 64 });
 
 export function sharedRank(...rank: MatchRank): MatchRank {
-  return ranks.shared(rank);
+  return ranks.of(rank.join('/'), rank);
 }
 
 /** A text is the problem. */

@@ -5,6 +5,7 @@
  */
 import * as z from 'zod';
 import type { Diagnostic } from '../base/diagnostics.ts';
+import { Shared } from '../base/shared.ts';
 import { trimmed } from '../base/trimmed.ts';
 import type { HeaderChange, PathRewrite, Redirect, RetryPolicy, RouteMatch } from '../route/model.ts';
 import { corsFilterSchema } from './cors.ts';
@@ -249,13 +250,13 @@ function readRule(
     matches,
     action:
       redirect === undefined
-        ? {
+        ? sharedRecord({
             kind: 'forward',
             backends: backendRefs.map((ref, i) => readBackend(object, ref, sharedPath(...path, 'backendRefs', i))),
-          }
+          })
         : { kind: 'redirect', redirect: redirectOf(redirect) },
-    requestHeaders: filterOf(filters, 'RequestHeaderModifier')?.requestHeaderModifier,
-    responseHeaders: filterOf(filters, 'ResponseHeaderModifier')?.responseHeaderModifier,
+    requestHeaders: sharedRecord(filterOf(filters, 'RequestHeaderModifier')?.requestHeaderModifier),
+    responseHeaders: sharedRecord(filterOf(filters, 'ResponseHeaderModifier')?.responseHeaderModifier),
     rewritePath: rewrite?.path,
     rewriteHost: rewrite?.hostname,
     timeoutMs,
@@ -303,8 +304,18 @@ function readMatches(
     diagnostics.push(diagnose(object, 'ROUTE_MATCH_INVALID', read.problem, [...path, index]));
     return [];
   });
-  return trimmed(matches);
+  return sharedRecord(trimmed(matches));
 }
+
+/**
+ * Thousands of routes have the same matches, headers and backends. What can be in them is told apart by their JSON, a regular expression
+ * by its source.
+ */
+function sharedRecord<T extends object | undefined>(record: T): T {
+  return record === undefined ? record : records.of(JSON.stringify(record), record);
+}
+
+const records = new Shared<object>({ most: 1024, longest: 1024 });
 
 function filterOf<T extends Filter['type']>(
   filters: readonly Filter[],

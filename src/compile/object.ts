@@ -5,17 +5,18 @@
  */
 import * as z from 'zod';
 import type { Diagnostic, SourcePosition } from '../base/diagnostics.ts';
-import { SharedLists } from '../base/shared-lists.ts';
+import { Shared } from '../base/shared.ts';
+import { trimmed } from '../base/trimmed.ts';
 import type { YamlDocument } from '../config/yaml.ts';
 import { type CompileCode, compileCodes } from './codes.ts';
 
 export type Path = readonly (string | number)[];
 
-const paths = new SharedLists<string | number>();
+const paths = new Shared<Path>({ most: 4096, longest: 64 });
 
-/** One list for paths that are equal: thousands of routes have their rules at the same places. */
+/** One list for paths that are equal: thousands of routes have their rules at the same places. Only names of our own and numbers. */
 export function sharedPath(...path: Path): Path {
-  return paths.shared(path);
+  return paths.of(path.join('/'), path);
 }
 
 export interface ObjectMetadata {
@@ -100,6 +101,10 @@ class DocumentObject implements ConfigObject {
     this.#document = document;
   }
 
+  static documentOf(object: ConfigObject): YamlDocument | undefined {
+    return #document in object ? object.#document : undefined;
+  }
+
   get content(): Readonly<Record<string, unknown>> {
     return this.#document.value as Readonly<Record<string, unknown>>;
   }
@@ -108,6 +113,9 @@ class DocumentObject implements ConfigObject {
     return this.#document.at(path);
   }
 }
+
+/** What the object was read out of, where it is all of a document. */
+export const documentOf = DocumentObject.documentOf;
 
 const noTexts: Readonly<Record<string, string>> = {};
 
@@ -153,7 +161,8 @@ export function perObject<T>(parse: (object: ConfigObject) => Parsed<T>): (objec
   return (object) => {
     let parsed = kept.get(object);
     if (parsed === undefined) {
-      parsed = parse(object);
+      const { value, diagnostics } = parse(object);
+      parsed = { value, diagnostics: trimmed(diagnostics) };
       kept.set(object, parsed);
     }
     return parsed;

@@ -4,7 +4,7 @@ import { compareRank, type MatchRank } from './http-match.ts';
 import type { HttpRouteSpec, HttpRuleSpec } from './http-route.ts';
 import { qualifiedName } from './object.ts';
 import type { Attachment } from './route-attachments.ts';
-import { type Consumer, type RouteContext, resolveBackend, unknownMirror } from './route-context.ts';
+import { type Consumer, forwardTo, type RouteContext, resolveBackend, unknownMirror } from './route-context.ts';
 import { broken, makeRoute } from './route-record.ts';
 import { sessionOf } from './session-persistence.ts';
 import { buildStages } from './stages.ts';
@@ -59,7 +59,7 @@ function actionOf(
       return rule.action;
     case 'forward': {
       const backends = rule.action.backends.map((backend) => resolveBackend(spec, backend, port, context, consumer));
-      return backends.length === 0 ? broken : { kind: 'forward', backends };
+      return backends.length === 0 ? broken : forwardTo(context, backends);
     }
   }
 }

@@ -4,7 +4,7 @@
  */
 import type { Diagnostic } from '../base/diagnostics.ts';
 import { type Destinations, hasSubset } from '../route/destination.ts';
-import type { RouteBackend } from '../route/model.ts';
+import type { RouteAction, RouteBackend } from '../route/model.ts';
 import type { BackendSpec } from './http-route.ts';
 import type { Inputs } from './inputs.ts';
 import { type ConfigObject, diagnose } from './object.ts';
@@ -35,10 +35,13 @@ export interface RouteContext {
   readonly diagnostics: Diagnostic[];
   readonly findings: RouteFinding[];
   readonly lookUps: Map<string, LookUp>;
-  readonly reported: Set<BackendSpec | DestinationSpec>;
+  readonly reported: Map<ConfigObject, Set<BackendSpec | DestinationSpec>>;
   /** Those that change no headers, by what they lead to. */
   readonly backends: Map<ServiceSpec, RouteBackend[]>;
+  readonly forwards: ForwardAction[];
 }
+
+export type ForwardAction = Extract<RouteAction, { readonly kind: 'forward' }>;
 
 export function portKey(service: ServiceSpec, port: number, options: CompileOptions): string {
   return `${specKey(service, options)}:${port}`;
@@ -140,6 +143,7 @@ export function resolveBackend(
     find(context, spec.object, port, 'ResolvedRefs', reason, message);
     reportOnce(
       context,
+      spec.object,
       backend,
       diagnose(spec.object, known ? 'ROUTE_REFERENCE_DENIED' : unknown, message, backend.path),
     );
@@ -166,6 +170,18 @@ function sharedBackend(context: RouteContext, service: ServiceSpec, backend: Rou
   return backend;
 }
 
+/** Likewise for all of a rule's. */
+export function forwardTo(context: RouteContext, backends: readonly RouteBackend[]): ForwardAction {
+  const { forwards } = context;
+  const known = forwards.find(
+    (one) => one.backends.length === backends.length && one.backends.every((backend, i) => backend === backends[i]),
+  );
+  if (known !== undefined) return known;
+  const action: ForwardAction = { kind: 'forward', backends };
+  if (forwards.length < mostShared) forwards.push(action);
+  return action;
+}
+
 /** Looked through one by one. */
 const mostShared = 16;
 
@@ -189,13 +205,19 @@ function mayConsume(
   );
 }
 
-/** A backend stands in a route of every port of the parent, but is reported once. */
+/** A backend stands in a route of every port of the parent, but is reported once for each object. */
 export function reportOnce(
   context: RouteContext,
+  object: ConfigObject,
   backend: BackendSpec | DestinationSpec,
   diagnostic: Diagnostic,
 ): void {
-  if (context.reported.has(backend)) return;
-  context.reported.add(backend);
+  const reported = context.reported.getOrInsertComputed(object, newReported);
+  if (reported.has(backend)) return;
+  reported.add(backend);
   context.diagnostics.push(diagnostic);
+}
+
+function newReported(): Set<BackendSpec | DestinationSpec> {
+  return new Set();
 }

@@ -42,8 +42,9 @@ export function buildServiceRoutes(
     diagnostics: [],
     findings: [],
     lookUps: new Map(),
-    reported: new Set(),
+    reported: new Map(),
     backends: new Map(),
+    forwards: [],
   };
   const namespaces = consumersOf(attachments);
   const ports: [string, PortRoutes][] = [];

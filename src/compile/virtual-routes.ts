@@ -5,6 +5,7 @@ import { specKey } from './options.ts';
 import type { Attachment } from './route-attachments.ts';
 import {
   find,
+  forwardTo,
   lookUp,
   type RouteContext,
   reportOnce,
@@ -121,7 +122,7 @@ function actionOf(
       return rule.action;
     case 'forward': {
       const backends = rule.action.destinations.map((destination) => virtualBackend(spec, destination, port, context));
-      return { kind: 'forward', backends };
+      return forwardTo(context, backends);
     }
   }
 }
@@ -141,7 +142,7 @@ export function virtualBackend(
   const known = service?.ports.some((candidate) => candidate.port === target) === true;
   if (!known) {
     const message = `no Service is called ${host} and has port ${target}`;
-    reportOnce(context, destination, diagnose(spec.object, unknown, message, path));
+    reportOnce(context, spec.object, destination, diagnose(spec.object, unknown, message, path));
     find(context, spec.object, port, 'ResolvedRefs', 'BackendNotFound', message);
     return { service: undefined, refusal: 503, port: target, weight, requestHeaders, responseHeaders };
   }
@@ -149,7 +150,7 @@ export function virtualBackend(
   if (subset === undefined) return { service: key, port: target, weight, requestHeaders, responseHeaders };
   if (!subsetExists(context, service, subset)) {
     const message = `no DestinationRule of ${host} has a subset ${subset}`;
-    reportOnce(context, destination, diagnose(spec.object, 'ROUTE_UNKNOWN_SUBSET', message, path));
+    reportOnce(context, spec.object, destination, diagnose(spec.object, 'ROUTE_UNKNOWN_SUBSET', message, path));
     find(context, spec.object, port, 'ResolvedRefs', 'BackendNotFound', message);
   }
   // Whether there is such a subset for this waypoint is seen when it is asked for.

@@ -6,13 +6,17 @@
  * I1: what it reads is what the library reads, without a warning (a property test compares them). When in doubt it gives up.
  */
 
+import { type Shared, sharedTexts } from '../base/shared.ts';
 import { trimmed } from '../base/trimmed.ts';
 
-/** Undefined: not plain; the library is to read it. An empty document is null. */
-export function readPlainYaml(text: string): { readonly value: object | null } | undefined {
+/** Undefined: not plain; the library is to read it. An empty document is null. `texts`: those of scalars. */
+export function readPlainYaml(
+  text: string,
+  texts: Shared<string> = sharedTexts(),
+): { readonly value: object | null } | undefined {
   if (strange.test(text)) return undefined;
   try {
-    return { value: new Reader(text).document() };
+    return { value: new Reader(text, texts).document() };
   } catch (error) {
     if (error instanceof NotPlain) return undefined;
     throw error;
@@ -37,9 +41,11 @@ interface Line {
 
 class Reader {
   readonly #lines: Line[] = [];
+  readonly #texts: Shared<string>;
   #at = 0;
 
-  constructor(text: string) {
+  constructor(text: string, texts: Shared<string>) {
+    this.#texts = texts;
     for (const line of text.split('\n')) {
       const content = line.trimStart();
       if (content === '' || content.startsWith('#')) continue;
@@ -64,7 +70,7 @@ class Reader {
     if (key.test(text)) return this.#mapping(indent, depth);
     if (text.startsWith('{') || text.startsWith('[')) {
       this.#at++;
-      return flowValue(text, depth);
+      return flowValue(text, depth, this.#texts);
     }
     throw new NotPlain();
   }
@@ -117,7 +123,7 @@ class Reader {
     }
     // A line further in would go on with what began here.
     if (inner) throw new NotPlain();
-    return flowValue(text, depth);
+    return flowValue(text, depth, this.#texts);
   }
 
   #line(): Line {
@@ -132,22 +138,26 @@ function isEntry(text: string): boolean {
 }
 
 /** A scalar or a flow collection that is all of the text, but for a comment. */
-function flowValue(text: string, depth: number): unknown {
+function flowValue(text: string, depth: number, texts: Shared<string>): unknown {
   switch (text[0]) {
     case '{':
     case '[':
     case '"':
     case "'": {
-      const flow = new Flow(text, depth);
+      const flow = new Flow(text, depth, texts);
       const value = flow.value();
       flow.end();
       return value;
     }
     default: {
       const comment = text.indexOf(' #');
-      return plainScalar((comment < 0 ? text : text.slice(0, comment)).trimEnd());
+      return shared(plainScalar((comment < 0 ? text : text.slice(0, comment)).trimEnd()), texts);
     }
   }
+}
+
+function shared(value: unknown, texts: Shared<string>): unknown {
+  return typeof value === 'string' ? texts.of(value, value) : value;
 }
 
 /** Of a block: it may have commas and brackets in it, but not begin with them. */
@@ -183,11 +193,13 @@ function resolved(text: string): unknown {
 
 class Flow {
   readonly #text: string;
+  readonly #texts: Shared<string>;
   #at = 0;
   #depth: number;
 
-  constructor(text: string, depth: number) {
+  constructor(text: string, depth: number, texts: Shared<string>) {
     this.#text = text;
+    this.#texts = texts;
     this.#depth = depth;
   }
 
@@ -199,9 +211,9 @@ class Flow {
         return this.#sequence();
       case '"':
       case "'":
-        return this.#quoted();
+        return shared(this.#quoted(), this.#texts);
       default:
-        return resolved(this.#plain());
+        return shared(resolved(this.#plain()), this.#texts);
     }
   }
 

@@ -6,15 +6,15 @@ export interface YamlPart {
   readonly line: number;
 }
 
-/** Undefined: there is a marker that says more than "the next document" (a directive, an end, content on its line). */
-export function splitDocuments(text: string): readonly YamlPart[] | undefined {
+/** One part where there is a marker that says more than "the next document" (a directive, an end, content on its line). */
+export function partsOf(text: string): readonly YamlPart[] {
   const parts: YamlPart[] = [];
   // A marker at the start of a line ends a document whatever it is in (YAML 1.2 §9.1.2), and nothing else begins so.
   const marker = /^(?:---|\.\.\.|%).*$/gm;
   let from = 0;
   let line = 1;
   for (let found = marker.exec(text); found !== null; found = marker.exec(text)) {
-    if (!/^---[ ]*(?: #.*)?$/.test(found[0])) return undefined;
+    if (!/^---[ ]*(?: #.*)?$/.test(found[0])) return [{ text, line: 1 }];
     const part = text.slice(from, found.index);
     parts.push({ text: part, line });
     line += linesIn(part) + 1;

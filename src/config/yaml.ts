@@ -4,17 +4,12 @@
  */
 import { type Document, isCollection, isNode, LineCounter, parseAllDocuments, type Tags } from 'yaml';
 import type { Diagnostic, SourcePosition } from '../base/diagnostics.ts';
+import { type Shared, sharedTexts } from '../base/shared.ts';
 import { completed } from '../base/slices.ts';
-import { readPlainYaml } from './plain-yaml.ts';
-import { splitDocuments, type YamlPart } from './yaml-parts.ts';
+import { PlainFile, type YamlDocument, type YamlPath } from './plain-file.ts';
+import { partsOf, type YamlPart } from './yaml-parts.ts';
 
-export type YamlPath = readonly (string | number)[];
-
-export interface YamlDocument {
-  readonly value: unknown;
-  /** Position of the value at the path, or of the nearest value around it that exists. */
-  at(path: YamlPath): SourcePosition;
-}
+export type { YamlDocument, YamlPath } from './plain-file.ts';
 
 export interface YamlLimits {
   readonly bytes: number;
@@ -34,11 +29,8 @@ export interface YamlFile {
   readonly documents: readonly YamlDocument[];
   readonly diagnostics: readonly Diagnostic[];
   /** For the next version of the file. */
-  readonly parts: YamlParts;
+  readonly plain: PlainFile | undefined;
 }
-
-/** Documents that were read, by their first line. */
-export type YamlParts = ReadonlyMap<number, { readonly text: string; readonly document: YamlDocument }>;
 
 /** `file` is what diagnostics call it. `tags`: what to do with application tags such as `!Exact`. */
 export function parseYaml(
@@ -50,76 +42,44 @@ export function parseYaml(
   return completed(yamlSteps(text, file, limits, tags));
 }
 
-/** Yields where it may pause. `before`: the version of the file before this one, whose unchanged documents stay the same objects. */
+/**
+ * Yields where it may pause. `before`: the version of the file before this one, whose unchanged documents stay the same objects
+ * and are this one's from now on. `texts`: shared among all that is read at a time.
+ */
 export function* yamlSteps(
   text: string,
   file: string,
   limits: YamlLimits = defaultYamlLimits,
   tags: Tags = [],
-  before: YamlParts = new Map(),
+  before?: PlainFile,
+  texts: Shared<string> = sharedTexts(),
 ): Generator<undefined, YamlFile> {
   if (text.length > limits.bytes) return tooLarge(file, `larger than ${limits.bytes} bytes`);
-  const parts = splitDocuments(text) ?? [{ text, line: 1 }];
+  const parts = partsOf(text);
   if (parts.length > limits.documents) return tooLarge(file, `more than ${limits.documents} documents`);
   const diagnostics: Diagnostic[] = [];
   const documents: YamlDocument[] = [];
-  const kept = new Map<number, { readonly text: string; readonly document: YamlDocument }>();
+  const plain = new PlainFile(text, (part, path) => {
+    const [document] = readByLibrary(part, file, limits, tags).documents;
+    return document?.at(path) ?? { file, line: part.line, column: 1 };
+  });
+  const earlier = before?.earlier();
   for (const part of parts) {
-    const last = before.get(part.line);
-    const document = last?.text === part.text ? last.document : plainDocument(part, file, limits, tags);
+    const last = earlier?.(part);
+    if (last !== undefined) plain.take(last);
+    const document = last ?? plain.read(part, texts);
     if (document === undefined) {
       const read = readByLibrary(part, file, limits, tags);
       diagnostics.push(...read.diagnostics);
       documents.push(...read.documents);
-    } else {
-      kept.set(part.line, { text: part.text, document });
-      if (document.value !== null) documents.push(document);
-    }
+    } else if (document !== null) documents.push(document);
     yield;
   }
   if (documents.length > limits.documents) return tooLarge(file, `more than ${limits.documents} documents`);
-  return { documents: diagnostics.length > 0 ? [] : documents, diagnostics, parts: kept };
+  return { documents: diagnostics.length > 0 ? [] : documents, diagnostics, plain };
 }
 
-/** Undefined: only the library can read it. Positions are looked for when something is wrong, by reading it as YAML. */
-function plainDocument(part: YamlPart, file: string, limits: YamlLimits, tags: Tags): YamlDocument | undefined {
-  const plain = readPlainYaml(part.text);
-  if (plain === undefined) return undefined;
-  if (plain.value === null) return { value: null, at: () => ({ file, line: part.line, column: 1 }) };
-  return new PlainDocument(plain.value, part.text, (path) => {
-    const [document] = readByLibrary(part, file, limits, tags).documents;
-    return document?.at(path) ?? { file, line: part.line, column: 1 };
-  });
-}
-
-/** Its value is read anew when it was collected: once an object is parsed nobody looks at it, and it is half of what a large folder takes. */
-class PlainDocument implements YamlDocument {
-  readonly #text: string;
-  readonly #find: (path: YamlPath) => SourcePosition;
-  #value: WeakRef<object>;
-  #found: Map<string, SourcePosition> | undefined;
-
-  constructor(value: object, text: string, find: (path: YamlPath) => SourcePosition) {
-    this.#value = new WeakRef(value);
-    this.#text = text;
-    this.#find = find;
-  }
-
-  get value(): unknown {
-    const kept = this.#value.deref();
-    if (kept !== undefined) return kept;
-    const again = readPlainYaml(this.#text)?.value as object;
-    this.#value = new WeakRef(again);
-    return again;
-  }
-
-  at(path: YamlPath): SourcePosition {
-    this.#found ??= new Map();
-    return this.#found.getOrInsertComputed(JSON.stringify(path), () => this.#find(path));
-  }
-}
-
-function readByLibrary(part: YamlPart, file: string, limits: YamlLimits, tags: Tags): Omit<YamlFile, 'parts'> {
+function readByLibrary(part: YamlPart, file: string, limits: YamlLimits, tags: Tags): Omit<YamlFile, 'plain'> {
   const lines = new LineCounter();
   const position = (offset: number): SourcePosition => {
     const { line, col } = lines.linePos(offset);
@@ -174,7 +134,7 @@ function tooLarge(file: string, what: string): YamlFile {
   const position = { file, line: 1, column: 1 };
   return {
     documents: [],
-    parts: new Map(),
+    plain: undefined,
     diagnostics: [{ severity: 'error', code: 'YAML_TOO_LARGE', message: `the file is ${what}`, position }],
   };
 }

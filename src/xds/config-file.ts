@@ -4,12 +4,14 @@
  * broken object by itself.
  */
 import { type Diagnostic, hasErrors } from '../base/diagnostics.ts';
+import { type Shared, sharedTexts } from '../base/shared.ts';
 import { completed } from '../base/slices.ts';
 import { trimmed } from '../base/trimmed.ts';
 import { checkObject } from '../compile/inputs.ts';
 import { meshConfigKind } from '../compile/mesh-config.ts';
-import { type ConfigObject, objectGroup, objectName, readObject } from '../compile/object.ts';
-import { type YamlDocument, type YamlParts, yamlSteps } from '../config/yaml.ts';
+import { type ConfigObject, documentOf, objectGroup, objectName, readObject } from '../compile/object.ts';
+import type { PlainFile } from '../config/plain-file.ts';
+import { type YamlDocument, yamlSteps } from '../config/yaml.ts';
 import type { MeshModel } from '../mesh/diff.ts';
 import { folderDiagnostic } from './codes.ts';
 import { readJsonDocuments } from './json-documents.ts';
@@ -21,7 +23,7 @@ export interface ConfigFile {
   /** What is wrong with this version beyond what compiling its objects tells. */
   readonly diagnostics: readonly Diagnostic[];
   /** Its documents, for the next version. */
-  readonly parts: YamlParts;
+  readonly plain: PlainFile | undefined;
 }
 
 /**
@@ -34,7 +36,7 @@ export function readConfigFile(
   previous: ConfigFile | undefined,
   asRead: (document: YamlDocument) => YamlDocument = unchanged,
 ): ConfigFile {
-  return completed(configFileSteps(text, file, previous, asRead));
+  return completed(configFileSteps(text, file, previous, sharedTexts(), asRead));
 }
 
 /** Yields where it may pause. Objects of documents that have not changed, nor moved, stay the same objects. */
@@ -42,24 +44,30 @@ export function* configFileSteps(
   text: string,
   file: string,
   previous: ConfigFile | undefined,
+  texts: Shared<string>,
   asRead: (document: YamlDocument) => YamlDocument = unchanged,
 ): Generator<undefined, ConfigFile> {
   const json = readJsonDocuments(text, file);
   const {
     documents,
     diagnostics: syntax,
-    parts,
+    plain,
   } = json === undefined
-    ? yield* yamlSteps(text, file, undefined, matchTags, previous?.parts)
-    : { documents: json, diagnostics: [], parts: noParts };
+    ? yield* yamlSteps(text, file, undefined, matchTags, previous?.plain, texts)
+    : { documents: json, diagnostics: [], plain: undefined };
   if (hasErrors(syntax)) return keepAll(file, previous, syntax);
   const diagnostics: Diagnostic[] = [...syntax];
   const objects: ConfigObject[] = [];
   const models: MeshModel[] = [];
   let unknown = false;
+  const known = objectsByDocument(previous);
   for (const document of documents) {
-    const read =
-      asRead === unchanged ? readBefore.getOrInsertComputed(document, readDocument) : readDocument(document, asRead);
+    const same = known.get(document);
+    if (same !== undefined) {
+      objects.push(same);
+      continue;
+    }
+    const read = asRead === unchanged ? readOnce(document) : readDocument(document, asRead);
     diagnostics.push(...read.diagnostics);
     objects.push(...read.objects);
     models.push(...read.models);
@@ -83,7 +91,7 @@ export function* configFileSteps(
     diagnostics.push(...problems, folderDiagnostic('LAST_GOOD_KEPT', message, position, objectName(object)));
     kept.push(good);
   }
-  return { objects: kept, models, diagnostics, parts };
+  return { objects: kept, models, diagnostics, plain };
 }
 
 interface DocumentRead {
@@ -94,8 +102,28 @@ interface DocumentRead {
   readonly unknown: boolean;
 }
 
-const noParts: YamlParts = new Map();
+/** Documents that are more than one object that can be read. */
 const readBefore = new WeakMap<YamlDocument, DocumentRead>();
+
+function readOnce(document: YamlDocument): DocumentRead {
+  const known = readBefore.get(document);
+  if (known !== undefined) return known;
+  const read = readDocument(document);
+  const [object] = read.objects;
+  const isObject = object !== undefined && documentOf(object) === document && read.diagnostics.length === 0;
+  if (!isObject) readBefore.set(document, read);
+  return read;
+}
+
+/** Objects that are all there is in a document. */
+function objectsByDocument(file: ConfigFile | undefined): ReadonlyMap<YamlDocument, ConfigObject> {
+  const found = new Map<YamlDocument, ConfigObject>();
+  for (const object of file?.objects ?? []) {
+    const document = documentOf(object);
+    if (document !== undefined) found.set(document, object);
+  }
+  return found;
+}
 
 function readDocument(document: YamlDocument, asRead = unchanged): DocumentRead {
   const objects: ConfigObject[] = [];
@@ -124,14 +152,14 @@ export function keepAll(
   previous: ConfigFile | undefined,
   diagnostics: readonly Diagnostic[],
 ): ConfigFile {
-  if (previous === undefined) return { objects: [], models: [], diagnostics, parts: noParts };
+  if (previous === undefined) return { objects: [], models: [], diagnostics, plain: undefined };
   const message = 'the earlier content of the file stays in force';
   const kept = folderDiagnostic('LAST_GOOD_KEPT', message, { file, line: 1, column: 1 });
   return {
     objects: previous.objects,
     models: previous.models,
     diagnostics: [...diagnostics, kept],
-    parts: previous.parts,
+    plain: previous.plain,
   };
 }
 

@@ -11,6 +11,7 @@ import path from 'node:path';
 import type { Clock } from '../base/clock.ts';
 import { type Diagnostic, hasErrors } from '../base/diagnostics.ts';
 import { errorCode, errorText } from '../base/errors.ts';
+import { type Shared, sharedTexts } from '../base/shared.ts';
 import { resultInSlices } from '../base/slices.ts';
 import { folderDiagnostic } from './codes.ts';
 import { asMeshConfig, type ConfigFile, configFileSteps, keepAll, losesObjects } from './config-file.ts';
@@ -68,10 +69,11 @@ export class FolderFiles {
     const only = few !== undefined;
     const names = few ?? (await this.#list());
     const next = only ? new Map(before) : new Map<string, Known>();
+    const texts = sharedTexts();
     let settled = true;
     for (const name of names) {
       const known = before.get(name);
-      const read = await this.#read(name, known, hurried, only);
+      const read = await this.#read(name, known, hurried, only, texts);
       if (read === 'unsettled') settled = false;
       if (read === 'gone') next.delete(name);
       else if (read !== 'unsettled') next.set(name, read);
@@ -137,6 +139,7 @@ export class FolderFiles {
     known: Known | undefined,
     hurried: boolean,
     atOnce: boolean,
+    texts: Shared<string>,
   ): Promise<Known | 'gone' | 'unsettled'> {
     try {
       const { size, ino, mtimeMs, ctimeMs } = atOnce ? statSync(name) : await stat(name);
@@ -146,7 +149,7 @@ export class FolderFiles {
       const text = atOnce && size <= smallBytes ? readFileSync(name, 'utf8') : await readFile(name, 'utf8');
       if (known !== undefined && known.text === text) return { ...known, stamp };
       const asRead = name === this.#meshConfig ? asMeshConfig : undefined;
-      const steps = configFileSteps(text, name, known?.file, asRead);
+      const steps = configFileSteps(text, name, known?.file, texts, asRead);
       const file = await resultInSlices(steps, { clock: this.#clock, sliceMs: folderSliceMs });
       const doubtful = hasErrors(file.diagnostics) || (known !== undefined && losesObjects(known.file, file));
       return hurried && doubtful ? 'unsettled' : { stamp, text, file };

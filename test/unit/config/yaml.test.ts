@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { collectGarbage } from '../../../src/base/garbage.ts';
-import { turnOfTheLoop } from '../../../src/base/slices.ts';
-import { defaultYamlLimits, parseYaml } from '../../../src/config/yaml.ts';
+import { completed, turnOfTheLoop } from '../../../src/base/slices.ts';
+import { defaultYamlLimits, parseYaml, yamlSteps } from '../../../src/config/yaml.ts';
 
 t.test('documents come with the position of every value, in the file as a whole', async (t) => {
   const { documents, diagnostics } = parseYaml('a: 1\n---\nb:\n  - c: 2\n    d: x\n---\n', 'f.yaml');
@@ -28,6 +28,40 @@ t.test('a value that was collected reads the same again', async (t) => {
   t.same(document?.value, { a: { b: [1, 'x'] }, c: [{ d: 2 }] });
   t.equal(document?.value, document?.value, 'and is there once while somebody looks at it');
 });
+
+t.test(
+  'documents of an earlier version stay the same objects and say the same, whatever became of that version',
+  async (t) => {
+    const first = parseYaml('a: 1\n---\nb: [2, !odd x]\n---\nc: {d: 3}\n---\ne: 4\n', 'f.yaml');
+    t.same(first.documents, [], 'half a file is not what the user meant');
+    const before = completed(yamlSteps('a: 1\n---\nb: 2\n---\nc: {d: 3}\n---\ne: 4\n', 'f.yaml'));
+    const broken = completed(
+      yamlSteps('a: 1\n---\nb: [2\n---\nc: {d: 3}\n---\ne: 4\n', 'f.yaml', undefined, undefined, before.plain),
+    );
+    t.equal(broken.diagnostics.length, 1);
+    const after = completed(
+      yamlSteps('a: 1\n---\nb: 22\n---\nc: {d: 3}\n---\n\n\ne: 4\n', 'f.yaml', undefined, undefined, before.plain),
+    );
+    t.equal(after.documents[0], before.documents[0]);
+    t.not(after.documents[1], before.documents[1]);
+    t.equal(after.documents[2], before.documents[2]);
+    t.not(after.documents[3], before.documents[3], 'its place is another');
+    const values = after.documents.map(({ value }) => new WeakRef(value as object));
+    for (let turns = 0; values.some((value) => value.deref() !== undefined) && turns < 100; turns++) {
+      await turnOfTheLoop();
+      collectGarbage({ type: 'major' });
+    }
+    t.same(
+      after.documents.map(({ value }) => value),
+      [{ a: 1 }, { b: 22 }, { c: { d: 3 } }, { e: 4 }],
+      'read again',
+    );
+    t.same(before.documents[1]?.value, { b: 2 });
+    t.same(before.documents[1]?.at(['b']), { file: 'f.yaml', line: 3, column: 4 });
+    t.same(after.documents[2]?.at(['c', 'd']), { file: 'f.yaml', line: 5, column: 8 });
+    t.same(after.documents[3]?.at(['e']), { file: 'f.yaml', line: 9, column: 4 });
+  },
+);
 
 t.test('JSON is YAML', async (t) => {
   t.same(parseYaml('{"a": [1, "b", null]}', 'f.json').documents[0]?.value, { a: [1, 'b', null] });
