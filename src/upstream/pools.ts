@@ -21,6 +21,7 @@ import { plainConnections } from './profile.ts';
 import { NotConnected, Overflow, type RunningTry, type ServedConnection, Try, type TryHandler } from './running-try.ts';
 import { Client, Pool } from './undici.ts';
 import { mendUndiciStreams, withoutStreamNature } from './undici-h2.ts';
+import { keepRawHeads } from './undici-heads.ts';
 
 export interface UpstreamRequest {
   readonly method: string;
@@ -86,6 +87,7 @@ export function createUpstreamPools(connector: Connector, clock: Clock): Upstrea
   const byEndpoint = { h1: new WeakMap<UpstreamEndpoint, Entry>(), h2c: new WeakMap<UpstreamEndpoint, Entry>() };
   const queues = new WeakMap<Circuit, ConnectionQueue>();
   mendUndiciStreams();
+  keepRawHeads();
 
   const drop = (entry: Entry) => {
     if (!entry.open) return;

@@ -7,6 +7,7 @@ import { type HeaderList, noHeaders } from '../http/header-list.ts';
 import { http2Bytes } from '../http/http2-bytes.ts';
 import type { TryResult } from '../route/retry.ts';
 import { errors } from './undici.ts';
+import { headerTexts, RawHead } from './undici-heads.ts';
 
 /** What becomes of one try. Exactly one of `end`, `failed` and `upgraded` comes, as the last call. */
 export interface TryHandler {
@@ -178,10 +179,11 @@ function wasMalformed(error: Error): boolean {
 
 const malformed = [errors.HTTPParserError, errors.HeadersOverflowError, errors.ResponseContentLengthMismatchError];
 
-/** Buffers on HTTP/1.1, an object with lower-case names on HTTP/2. */
-function rawList(raw: Dispatcher.DispatchController['rawHeaders']): HeaderList {
+/** Of HTTP/1.1 a response's head as it was kept, buffers of its trailers; of HTTP/2 an object with lower-case names. */
+function rawList(raw: Dispatcher.DispatchController['rawHeaders'] | RawHead): HeaderList {
   if (raw === undefined || raw === null) return noHeaders;
-  if (Array.isArray(raw)) return raw.map((text) => (typeof text === 'string' ? text : text.toString('latin1')));
+  if (raw instanceof RawHead) return raw.list();
+  if (Array.isArray(raw)) return raw.length === 0 ? noHeaders : headerTexts(raw as Buffer[]);
   const list: string[] = [];
   for (const [name, value] of Object.entries(raw)) {
     if (name.startsWith(':') || value === undefined) continue;

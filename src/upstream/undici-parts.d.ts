@@ -3,6 +3,10 @@ declare module 'undici/lib/core/errors.js' {
   const part: unknown;
   export = part;
 }
+declare module 'undici/lib/core/request.js' {
+  const part: unknown;
+  export = part;
+}
 declare module 'undici/lib/dispatcher/client.js' {
   const part: unknown;
   export = part;
