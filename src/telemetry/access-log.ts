@@ -5,35 +5,35 @@
 import type { LogLevel } from '../base/logger.ts';
 import { rankOf } from './levels.ts';
 import { type LogOptions, writeLine } from './log.ts';
-import { fieldsText } from './log-format.ts';
+import { fieldsText, joinedFields, lineStart } from './log-format.ts';
 import type { AccessLog, AccessLogFields } from './traffic.ts';
 
-const messages = { opened: 'connection opened', complete: 'connection complete', denied: 'connection failed' } as const;
-
 export function createAccessLog(options: LogOptions): AccessLog {
+  const { format } = options;
   const threshold = options.levels.threshold('access');
   const known = new WeakMap<AccessLogFields, string>();
-  const textOf = (fields: AccessLogFields) => fieldsText(options.format, fields);
+  const textOf = (fields: AccessLogFields) => fieldsText(format, fields);
+  const kind = (level: LogLevel, message: string) => ({ level, start: lineStart(format, level, 'access', message) });
+  const opened = kind('debug', 'connection opened');
+  const complete = kind('info', 'connection complete');
+  const failed = kind('error', 'connection complete');
+  const denied = kind('warn', 'connection failed');
   return {
     get verbose() {
       return rankOf('debug') >= threshold.rank;
     },
     write(event, fields, ...repeated) {
-      const level = levelOf(event, fields);
+      const ended = event === 'complete' && hasError(fields) ? failed : complete;
+      const { level, start } = event === 'opened' ? opened : event === 'denied' ? denied : ended;
       if (rankOf(level) < threshold.rank) return;
-      const texts = repeated.map((each) => known.getOrInsertComputed(each, textOf));
-      texts.push(textOf(fields));
-      writeLine(options, level, 'access', messages[event], texts.filter(isSomething));
+      let text = '';
+      for (const each of repeated) text = joinedFields(format, text, known.getOrInsertComputed(each, textOf));
+      writeLine(options, start, joinedFields(format, text, textOf(fields)));
     },
   };
 }
 
-function levelOf(event: keyof typeof messages, fields: AccessLogFields): LogLevel {
-  if (event === 'opened') return 'debug';
-  if (event === 'denied') return 'warn';
-  return fields.some(([key, value]) => key === 'error' && value !== undefined) ? 'error' : 'info';
-}
-
-function isSomething(text: string): boolean {
-  return text !== '';
+function hasError(fields: AccessLogFields): boolean {
+  for (const [key, value] of fields) if (key === 'error' && value !== undefined) return true;
+  return false;
 }

@@ -8,20 +8,22 @@ export type LogFormat = 'plain' | 'json';
 export type FieldValue = string | number | boolean | undefined;
 export type Fields = readonly (readonly [key: string, value: FieldValue])[];
 
-/** Many lines come in one millisecond. */
+/** Many lines come in one second, and some in one millisecond. */
 let lastTime = { wallMs: Number.NaN, text: '' };
+let lastSecond = { sec: Number.NaN, text: '' };
 
 /** `2026-01-05T10:20:30.123456Z`: the wall clock gives milliseconds, the form wants microseconds. */
 export function formatTime(wallMs: number): string {
   if (wallMs === lastTime.wallMs) return lastTime.text;
-  const whole = Math.floor(wallMs);
-  const micros = Math.floor((wallMs - whole) * 1000);
-  const text = `${new Date(whole).toISOString().slice(0, -1)}${String(micros).padStart(3, '0')}Z`;
+  const sec = Math.floor(wallMs / 1000);
+  if (sec !== lastSecond.sec) lastSecond = { sec, text: new Date(sec * 1000).toISOString().slice(0, -4) };
+  const micros = Math.floor((wallMs - sec * 1000) * 1000);
+  const text = `${lastSecond.text}${String(micros).padStart(6, '0')}Z`;
   lastTime = { wallMs, text };
   return text;
 }
 
-/** Fields as they stand in a line; lines can be made of several such texts, none of which is empty (`lineText`). */
+/** Fields as they stand in a line. */
 export function fieldsText(format: LogFormat, fields: Fields): string {
   let text = '';
   for (const [key, value] of fields) {
@@ -32,23 +34,31 @@ export function fieldsText(format: LogFormat, fields: Fields): string {
   return text;
 }
 
-export interface LineHead {
-  readonly time: string;
-  readonly level: string;
-  readonly topic: string;
-  readonly message: string;
+/** What lines of one level, topic and message begin with, around their time. */
+export interface LineStart {
+  readonly beforeTime: string;
+  readonly afterTime: string;
 }
 
-/** A whole line, its end included. */
-export function lineText(format: LogFormat, head: LineHead, texts: readonly string[]): string {
-  const { time, level, topic, message } = head;
-  if (format === 'plain') {
-    const fields = texts.length === 0 ? '' : `\t${texts.join(' ')}`;
-    return `${time}\t${level}\t${topic}\t${escapeControls(message)}${fields}\n`;
-  }
-  let line = `{"level":${quoted(level)},"time":${quoted(time)},"scope":${quoted(topic)},"message":${quoted(message)}`;
-  for (const text of texts) line += text;
-  return `${line}}\n`;
+export function lineStart(format: LogFormat, level: string, topic: string, message: string): LineStart {
+  if (format === 'plain') return { beforeTime: '', afterTime: `\t${level}\t${topic}\t${escapeControls(message)}` };
+  const afterTime = `,"scope":${quoted(topic)},"message":${quoted(message)}`;
+  return { beforeTime: `{"level":${quoted(level)},"time":"`, afterTime: `"${afterTime}` };
+}
+
+/** A whole line, its end included. `fields`: one text of them, or several put together by `joinedFields`. */
+export function lineText(
+  format: LogFormat,
+  { beforeTime, afterTime }: LineStart,
+  time: string,
+  fields: string,
+): string {
+  if (format === 'json') return `${beforeTime}${time}${afterTime}${fields}}\n`;
+  return fields === '' ? `${time}${afterTime}\n` : `${time}${afterTime}\t${fields}\n`;
+}
+
+export function joinedFields(format: LogFormat, some: string, more: string): string {
+  return format === 'json' || some === '' || more === '' ? some + more : `${some} ${more}`;
 }
 
 /** Names of fields as they stand in a line of JSON. They come from code, so there are few. */
@@ -64,8 +74,15 @@ function keyText(key: string): string {
 /** Numbers, booleans and socket addresses stand bare; everything else is quoted. */
 function plainValue(value: Exclude<FieldValue, undefined>): string {
   if (typeof value !== 'string') return String(value);
-  const bare = /^[[\d]/.test(value) && /^(\d{1,3}(\.\d{1,3}){3}|\[[0-9a-f:.]+\])(:\d{1,5})?$/.test(value);
-  return bare ? value : quoted(value);
+  return mayBeAddress(value) && /^(\d{1,3}(\.\d{1,3}){3}|\[[0-9a-f:.]+\])(:\d{1,5})?$/.test(value)
+    ? value
+    : quoted(value);
+}
+
+/** By its first letter: a digit or a bracket. */
+function mayBeAddress(text: string): boolean {
+  const first = text.charCodeAt(0);
+  return (first >= 0x30 && first <= 0x39) || first === 0x5b;
 }
 
 /** As a JSON string. Nearly all texts hold nothing that must be escaped. */

@@ -6,7 +6,15 @@ import { destination } from 'pino';
 import { type Clock, systemClock, type Timer } from '../base/clock.ts';
 import type { LogFields, Logger, LogLevel } from '../base/logger.ts';
 import { type LogLevels, rankOf, type Threshold } from './levels.ts';
-import { type Fields, fieldsText, formatTime, type LogFormat, lineText } from './log-format.ts';
+import {
+  type Fields,
+  fieldsText,
+  formatTime,
+  type LineStart,
+  type LogFormat,
+  lineStart,
+  lineText,
+} from './log-format.ts';
 
 /** Where lines go. `write` takes a whole line with its end. */
 export interface LogSink {
@@ -70,16 +78,9 @@ export function createLogger(options: LogOptions, topic = 'ambit'): Logger {
   return new TopicLogger(options, topic);
 }
 
-/** Writes a line. `texts`: its fields, as `fieldsText` of the same format makes them. */
-export function writeLine(
-  options: LogOptions,
-  level: LogLevel,
-  topic: string,
-  message: string,
-  texts: readonly string[],
-): void {
-  const time = formatTime(options.clock.wallMs());
-  options.sink.write(lineText(options.format, { time, level, topic, message }, texts));
+/** Writes a line. `fields`: as `fieldsText` of the same format makes them. */
+export function writeLine({ clock, sink, format }: LogOptions, start: LineStart, fields: string): void {
+  sink.write(lineText(format, start, formatTime(clock.wallMs()), fields));
 }
 
 class TopicLogger implements Logger {
@@ -124,7 +125,7 @@ class TopicLogger implements Logger {
   #write(level: LogLevel, message: string, fields: LogFields | undefined): void {
     if (!this.enabled(level)) return;
     const list: Fields = fields === undefined ? [] : Object.entries(fields);
-    const text = fieldsText(this.#options.format, list);
-    writeLine(this.#options, level, this.#topic, message, text === '' ? [] : [text]);
+    const { format } = this.#options;
+    writeLine(this.#options, lineStart(format, level, this.#topic, message), fieldsText(format, list));
   }
 }

@@ -100,26 +100,32 @@ function writeLines(services: WaypointServices, tunnel: Tunnel, finished: Finish
 const nothing: AccessLogFields = [];
 
 function requestFields(finished: Finished, durationMs: number): AccessLogFields {
-  const { request } = finished;
-  return [
-    ['method', request?.method],
-    ['path', request?.path],
+  const { request, grpcStatus, audited, failure } = finished;
+  const fields: (readonly [key: string, value: string | number | undefined])[] = [];
+  if (request !== undefined) fields.push(['method', request.method], ['path', request.path]);
+  fields.push(
     ['protocol', protocolOf(finished)],
     ['response_code', finished.status],
     ['response_flags', finished.flags],
     ['response_code_details', finished.details],
-    ['grpc_status', finished.grpcStatus],
+  );
+  // Few lines have these, and a field costs also where it is undefined.
+  if (grpcStatus !== undefined) fields.push(['grpc_status', grpcStatus]);
+  fields.push(
     ['bytes_received', finished.requestBytes],
     ['bytes_sent', finished.responseBytes],
     ['duration', Math.round(durationMs)],
-    ['x_forwarded_for', request?.forwardedFor],
-    ['user_agent', request?.userAgent],
-    ['request_id', request?.requestId],
-    ['authority', request?.authority],
-    ['route_name', request?.route],
-    ['audit', finished.audited.length === 0 ? undefined : finished.audited.join(',')],
-    ['upstream_failure', finished.failure],
-  ];
+  );
+  if (request !== undefined) {
+    const { forwardedFor, userAgent, route } = request;
+    if (forwardedFor !== undefined) fields.push(['x_forwarded_for', forwardedFor]);
+    if (userAgent !== undefined) fields.push(['user_agent', userAgent]);
+    fields.push(['request_id', request.requestId], ['authority', request.authority]);
+    if (route !== undefined) fields.push(['route_name', route]);
+  }
+  if (audited.length > 0) fields.push(['audit', audited.join(',')]);
+  if (failure !== undefined) fields.push(['upstream_failure', failure]);
+  return fields;
 }
 
 function protocolOf({ protocol, request }: Finished): string {

@@ -20,22 +20,36 @@ export function watchRecord(record: RequestRecord, rules: TelemetryRules | undef
 
 export function reportRecord(record: RequestRecord, result: ForwardResult): void {
   const { request } = record.exchange;
+  const { headers } = request;
   const { service, port } = serviceOf(record, record.backend);
+  // Where an extension answered, it is its answer that the client got.
+  const replied = record.extensionReply;
   const finished: Finished = {
-    ...result,
-    ...asReplied(record),
+    status: replied?.status ?? result.status,
     flags: allFlags(record, result.flags),
-    protocol: isGrpc(request.headers) ? 'grpc' : 'http',
+    details: replied?.details ?? result.details,
+    grpcStatus: replied?.grpcStatus ?? result.grpcStatus,
+    endpoint: result.endpoint,
+    link: result.link,
+    tries: result.tries,
+    requestBytes: result.requestBytes,
+    responseBytes: result.responseBytes,
+    failure: result.failure,
+    responseHeaders: result.responseHeaders,
+    responseTrailers: result.responseTrailers,
+    responseStartedMs: result.responseStartedMs,
+    upstreamProtocol: result.upstreamProtocol,
+    protocol: isGrpc(headers) ? 'grpc' : 'http',
     request: {
       method: request.method,
-      path: `${request.path}${record.loggedQuery}`,
+      path: record.loggedQuery === '' ? request.path : `${request.path}${record.loggedQuery}`,
       version: request.version,
       authority: request.authority,
-      userAgent: headerValue(request.headers, 'user-agent'),
-      forwardedFor: headerValue(request.headers, 'x-forwarded-for'),
+      userAgent: headerValue(headers, 'user-agent'),
+      forwardedFor: headerValue(headers, 'x-forwarded-for'),
       requestId: record.requestId,
       route: record.route?.name,
-      headers: request.headers,
+      headers,
       targetLength: request.path.length + request.query.length,
     },
     service,
@@ -67,13 +81,6 @@ export function reportMalformed(
   };
   const watch = rules === undefined ? undefined : new RequestTelemetry(services, tunnel, rules, undefined, start);
   reportRequest(services, tunnel, finished, watch);
-}
-
-/** Where an extension answered, it is its answer that the client got. */
-function asReplied({ extensionReply }: RequestRecord): Partial<ForwardResult> {
-  if (extensionReply === undefined) return {};
-  const { status, details, grpcStatus } = extensionReply;
-  return grpcStatus === undefined ? { status, details } : { status, details, grpcStatus };
 }
 
 /** Of a request that no endpoint got. */
