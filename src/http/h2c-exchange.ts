@@ -12,6 +12,9 @@ import { type HeaderList, headerValue, noHeaders } from './header-list.ts';
 import { stripHopByHop } from './hop-by-hop.ts';
 import { http2Bytes, wholeBody } from './http2-bytes.ts';
 
+/** What the exchange tells in other ways. */
+const ownMatters = ['host', 'expect'];
+
 export class Http2Exchange implements Exchange {
   readonly request: IncomingRequest;
   readonly #stream: ServerHttp2Stream;
@@ -37,7 +40,7 @@ export class Http2Exchange implements Exchange {
     this.request = {
       version: '2',
       ...head,
-      headers: stripHopByHop(headers, (name) => name === 'host' || name === 'expect'),
+      headers: stripHopByHop(headers, ownMatters),
       body: bodyless || upgrade !== undefined ? undefined : wholeBody(stream),
       upgrade,
     };

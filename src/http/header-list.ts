@@ -35,7 +35,7 @@ export function joinedHeader(list: HeaderList, name: string): string | undefined
 export function withoutHeaders(list: HeaderList, drop: (name: string) => boolean): HeaderList {
   let kept: string[] | undefined;
   for (let i = 0; i < list.length; i += 2) {
-    const dropped = drop(lowerCaseName(list[i] as string));
+    const dropped = drop((list[i] as string).toLowerCase());
     if (dropped && kept === undefined) kept = list.slice(0, i);
     else if (!dropped && kept !== undefined) kept.push(list[i] as string, list[i + 1] as string);
   }
@@ -70,19 +70,12 @@ export function headerBytes(list: HeaderList): number {
   return total;
 }
 
-/** Lower-case forms of names as they came; most connections use the same few. */
-const lowerCaseNames = new Map<string, string>();
-const keptNames = 1000;
-
-function lowerCaseName(name: string): string {
-  const known = lowerCaseNames.get(name);
-  if (known !== undefined) return known;
-  const lower = name.toLowerCase();
-  if (lowerCaseNames.size < keptNames) lowerCaseNames.set(name, lower);
-  return lower;
-}
-
-function isNamed(candidate: string | undefined, lowerName: string): boolean {
+/** Whether the name, in whatever case, is this one in lower case. */
+export function isNamed(candidate: string | undefined, lowerName: string): boolean {
   if (candidate === undefined || candidate.length !== lowerName.length) return false;
-  return candidate === lowerName || candidate.toLowerCase() === lowerName;
+  if (candidate === lowerName) return true;
+  // Most names of one length differ in their first letters, and need not be put into lower case to tell.
+  const first = candidate.charCodeAt(0);
+  const wanted = lowerName.charCodeAt(0);
+  return (first === wanted || (first | 0x20) === wanted) && candidate.toLowerCase() === lowerName;
 }

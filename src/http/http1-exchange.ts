@@ -5,6 +5,12 @@ import type { Exchange, IncomingRequest } from './exchange.ts';
 import { type HeaderList, headerValue, noHeaders, withoutHeaders } from './header-list.ts';
 import { stripHopByHop } from './hop-by-hop.ts';
 
+/** A text is copied more often. */
+const mostHeldBytes = 2048;
+
+/** What the exchange tells in other ways. */
+const ownMatters = ['host', 'expect'];
+
 export class Http1Exchange implements Exchange {
   readonly request: IncomingRequest;
   readonly #incoming: IncomingMessage;
@@ -14,6 +20,8 @@ export class Http1Exchange implements Exchange {
   readonly #closedListeners: ((complete: boolean) => void)[] = [];
   #continued = false;
   #headWaits = false;
+  /** First bytes of the body, while the head waits for them: most responses are whole in the turn in which they begin. */
+  #held: Uint8Array | undefined;
   #trailersAllowed = false;
   #closed = false;
 
@@ -32,7 +40,7 @@ export class Http1Exchange implements Exchange {
       version: incoming.httpVersion === '1.0' ? '1.0' : '1.1',
       method: incoming.method ?? '',
       ...target,
-      headers: stripHopByHop(incoming.rawHeaders, isOwnMatter),
+      headers: stripHopByHop(incoming.rawHeaders, ownMatters),
       body: hasBody(incoming) ? incoming : undefined,
       upgrade: upgraded === undefined ? undefined : 'websocket',
     };
@@ -77,19 +85,27 @@ export class Http1Exchange implements Exchange {
       this.reset();
       return;
     }
-    // It goes out together with the first bytes of the body, if they are there already.
+    // It goes out together with what there is of the body in this turn.
     this.#headWaits = true;
     process.nextTick(flushHead, this);
   }
 
   flushHead(): void {
-    if (this.#headWaits && !this.#closed) this.#response.flushHeaders();
-    this.#headWaits = false;
+    const waits = this.#headWaits;
+    const held = this.#takeHeld();
+    if (this.#closed) return;
+    if (held !== undefined) this.#response.write(held);
+    else if (waits) this.#response.flushHeaders();
   }
 
   write(chunk: Uint8Array): boolean {
     if (chunk.length === 0 || this.#closed || this.#response.writableEnded) return true;
-    this.#headWaits = false;
+    if (this.#headWaits && this.#held === undefined && chunk.length <= mostHeldBytes) {
+      this.#held = chunk;
+      return true;
+    }
+    const held = this.#takeHeld();
+    if (held !== undefined) this.#response.write(held);
     return this.#response.write(chunk);
   }
 
@@ -100,9 +116,19 @@ export class Http1Exchange implements Exchange {
   end(trailers: HeaderList = noHeaders): void {
     const response = this.#response;
     if (this.#closed || response.writableEnded) return;
-    this.#headWaits = false;
+    const held = this.#takeHeld();
     if (this.#trailersAllowed && trailers.length > 0) response.addTrailers(pairs(trailers));
-    response.end();
+    if (held === undefined) response.end();
+    // As text it is one with the head: one write below instead of two.
+    else response.end(Buffer.from(held.buffer, held.byteOffset, held.length).toString('latin1'), 'latin1');
+  }
+
+  /** The head waits for nothing any more. */
+  #takeHeld(): Uint8Array | undefined {
+    const held = this.#held;
+    this.#held = undefined;
+    this.#headWaits = false;
+    return held;
   }
 
   switchProtocols(headers: HeaderList): Duplex {
@@ -136,11 +162,6 @@ export class Http1Exchange implements Exchange {
 
 function flushHead(exchange: Http1Exchange): void {
   exchange.flushHead();
-}
-
-/** What the exchange tells in other ways. */
-function isOwnMatter(name: string): boolean {
-  return name === 'host' || name === 'expect';
 }
 
 function hasBody(incoming: IncomingMessage): boolean {

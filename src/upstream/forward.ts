@@ -388,13 +388,13 @@ class Forwarding implements TryHandler, RunningForward {
   #wantsRetry(result: TryResult): boolean {
     if (this.#started || this.#over) return false;
     if (this.#body?.resendable === false) return false;
+    const { retry, headers } = this.#plan;
+    const done = this.#retriesDone();
+    // What even a request that may be repeated would not be tried again for: nearly every answer.
+    if (!shouldRetry(retry, done, result)) return false;
     const { request } = this.#exchange;
-    const repeatable = request.upgrade === undefined && this.#repeatable();
-    return shouldRetry(this.#plan.retry, this.#retriesDone(), result, repeatable);
-  }
-
-  #repeatable(): boolean {
-    return mayRepeat(this.#exchange.request.method, this.#plan.headers);
+    const repeatable = request.upgrade === undefined && mayRepeat(request.method, headers);
+    return shouldRetry(retry, done, result, repeatable);
   }
 
   /** False: there are as many retries as may be. */

@@ -10,7 +10,13 @@ import type { RouteBackend } from '../route/model.ts';
 import { defaultRetryPolicy } from '../route/retry.ts';
 import { rewritePath } from '../route/rewrite.ts';
 import type { UpstreamEndpoint } from '../upstream/endpoint.ts';
-import { type EndpointAnswer, type ForwardResult, forward, type RunningForward } from '../upstream/forward.ts';
+import {
+  type EndpointAnswer,
+  type ForwardPlan,
+  type ForwardResult,
+  forward,
+  type RunningForward,
+} from '../upstream/forward.ts';
 import { affinityOf } from './affinity.ts';
 import type { Tunnel, WaypointServices } from './context.ts';
 import { chooseEndpoint, destinationPolicy, dynamicEndpoint, endpointAt, upstreamProtocol } from './endpoints.ts';
@@ -47,6 +53,7 @@ export function forwardRequest(record: RequestRecord, done: (result: ForwardResu
     if (service !== undefined) record.session = plainSession(record, service.key, port);
   }
   const { session } = record;
+  const deadline = deadlineOf(record);
   let chosenUid: string | undefined;
   return forward(
     {
@@ -56,7 +63,8 @@ export function forwardRequest(record: RequestRecord, done: (result: ForwardResu
       headers,
       body: record.body,
       retry: route?.retry ?? record.model.meshConfig.retry ?? defaultRetryPolicy,
-      ...deadlineOf(record),
+      timeoutMs: deadline.timeoutMs,
+      timeoutGrpcStatus: deadline.timeoutGrpcStatus,
       circuit: upstream?.circuit,
       nextEndpoint: (tried) => {
         const answer = nextEndpoint(record, backend, authority, route?.retry?.mayRepeatHosts === true ? nobody : tried);
@@ -70,11 +78,13 @@ export function forwardRequest(record: RequestRecord, done: (result: ForwardResu
         return answer;
       },
       responseHeaders: (headers, status) => {
-        const { service, port } = serviceOf(record, backend);
-        const kept =
-          session === undefined || service === undefined || chosenUid === undefined
-            ? headers
-            : withSession(record, session, { service: service.key, port, uid: chosenUid }, headers);
+        let kept = headers;
+        if (session !== undefined && chosenUid !== undefined) {
+          const { service, port } = serviceOf(record, backend);
+          if (service !== undefined) {
+            kept = withSession(record, session, { service: service.key, port, uid: chosenUid }, headers);
+          }
+        }
         const changed = applyHeaderChange(applyHeaderChange(kept, backend?.responseHeaders), route?.responseHeaders);
         return record.changedResponse(changed, status);
       },
@@ -88,7 +98,7 @@ export function forwardRequest(record: RequestRecord, done: (result: ForwardResu
 }
 
 /** The route's, or the client's own where that is shorter: an answer after it is of no use to anybody. */
-function deadlineOf({ route, headers, exchange }: RequestRecord) {
+function deadlineOf({ route, headers, exchange }: RequestRecord): Pick<ForwardPlan, 'timeoutMs' | 'timeoutGrpcStatus'> {
   const told = headerValue(headers, 'grpc-timeout');
   const timeoutMs = route?.timeoutMs;
   if (told === undefined || !isGrpc(exchange.request.headers)) return { timeoutMs };

@@ -9,10 +9,25 @@ import type { Tunnel } from './context.ts';
 import type { ClientAddressHeader } from './settings.ts';
 
 export function sanitised(headers: HeaderList): HeaderList {
-  return withoutHeaders(
-    headers,
-    (name) => name === 'x-forwarded-client-cert' || name.startsWith('x-envoy-') || name.startsWith('x-istio-'),
+  // Nearly always there is nothing to remove, and few names have to be put into lower case to tell.
+  for (let i = 0; i < headers.length; i += 2) {
+    const name = headers[i] as string;
+    if (mayBeAProxys(name)) return withoutHeaders(headers, isAProxys);
+  }
+  return headers;
+}
+
+function isAProxys(lowerName: string): boolean {
+  return (
+    lowerName === 'x-forwarded-client-cert' || lowerName.startsWith('x-envoy-') || lowerName.startsWith('x-istio-')
   );
+}
+
+/** `x-e`, `x-i`, or `x-f` and as long as the one that is meant. */
+function mayBeAProxys(name: string): boolean {
+  if (name.charCodeAt(1) !== 0x2d || (name.charCodeAt(0) | 0x20) !== 0x78) return false;
+  const third = name.charCodeAt(2) | 0x20;
+  return third === 0x65 || third === 0x69 || (third === 0x66 && name.length === 'x-forwarded-client-cert'.length);
 }
 
 export interface Additions {
