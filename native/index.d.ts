@@ -167,6 +167,42 @@ export interface Watcher {
 export function watchFd(fd: number, events: WatchEvents, callback: WatchCallback): Watcher;
 
 /**
+ * An epoll set, itself readable while anything in it is ready: one {@link watchFd} serves all sockets of a thread. A socket leaves it
+ * when it is closed.
+ */
+export function createEpoll(): number;
+
+/** Edge-triggered, for reading and writing alike. `tag` (0 to 2³¹-1) tells a socket from one that had its number before. */
+export function epollAdd(epollFd: number, fd: number, tag: number): void;
+
+/**
+ * What became ready, without waiting: three numbers each, descriptor, tag, and of 1 (readable), 2 (writable), 4 (the peer has
+ * finished, or both have), 8 (error) the sum. Returns how many; at most 256.
+ */
+export function epollWait(epollFd: number, words: Int32Array): number;
+
+/** How many bytes came; 0: the peer has finished. Negative: an errno, which it does not throw (EAGAIN: nothing now). */
+export function receiveBytes(fd: number, buffer: Uint8Array): number;
+
+/** How many bytes left. Negative: an errno, which it does not throw (EAGAIN: no room now). Never SIGPIPE. */
+export function sendBytes(fd: number, chunk: Uint8Array): number;
+
+/** The first 64 of several, in one call; as {@link sendBytes}. */
+export function sendChunks(fd: number, chunks: readonly Uint8Array[]): number;
+
+/** Begins to connect; the socket is writable, or in error, when that is decided: {@link takeSocketError} tells. */
+export function connectSocket(fd: number, address: string, port: number): void;
+
+/** SO_ERROR, which is cleared by that: 0 or a negative errno. */
+export function takeSocketError(fd: number): number;
+
+/** FIN after what was sent. 0 or a negative errno. */
+export function shutdownSending(fd: number): number;
+
+/** Closes a TCP connection by RST: what was not sent yet is lost. The descriptor is closed even when it throws, unless that is EBADF. */
+export function resetConnection(fd: number): void;
+
+/**
  * An AF_PACKET socket of network-layer packets, both directions, of one interface (index or name, looked up in the
  * socket's namespace) or of `'any'`. Needs CAP_NET_RAW. Packets that nobody receives in time are dropped by the kernel.
  */

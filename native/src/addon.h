@@ -22,6 +22,9 @@
   F(closeFd) F(dupFd)                                                                                                 \
   F(seqpacketListen) F(seqpacketAccept) F(seqpacketConnect) F(seqpacketSend) F(seqpacketReceive)                      \
   F(watchFd)                                                                                                          \
+  F(createEpoll) F(epollAdd) F(epollWait)                                                                             \
+  F(receiveBytes) F(sendBytes) F(sendChunks) F(connectSocket) F(takeSocketError) F(shutdownSending)                   \
+  F(resetConnection)                                                                                                  \
   F(packetSocket) F(receivePacket) F(interfaceName)                                                                   \
   F(setPdeathsig) F(setSubreaper)                                                                                     \
   F(trimMemory)

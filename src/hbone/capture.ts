@@ -5,11 +5,13 @@ import { Cancellation } from '../base/cancellation.ts';
 import type { Clock } from '../base/clock.ts';
 import { AmbitError, errorText } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
+import type { TcpByteEnd } from '../net/byte-end.ts';
 import { DuplexEnd } from '../net/duplex-end.ts';
 import { originalDestination } from '../net/original-destination.ts';
 import { socketAddresses } from '../net/socket-factory.ts';
 import type { ListenSpec, SocketProfile } from '../net/socket-spec.ts';
 import { socksReplies } from '../net/socks5.ts';
+import type { TcpEnd } from '../net/tcp-end.ts';
 import { type Downstream, type Open, RunningJoin, type UpstreamOutcome } from './running-join.ts';
 import type { Attempt, CapturedConnection, Join, JoinObserver, Otherwise, TunnelRequest } from './seam.ts';
 import { greetSocks, type SocksAnswer, type SocksRequested, socksReplyFor } from './socks-handshake.ts';
@@ -26,37 +28,65 @@ export interface Openers {
   ): Promise<UpstreamOutcome>;
 }
 
-/** Hands an accepted socket to `onConnection`, after its client's request where SOCKS5 is spoken; or closes it. */
-export function acceptCaptured(
+/** What of an accepted connection is known before anything is read. */
+interface Accepted {
+  readonly end: TcpByteEnd;
+  readonly peer: SocketAddress;
+  readonly local: SocketAddress;
+  readonly original: SocketAddress;
+}
+
+type OnConnection = (connection: CapturedConnection) => void;
+
+/** Hands an accepted connection to `onConnection`; or closes it. */
+export function acceptEnd(
+  end: TcpEnd,
+  listen: ListenSpec,
+  openers: Openers,
+  logger: Logger,
+  onConnection: OnConnection,
+): void {
+  const { addresses } = end;
+  if (addresses === undefined) {
+    end.reset();
+    return;
+  }
+  const original = listen.redirected ? end.originalDestination : undefined;
+  hand({ end, ...addresses, original: original ?? addresses.local }, openers, logger, onConnection);
+}
+
+/** The same for a socket of Node's, after its client's request where SOCKS5 is spoken. */
+export function acceptSocket(
   socket: Socket,
   listen: ListenSpec,
   openers: Openers,
   logger: Logger,
-  onConnection: (connection: CapturedConnection) => void,
+  onConnection: OnConnection,
 ): void {
   const addresses = socketAddresses(socket);
   if (addresses === undefined) {
     socket.destroy();
     return;
   }
-  const { peer, local } = addresses;
-  const hand = (original: SocketAddress, socks?: Socks) => {
-    const connection = new Captured(socket, peer, local, original, openers, logger, socks);
-    try {
-      onConnection(connection);
-    } catch (error) {
-      logger.error('the handler of captured connections threw', { error: errorText(error) });
-      connection.abandon();
-    }
-  };
+  const accepted = (original: SocketAddress) => ({ end: new DuplexEnd(socket, 'downstream'), ...addresses, original });
   if (listen.greeting === 'socks5') {
     greetSocks(socket, openers.clock, logger, (requested, answer) =>
-      hand(requested.destination, { requested, answer }),
+      hand(accepted(requested.destination), openers, logger, onConnection, { requested, answer }),
     );
     return;
   }
   const original = listen.redirected ? originalDestination(socket) : undefined;
-  hand(original ?? local);
+  hand(accepted(original ?? addresses.local), openers, logger, onConnection);
+}
+
+function hand(accepted: Accepted, openers: Openers, logger: Logger, onConnection: OnConnection, socks?: Socks): void {
+  const connection = new Captured(accepted, openers, logger, socks);
+  try {
+    onConnection(connection);
+  } catch (error) {
+    logger.error('the handler of captured connections threw', { error: errorText(error) });
+    connection.abandon();
+  }
 }
 
 interface Socks {
@@ -77,15 +107,7 @@ class Captured implements CapturedConnection {
   #join: RunningJoin | undefined;
   #refused = false;
 
-  constructor(
-    socket: Socket,
-    peer: SocketAddress,
-    local: SocketAddress,
-    original: SocketAddress,
-    openers: Openers,
-    logger: Logger,
-    socks: Socks | undefined,
-  ) {
+  constructor({ end, peer, local, original }: Accepted, openers: Openers, logger: Logger, socks: Socks | undefined) {
     this.requestedHost = socks?.requested.hostname;
     this.#answer = socks?.answer;
     this.peer = peer;
@@ -93,12 +115,11 @@ class Captured implements CapturedConnection {
     this.originalDestination = original;
     this.#openers = openers;
     this.#logger = logger;
-    socket.once('close', () => this.#gone.cancel());
-    const end = new DuplexEnd(socket, 'downstream');
+    end.onGone(() => this.#gone.cancel());
     this.#downstream = {
       end,
       gone: this.#gone,
-      accept: () => (socks === undefined ? !socket.destroyed : socks.answer.accept()),
+      accept: () => (socks === undefined ? !end.gone : socks.answer.accept()),
       reject: (status, error) =>
         socks === undefined ? end.reset() : socks.answer.reject(socksReplyFor(status, error)),
     };

@@ -2,7 +2,6 @@
  * The relay: puts an HTTP/2 engine's pool, servers and captured connections together behind the seam.
  * See `seam.ts` for the contract; `test/support/relay-compliance.ts` holds it to that.
  */
-import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Cancellation } from '../base/cancellation.ts';
 import type { Clock } from '../base/clock.ts';
@@ -13,9 +12,11 @@ import type { PeerRevocation } from '../identity/revocation.ts';
 import type { SecretStore } from '../identity/secret.ts';
 import type { AcceptGate } from '../net/acceptor.ts';
 import { type Listening, listen } from '../net/listener.ts';
+import { hasAddon, nativeSockets } from '../net/native-sockets.ts';
 import { resetSocket } from '../net/reset-socket.ts';
 import type { ListenSpec } from '../net/socket-spec.ts';
-import { acceptCaptured, type Openers } from './capture.ts';
+import { TcpEnd } from '../net/tcp-end.ts';
+import { acceptEnd, acceptSocket, type Openers } from './capture.ts';
 import { openTunnel } from './connect-client.ts';
 import type { Http2Engine, TunnelPool } from './http2/engine.ts';
 import { framing } from './http2/framing.ts';
@@ -61,7 +62,9 @@ class TunnelRelay implements Relay {
   readonly #servers = new Set<HboneServer>();
   readonly #listeners = new Set<Listener>();
   readonly #onListenerGone: (() => void)[] = [];
-  readonly #captured = new Set<Socket>();
+  #captured = 0;
+  /** Plain TCP is driven by hand. */
+  readonly #byHand: boolean;
   readonly #revocation: PeerRevocation | undefined;
   readonly #listen: typeof listen;
   readonly #stopListening: (() => void) | undefined;
@@ -78,6 +81,7 @@ class TunnelRelay implements Relay {
   }: RelayDependencies) {
     this.#listen = listenOn;
     this.#http2 = http2;
+    this.#byHand = !http2.usesStreams && hasAddon();
     this.#clock = clock;
     this.#logger = logger.topic('hbone');
     this.#options = { ...defaultRelayOptions, ...options };
@@ -99,7 +103,7 @@ class TunnelRelay implements Relay {
       clock,
       tunnel: (request, cancellation) => openTunnel(this.#pool, request, clock, this.#options, cancellation),
       dial: (destination, socket, preface, cancellation) =>
-        openPlain(destination, socket, preface, clock, cancellation),
+        openPlain(destination, socket, preface, clock, cancellation, this.#byHand),
     };
   }
 
@@ -108,30 +112,56 @@ class TunnelRelay implements Relay {
     onConnection: (connection: CapturedConnection) => void,
     gate?: AcceptGate,
   ): Promise<RunningListener> {
-    const own = new Set<Socket>();
+    const own = new Set<() => void>();
+    /** Until `gone` is called it counts, and can be reset. */
+    const counts = (reset: () => void): (() => void) => {
+      own.add(reset);
+      this.#captured++;
+      return () => {
+        own.delete(reset);
+        this.#captured--;
+        if (own.size === 0) listener.emptied();
+      };
+    };
     const listening = await listen(spec, {
       clock: this.#clock,
       gate: { waitMs: () => (own.size >= this.#options.maxCaptured ? fullWaitMs : (gate?.waitMs() ?? 0)) },
       onAcceptError: this.#onAcceptError,
+      onDescriptor:
+        this.#byHand && spec.greeting === undefined
+          ? (fd) => {
+              const end = this.#adopt(fd);
+              if (end === undefined) return;
+              end.onGone(counts(() => end.reset()));
+              acceptEnd(end, spec, this.#openers, this.#logger, onConnection);
+            }
+          : undefined,
       onSocket: (socket) => {
-        own.add(socket);
-        this.#captured.add(socket);
-        socket.once('close', () => {
-          own.delete(socket);
-          this.#captured.delete(socket);
-          if (own.size === 0) listener.emptied();
-        });
-        acceptCaptured(socket, spec, this.#openers, this.#logger, onConnection);
+        socket.once(
+          'close',
+          counts(() => resetSocket(socket)),
+        );
+        acceptSocket(socket, spec, this.#openers, this.#logger, onConnection);
       },
     });
     const listener = this.#running(listening, {
       isEmpty: () => own.size === 0,
       drain: () => {},
       destroy: () => {
-        for (const socket of own) resetSocket(socket);
+        for (const reset of own) reset();
       },
     });
     return listener;
+  }
+
+  #adopt(fd: number): TcpEnd | undefined {
+    try {
+      return new TcpEnd(fd, 'downstream');
+    } catch (error) {
+      nativeSockets().closeFd(fd);
+      this.#onAcceptError(error instanceof Error ? error : new Error(String(error)));
+      return undefined;
+    }
   }
 
   async serve(spec: ListenSpec, options: ServeOptions): Promise<RunningListener> {
@@ -187,7 +217,7 @@ class TunnelRelay implements Relay {
       servedSessions += server.sessions;
       streams += server.streams;
     }
-    return { sessions: sessions + servedSessions, servedSessions, streams, captured: this.#captured.size };
+    return { sessions: sessions + servedSessions, servedSessions, streams, captured: this.#captured };
   }
 
   async drained(): Promise<void> {

@@ -11,7 +11,7 @@ import type { Logger } from '../base/logger.ts';
 import type { ByteEnd } from '../net/byte-end.ts';
 import { DuplexEnd } from '../net/duplex-end.ts';
 import { join } from '../net/join.ts';
-import { dial, socketAddresses } from '../net/socket-factory.ts';
+import { type DialEndOutcome, dial, dialEnd, socketAddresses } from '../net/socket-factory.ts';
 import type { SocketProfile } from '../net/socket-spec.ts';
 import type { ByteCounts, End, Established, Join, JoinObserver } from './seam.ts';
 
@@ -155,22 +155,25 @@ export class RunningJoin implements Join {
   }
 }
 
-/** Dials plain TCP. `preface` goes out first. */
+/** Dials plain TCP. `preface` goes out first. `byHand`: with the addon's sockets in place of Node's. */
 export async function openPlain(
   destination: SocketAddress,
   profile: SocketProfile,
   preface: Uint8Array | undefined,
   clock: Clock,
   cancellation: Cancellation,
+  byHand: boolean,
 ): Promise<UpstreamOutcome> {
-  const dialed = await dial(destination, profile, clock, cancellation);
+  const dialed = await (byHand ? dialEnd : dialStream)(destination, profile, clock, cancellation);
+  if (dialed.kind === 'failed') return dialed;
+  const { end, local = { ip: profile.source ?? '0.0.0.0', port: 0 } } = dialed;
+  if (preface !== undefined) end.write(preface);
+  return { kind: 'open', end, established: { local, peer: destination, peerIdentity: undefined, headers: [] } };
+}
+
+async function dialStream(...how: Parameters<typeof dialEnd>): Promise<DialEndOutcome> {
+  const dialed = await dial(...how);
   if (dialed.kind === 'failed') return dialed;
   const { socket } = dialed;
-  const local = socketAddresses(socket)?.local ?? { ip: profile.source ?? '0.0.0.0', port: 0 };
-  if (preface !== undefined) socket.write(preface);
-  return {
-    kind: 'open',
-    end: new DuplexEnd(socket, 'upstream'),
-    established: { local, peer: destination, peerIdentity: undefined, headers: [] },
-  };
+  return { kind: 'connected', end: new DuplexEnd(socket, 'upstream'), local: socketAddresses(socket)?.local };
 }

@@ -36,3 +36,11 @@ export interface ByteEnd {
   /** Lets what was written and ended leave, then closes. The handler hears nothing more. */
   destroyWhenFinished(): void;
 }
+
+/** One end of a TCP connection. */
+export interface TcpByteEnd extends ByteEnd {
+  /** Its descriptor is closed, or about to be. */
+  readonly gone: boolean;
+  /** Called once, when it is closed, whoever closes it. */
+  onGone(listener: () => void): void;
+}

@@ -22,6 +22,12 @@ export function countSocket(socket: { once(event: 'close', listener: () => void)
   socket.once('close', onClose);
 }
 
+/** The same for what emits nothing: until the returned function is called, once. */
+export function countDescriptor(): () => void {
+  count.sockets++;
+  return onClose;
+}
+
 /** Counts a listener until the returned function is called; calling that again does nothing. */
 export function countListener(): () => void {
   count.listeners++;

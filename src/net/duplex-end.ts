@@ -8,13 +8,13 @@ import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { TLSSocket } from 'node:tls';
 import { AmbitError, type ErrorOrigin } from '../base/errors.ts';
-import type { ByteEnd, ByteEndHandler } from './byte-end.ts';
+import type { ByteEndHandler, TcpByteEnd } from './byte-end.ts';
 import { DirectReads } from './direct-reads.ts';
 import { ownCopy } from './plain-socket.ts';
 import { resetSocket } from './reset-socket.ts';
 import { writeInTurn } from './turn-writes.ts';
 
-export class DuplexEnd implements ByteEnd {
+export class DuplexEnd implements TcpByteEnd {
   readonly #duplex: Duplex;
   readonly #origin: ErrorOrigin;
   #handler: ByteEndHandler | undefined;
@@ -35,6 +35,14 @@ export class DuplexEnd implements ByteEnd {
   get heldBytes(): number {
     const { heldBytes = this.#duplex.readableLength } = this.#reads as Partial<DirectReads>;
     return heldBytes + this.#duplex.writableLength;
+  }
+
+  get gone(): boolean {
+    return this.#duplex.destroyed;
+  }
+
+  onGone(listener: () => void): void {
+    this.#duplex.once('close', listener);
   }
 
   start(handler: ByteEndHandler): void {

@@ -8,10 +8,9 @@
 import { createServer, type Server, type Socket } from 'node:net';
 import { canonicalIp, formatSocketAddress, ipFamily, type SocketAddress } from '../base/address.ts';
 import type { Clock } from '../base/clock.ts';
-import { errorCode } from '../base/errors.ts';
 import { type AcceptGate, Acceptor } from './acceptor.ts';
 import { countListener } from './descriptors.ts';
-import { nativeSockets } from './native-sockets.ts';
+import { hasAddon, nativeSockets } from './native-sockets.ts';
 import { PlainSocket, socketOptions } from './plain-socket.ts';
 import { adopt, counted, ignore, nativeTcpOptions, setPlainOptions, socketError } from './socket-factory.ts';
 import type { ListenSpec } from './socket-spec.ts';
@@ -28,6 +27,8 @@ export interface Listening {
 
 export interface ListenHooks {
   readonly clock: Clock;
+  /** Gets each connection's descriptor in place of a socket, and owns it; where there is no addon, `onSocket` is called. */
+  readonly onDescriptor?: ((fd: number) => void) | undefined;
   /** Gets each socket with directions kept apart and an 'error' listener that ignores: add your own. */
   readonly onSocket: (socket: Socket) => void;
   /** A connection could not be accepted (out of descriptors); the listener goes on. */
@@ -45,14 +46,14 @@ export async function listen(spec: ListenSpec, hooks: ListenHooks): Promise<List
   }
 }
 
-function acceptOn(fd: number, { clock, gate, onSocket, onAcceptError = ignore }: ListenHooks): Listening {
+function acceptOn(fd: number, { clock, gate, onSocket, onDescriptor, onAcceptError = ignore }: ListenHooks): Listening {
   return adopt(fd, () => {
     const address = nativeSockets().localAddress(fd);
     const acceptor = new Acceptor(fd, {
       clock,
       gate,
       onAcceptError,
-      onDescriptor: (connection) => adoptConnection(connection, onSocket, onAcceptError),
+      onDescriptor: onDescriptor ?? ((connection) => adoptConnection(connection, onSocket, onAcceptError)),
     });
     const uncount = countListener();
     return {
@@ -144,16 +145,6 @@ export function startListening(fd: number): number {
 
 function isPlain(spec: ListenSpec): boolean {
   return !spec.transparent && spec.mark === undefined && spec.namespace === undefined;
-}
-
-function hasAddon(): boolean {
-  try {
-    nativeSockets();
-    return true;
-  } catch (error) {
-    if (errorCode(error) === 'ERR_NATIVE_NOT_BUILT') return false;
-    throw error;
-  }
 }
 
 function serverAddress(server: Server): SocketAddress {

@@ -10,7 +10,11 @@ import { nativeSockets } from './native-sockets.ts';
 /** Undefined when the kernel does not know it: no REDIRECT rule, TPROXY, or the connection has gone. */
 export function originalDestination(socket: Socket): SocketAddress | undefined {
   const fd = descriptorOf(socket);
-  if (fd === undefined) return undefined;
+  return fd === undefined ? undefined : originalDestinationOf(fd);
+}
+
+/** The same, of a descriptor. */
+export function originalDestinationOf(fd: number): SocketAddress | undefined {
   try {
     const endpoint = nativeSockets().originalDestination(fd);
     const ip = endpoint === undefined ? undefined : canonicalIp(endpoint.address);

@@ -11,8 +11,8 @@
 import { Socket, type SocketConstructorOpts } from 'node:net';
 import type { DuplexOptions } from 'node:stream';
 
-/** As much as one read takes. */
-const shared = Buffer.allocUnsafeSlow(64 * 1024);
+/** As much as one read takes. Its bytes are of whoever reads, until the call returns. */
+export const readBuffer = Buffer.allocUnsafeSlow(64 * 1024);
 /** What may wait to be written before its source is paused, bytes: several TLS reads. */
 const highWaterMark = 256 * 1024;
 /** Node's types know `highWaterMark` of servers alone; it reaches the stream of any socket. */
@@ -26,7 +26,7 @@ export class PlainSocket extends Socket {
     super({
       ...socketOptions,
       ...options,
-      onread: { buffer: shared, callback: (bytes) => this.#arrived(shared.subarray(0, bytes)) },
+      onread: { buffer: readBuffer, callback: (bytes) => this.#arrived(readBuffer.subarray(0, bytes)) },
     });
   }
 

@@ -13,68 +13,127 @@ import { canonicalIp, formatSocketAddress, ipFamily, type SocketAddress } from '
 import type { Cancellation } from '../base/cancellation.ts';
 import type { Clock } from '../base/clock.ts';
 import { AmbitError, errorCode, errorText } from '../base/errors.ts';
+import type { TcpByteEnd } from './byte-end.ts';
 import { countSocket } from './descriptors.ts';
 import { nativeSockets } from './native-sockets.ts';
 import { PlainSocket } from './plain-socket.ts';
 import { defaultTcpOptions, type SocketProfile, type TcpOptions } from './socket-spec.ts';
+import { TcpEnd } from './tcp-end.ts';
 
-export type DialOutcome =
-  | { readonly kind: 'connected'; readonly socket: Socket }
-  | { readonly kind: 'failed'; readonly error: AmbitError };
+export type DialOutcome = { readonly kind: 'connected'; readonly socket: Socket } | Failed;
+
+type Failed = { readonly kind: 'failed'; readonly error: AmbitError };
+
+export type DialEndOutcome =
+  | { readonly kind: 'connected'; readonly end: TcpByteEnd; readonly local: SocketAddress | undefined }
+  | Failed;
 
 /**
  * Connects within the profile's deadline. Never rejects. The socket is the caller's, paused, and has an 'error' listener
  * that ignores: add your own. `cancellation` gives up.
  */
-export function dial(
+export async function dial(
   destination: SocketAddress,
   profile: SocketProfile,
   clock: Clock,
   cancellation?: Cancellation,
 ): Promise<DialOutcome> {
+  const outcome = await connected(destination, profile, clock, cancellation, (isPortOurs, decided) => {
+    const socket = counted(
+      isPlain(profile) ? plainSocketTo(destination, profile) : specialSocketTo(destination, profile, isPortOurs),
+    );
+    const leave = () => {
+      socket.off('connect', onConnect);
+      socket.on('error', ignore);
+      socket.off('error', onError);
+    };
+    const onConnect = () => {
+      leave();
+      decided();
+    };
+    const onError = (error: Error) => {
+      leave();
+      decided(error);
+    };
+    socket.on('connect', onConnect);
+    socket.on('error', onError);
+    const abandon = () => {
+      leave();
+      socket.destroy();
+    };
+    return { connection: socket, abandon };
+  });
+  return outcome.kind === 'failed' ? outcome : { kind: 'connected', socket: outcome.connection };
+}
+
+/** As `dial`, to an end of the joiner's: the socket is driven by hand where the addon is built. */
+export async function dialEnd(
+  destination: SocketAddress,
+  profile: SocketProfile,
+  clock: Clock,
+  cancellation: Cancellation,
+): Promise<DialEndOutcome> {
+  const outcome = await connected(destination, profile, clock, cancellation, (isPortOurs, decided) => {
+    const fd = descriptorTo(destination, profile, isPortOurs);
+    const connection = adopt(fd, () => {
+      nativeSockets().connectSocket(fd, destination.ip, destination.port);
+      return new TcpEnd(fd, 'upstream', decided);
+    });
+    return { connection, abandon: () => connection.reset() };
+  });
+  if (outcome.kind === 'failed') return outcome;
+  const { connection: end } = outcome;
+  return { kind: 'connected', end, local: end.addresses?.local };
+}
+
+type Made<T> = { readonly connection: T; abandon(): void };
+
+/** `make` begins to connect; it throws when that cannot even begin, and calls `decided` once, later. */
+function connected<T>(
+  destination: SocketAddress,
+  profile: SocketProfile,
+  clock: Clock,
+  cancellation: Cancellation | undefined,
+  make: (isPortOurs: boolean, decided: (error?: Error) => void) => Made<T>,
+): Promise<{ readonly kind: 'connected'; readonly connection: T } | Failed> {
   return new Promise((resolve) => {
     if (cancellation?.cancelled) {
       resolve({ kind: 'failed', error: abandoned(destination) });
       return;
     }
-    let socket: Socket | undefined;
+    let made: Made<T> | undefined;
     let tries = profile.transparent ? ownPortTries : 0;
     let isPortOurs = false;
-    const settle = (outcome: DialOutcome) => {
+    const settle = (error: AmbitError | undefined) => {
       timer.cancel();
       cancellation?.off(onCancel);
-      socket?.off('connect', onConnect);
-      socket?.on('error', ignore);
-      socket?.off('error', onError);
-      if (outcome.kind === 'failed') socket?.destroy();
-      resolve(outcome);
+      if (error === undefined) resolve({ kind: 'connected', connection: (made as Made<T>).connection });
+      else {
+        made?.abandon();
+        resolve({ kind: 'failed', error });
+      }
     };
-    const onConnect = () => {
-      if (socket !== undefined) settle({ kind: 'connected', socket });
-    };
-    const onError = (error: Error) => {
+    const decided = (error?: Error) => {
+      if (error === undefined) {
+        settle(undefined);
+        return;
+      }
+      made = undefined;
       // A connection from that port to there is still remembered by the kernel.
       if (isPortOurs && errorCode(error) === 'EADDRNOTAVAIL') begin();
-      else settle({ kind: 'failed', error: refused(destination, error) });
+      else settle(refused(destination, error));
     };
     const begin = () => {
       isPortOurs = tries-- > 0;
       try {
-        const made = isPlain(profile)
-          ? plainSocketTo(destination, profile)
-          : specialSocketTo(destination, profile, isPortOurs);
-        socket = counted(made);
-        socket.on('connect', onConnect);
-        socket.on('error', onError);
+        made = make(isPortOurs, decided);
       } catch (error) {
-        const what = `cannot make a socket to ${formatSocketAddress(destination)}`;
-        settle({ kind: 'failed', error: socketError(what, error) });
+        if (syscallOf(error) === 'connect') decided(error as Error);
+        else settle(socketError(`cannot make a socket to ${formatSocketAddress(destination)}`, error));
       }
     };
-    const onCancel = () => settle({ kind: 'failed', error: abandoned(destination) });
-    const timer = clock.after(profile.connectTimeoutMs, () =>
-      settle({ kind: 'failed', error: timedOut(destination, profile) }),
-    );
+    const onCancel = () => settle(abandoned(destination));
+    const timer = clock.after(profile.connectTimeoutMs, () => settle(timedOut(destination, profile)));
     cancellation?.on(onCancel);
     begin();
   });
@@ -126,6 +185,16 @@ export function counted(socket: Socket): Socket {
 }
 
 function specialSocketTo(destination: SocketAddress, profile: SocketProfile, isPortOurs: boolean): Socket {
+  const fd = descriptorTo(destination, profile, isPortOurs);
+  return adopt(fd, () => {
+    const socket = new PlainSocket({ fd });
+    socket.connect({ host: destination.ip, port: destination.port });
+    return socket;
+  });
+}
+
+/** Bound as the profile says, not connected yet; the caller's. Throws SystemError. */
+function descriptorTo(destination: SocketAddress, profile: SocketProfile, isPortOurs: boolean): number {
   const native = nativeSockets();
   const { source, transparent } = profile;
   const make = (port: number) => {
@@ -141,9 +210,7 @@ function specialSocketTo(destination: SocketAddress, profile: SocketProfile, isP
     });
     return adopt(fd, () => {
       if (source !== undefined) native.bind(fd, source, port);
-      const socket = new PlainSocket({ fd });
-      socket.connect({ host: destination.ip, port: destination.port });
-      return socket;
+      return fd;
     });
   };
   if (!transparent) return make(0);
@@ -156,7 +223,7 @@ function specialSocketTo(destination: SocketAddress, profile: SocketProfile, isP
     return make(isPortOurs ? nextOwnPort() : 0);
   } catch (error) {
     if (errorCode(error) !== 'EADDRINUSE') throw error;
-    return isPortOurs ? specialSocketTo(destination, profile, false) : make(randomInt(firstPort, 65_536));
+    return isPortOurs ? descriptorTo(destination, profile, false) : make(randomInt(firstPort, 65_536));
   }
 }
 

@@ -131,6 +131,8 @@ export interface TunnelPool {
 }
 
 export interface Http2Engine {
+  /** All bytes are to go through Node's streams, those of plain TCP too. */
+  readonly usesStreams: boolean;
   createPool(dependencies: PoolDependencies): TunnelPool;
   /** Owns the socket from now on. The peer's preface is still to come. No event comes before this returned. */
   serve(socket: TLSSocket, options: ServedSessionOptions, events: ServedSessionEvents): Session;

@@ -4,6 +4,7 @@ import { FramingPool } from './pool.ts';
 import { serveSession } from './session.ts';
 
 export const framing: Http2Engine = {
+  usesStreams: false,
   createPool: (dependencies) => new FramingPool(dependencies),
   serve: serveSession,
 };

@@ -4,6 +4,7 @@ import { SessionPool } from './pool.ts';
 import { serveSession } from './served-session.ts';
 
 export const nodeHttp2: Http2Engine = {
+  usesStreams: true,
   createPool: (dependencies) => new SessionPool(dependencies),
   serve: serveSession,
 };

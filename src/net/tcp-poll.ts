@@ -1,0 +1,89 @@
+/**
+ * Tells TCP sockets that are driven by hand (`tcp-end.ts`) what became ready: one epoll set a thread, which the event loop watches
+ * like a single socket. Edge-triggered, so a socket costs one `epoll_ctl` in its life, however often it is paused.
+ *
+ * I1: a socket is told nothing after `remove`, also when its descriptor's number is in use again in the same turn.
+ * I2: what one socket throws is an uncaught exception, and costs the others of that turn nothing.
+ */
+import { nativeSockets } from './native-sockets.ts';
+
+/** The sum of what is true, as the addon tells it. */
+export const readiness = { readable: 1, writable: 2, finished: 4, error: 8 } as const;
+
+export interface PolledSocket {
+  ready(events: number): void;
+  /** It asked for another turn. */
+  proceed(): void;
+}
+
+const mostTag = 2 ** 31 - 1;
+const wordsOfEvent = 3;
+
+class TcpPoll {
+  readonly #epollFd: number;
+  readonly #watcher: { ref(): void; unref(): void };
+  readonly #words = new Int32Array(wordsOfEvent * 128);
+  /** By descriptor. */
+  readonly #sockets = new Map<number, { readonly tag: number; readonly socket: PolledSocket }>();
+  #nextTag = 0;
+  #waiting: PolledSocket[] = [];
+  readonly #proceed = () => {
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const socket of waiting) told(() => socket.proceed());
+  };
+
+  constructor() {
+    const native = nativeSockets();
+    this.#epollFd = native.createEpoll();
+    this.#watcher = native.watchFd(this.#epollFd, 'r', () => this.#tell());
+    this.#watcher.unref();
+  }
+
+  /** Throws SystemError. */
+  add(fd: number, socket: PolledSocket): void {
+    this.#nextTag = this.#nextTag === mostTag ? 0 : this.#nextTag + 1;
+    nativeSockets().epollAdd(this.#epollFd, fd, this.#nextTag);
+    this.#sockets.set(fd, { tag: this.#nextTag, socket });
+    if (this.#sockets.size === 1) this.#watcher.ref();
+  }
+
+  /** Before its descriptor is closed, which takes it out of the set. */
+  remove(fd: number): void {
+    if (this.#sockets.delete(fd) && this.#sockets.size === 0) this.#watcher.unref();
+  }
+
+  /** Calls `proceed` in the check phase of this turn, or in the next. */
+  later(socket: PolledSocket): void {
+    if (this.#waiting.push(socket) === 1) setImmediate(this.#proceed);
+  }
+
+  #tell(): void {
+    const words = this.#words;
+    const end = wordsOfEvent * nativeSockets().epollWait(this.#epollFd, words);
+    for (let at = 0; at < end; at += wordsOfEvent) {
+      const entry = this.#sockets.get(words[at] as number);
+      if (entry?.tag !== words[at + 1]) continue;
+      const { socket } = entry as { readonly socket: PolledSocket };
+      told(() => socket.ready(words[at + 2] as number));
+    }
+  }
+}
+
+function told(call: () => void): void {
+  try {
+    call();
+  } catch (error) {
+    queueMicrotask(() => {
+      throw error;
+    });
+  }
+}
+
+let poll: TcpPoll | undefined;
+
+/** Of this thread. Throws when the addon is not built. */
+export function tcpPoll(): Pick<TcpPoll, 'add' | 'remove' | 'later'> {
+  poll ??= new TcpPoll();
+  return poll;
+}
