@@ -3,24 +3,19 @@
  * `npm test -- unit`, `npm test -- test/unit/base/address.test.ts`. In CI a skipped test is a failure (design §8).
  */
 import { spawn } from 'node:child_process';
-import { chmodSync, existsSync, globSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
+import { chmodSync, existsSync, globSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { enableCompileCache } from 'node:module';
 import { availableParallelism, tmpdir } from 'node:os';
 import path from 'node:path';
-
-interface Counts {
-  passed: number;
-  failed: number;
-  skipped: number;
-}
+import { parseArgs } from 'node:util';
+import { type Job, planRound } from './runner/jobs.ts';
+import { runJobs } from './runner/run-jobs.ts';
+import { statusLine, timesLine } from './runner/tell.ts';
 
 const root = path.resolve(import.meta.dirname, '..');
 /** Tiers of a round run side by side: what one waits for leaves the processors to the others. */
 const rounds = [['static'], ['unit', 'integration', 'conformance'], ['netns'], ['interop'], ['bench']] as const;
 const tiers: readonly string[] = rounds.flat();
-/** These look at the host's state, measure, or keep to times. The bounds of the others leave room for neighbours. */
-const alone = /^test\/(interop|bench|netns\/(bench\/loads|demo|lab\/cleanup|path\/members|soak)\b)/;
 const bin = (name: string) => path.join(root, 'node_modules/.bin', name);
 const checks: readonly (readonly [name: string, command: string, ...args: string[]])[] = [
   ['types', bin('tsc'), '--noEmit', '-p', '.'],
@@ -47,9 +42,16 @@ for (const signal of ['SIGTERM', 'SIGHUP'] as const) process.on(signal, () => pr
 
 /** The programs as they are shipped, which the tests start (`test/support/program-files.ts`). */
 const programs = path.join(root, '.cache/programs');
+const testEnvironment = {
+  ...process.env,
+  NODE_COMPILE_CACHE: compiled,
+  AMBIT_TEST_PROGRAMS: path.join(programs, 'bin'),
+};
 
-const total: Counts = { passed: 0, failed: 0, skipped: 0 };
-await runAll(process.argv.slice(2));
+const { values, positionals: words } = parseArgs({ allowPositionals: true, options: { times: { type: 'boolean' } } });
+const withTimes = values.times === true;
+const total = { passed: 0, failed: 0, skipped: 0 };
+await runAll(words);
 if (interrupted) total.failed++;
 if (process.env.CI === 'true' && total.skipped > 0) {
   console.error(`CI has everything the tests need, yet ${total.skipped} were skipped: that is a failure here`);
@@ -71,8 +73,14 @@ async function runAll(words: readonly string[]): Promise<void> {
     total.failed++;
     return;
   }
-  const files = words.filter((word) => !tiers.includes(word));
-  if (files.length > 0) await runTap('files', files);
+  const files = words
+    .filter((word) => !tiers.includes(word))
+    .map((file) => path.relative(root, path.resolve(root, file)));
+  if (files.length > 0)
+    await runTests(
+      'files',
+      files.map((file) => ({ files: [file] })),
+    );
   for (const round of rounds) {
     const chosen = round.filter((tier) => words.length === 0 || words.includes(tier));
     if (interrupted || chosen.length === 0) continue;
@@ -90,81 +98,53 @@ async function runChecks(): Promise<void> {
   }
 }
 
-/** First the files that can share the machine, then the others one by one. */
+/** First the jobs that can share the machine, then the others one by one. */
 async function runTiers(chosen: readonly string[]): Promise<void> {
-  const files = chosen.flatMap((tier) => globSync(`test/${tier}/**/*.test.ts`, { cwd: root }));
-  const sharing = files.filter((file) => !alone.test(file));
-  const others = files.filter((file) => alone.test(file));
+  const files = chosen.flatMap((tier) => globSync(`test/${tier}/**/*.test.ts`, { cwd: root }).sort());
+  const { sharing, alone } = planRound(files);
   const name = chosen.join('+');
   // One more than there are processors, since files wait; a whole mesh each is work enough for two.
-  const jobs = chosen.includes('netns') ? Math.min(2, availableParallelism()) : availableParallelism() + 1;
-  await runTap(name, sharing, jobs);
-  if (!interrupted) await runTap(`${name}-alone`, others);
+  const width = chosen.includes('netns') ? Math.min(2, availableParallelism()) : availableParallelism() + 1;
+  await runTests(name, sharing, width);
+  if (!interrupted) await runTests(`${name}-alone`, alone);
 }
 
-/** Tap's own plugin set-up is built once; each file is then a process of its own under Node's type stripping. */
-async function runTap(tier: string, files: readonly string[], jobs = 1): Promise<void> {
-  if (files.length === 0) return;
-  // Part of what tap builds goes into node_modules, and so does the note of it: both go when packages are installed anew.
-  const built = path.join(root, 'node_modules/.ambit-tap');
-  if (!existsSync(built) && (await run(bin('tap'), ['build'])) === 0) writeFileSync(built, '');
-  const output = path.join(scratch, `${tier}.tap`);
+async function runTests(name: string, jobs: readonly Job[], width = 1): Promise<void> {
+  if (jobs.length === 0) return;
+  const counts = { passed: 0, failed: 0, skipped: 0 };
   const startedMs = Date.now();
-  const code = await run(bin('tap'), [
-    'run',
-    `--jobs=${jobs}`,
-    ...['end-with-parent', 'plain-children'].map(
-      (name) => `--node-arg=--import=${path.join(root, 'test', `${name}.mjs`)}`,
-    ),
-    // On a terminal what goes on; elsewhere nothing, and what failed is told below.
-    `--reporter=${process.stdout.isTTY === true ? 'terse' : 'silent'}`,
-    `--output-file=${output}`,
-    ...files,
-  ]);
-  if (code !== 0) await printFailures(output);
-  const counts = await readCounts(output);
-  // A runner that failed without saying which test did is a failure too.
-  if (code !== 0 && counts.failed === 0) counts.failed = 1;
-  total.passed += counts.passed;
-  total.failed += counts.failed;
-  total.skipped += counts.skipped;
+  let ended = 0;
+  await runJobs(jobs, {
+    root,
+    scratch,
+    env: testEnvironment,
+    width,
+    goesOn: () => !interrupted,
+    onChange: (running) => status(statusLine(name, ended, jobs.length, running)),
+    onResult: (result) => {
+      ended++;
+      status('');
+      for (const failure of result.failures) console.log(`✗ ${failure}`);
+      if (withTimes) console.log(timesLine(result, startedMs));
+      for (const key of ['passed', 'failed', 'skipped'] as const) counts[key] += result.counts[key];
+    },
+  });
+  status('');
+  for (const key of ['passed', 'failed', 'skipped'] as const) total[key] += counts[key];
   const seconds = ((Date.now() - startedMs) / 1000).toFixed(0);
-  console.log(`# ${tier}: ${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped in ${seconds} s`);
+  console.log(`# ${name}: ${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped in ${seconds} s`);
 }
 
-/** Every failed line of raw TAP with the names it stands under and what tap says of it. */
-async function printFailures(file: string): Promise<void> {
-  const lines = existsSync(file) ? (await readFile(file, 'utf8')).split('\n') : [];
-  const names: string[] = [];
-  for (const [index, line] of lines.entries()) {
-    const [, indent = '', name] = /^(\s*)# Subtest: (.*)$/.exec(line) ?? [];
-    if (name !== undefined) names.splice(indent.length / 4, Number.POSITIVE_INFINITY, name);
-    const depth = /^(\s*)not ok /.exec(line)?.[1];
-    if (depth === undefined) continue;
-    const under = names.slice(0, depth.length / 4);
-    console.log(`✗ ${[...under, line.trim()].join(' › ')}`);
-    for (const detail of lines.slice(index + 1, index + 25)) {
-      if (!detail.startsWith(`${depth}  `)) break;
-      console.log(detail);
-      if (detail.trim() === '...') break;
-    }
-  }
-}
-
-/** Tap's own closing count: `# { total: 5, pass: 3, fail: 1, todo: 1, skip: 1 }`. */
-async function readCounts(file: string): Promise<Counts> {
-  const text = existsSync(file) ? await readFile(file, 'utf8') : '';
-  const summary = text.match(/^# \{ total: .*\}$/gm)?.at(-1) ?? '';
-  const count = (name: string) => Number(new RegExp(`${name}: (\\d+)`).exec(summary)?.[1] ?? 0);
-  return { passed: count('pass'), failed: count('fail'), skipped: count('skip') + count('todo') };
+/** On a terminal one line says what goes on; elsewhere nothing does. */
+function status(line: string): void {
+  if (process.stdout.isTTY) process.stdout.write(`\r\x1b[K${line.slice(0, process.stdout.columns - 1)}`);
 }
 
 function run(command: string, args: readonly string[]): Promise<number> {
   return new Promise((resolve, reject) => {
     // The kernel ends it with us.
     const argv = ['--pdeathsig', 'KILL', command, ...args];
-    const env = { ...process.env, NODE_COMPILE_CACHE: compiled, AMBIT_TEST_PROGRAMS: path.join(programs, 'bin') };
-    const child = spawn('setpriv', argv, { cwd: root, env, stdio: ['ignore', 'inherit', 'inherit'] });
+    const child = spawn('setpriv', argv, { cwd: root, env: testEnvironment, stdio: ['ignore', 'inherit', 'inherit'] });
     child.on('error', reject);
     child.on('exit', (code) => resolve(code ?? 1));
   });

@@ -49,7 +49,7 @@ function expectedSystems({ missing }: RunRecord): string[] {
 
 /** Killed with the test, should it still run then; the lab takes everything else with it. */
 async function runBench(t: Test, words: readonly string[]): Promise<{ code: number | null; output: string }> {
-  // Tap's hooks would be loaded by every proxy and be measured with it.
+  // Whatever Node is told here would be told to every proxy, and be measured with it.
   const { NODE_OPTIONS: _, ...env } = process.env;
   const child = spawn(process.execPath, [script, ...words], { env, stdio: ['ignore', 'pipe', 'pipe'] });
   t.teardown(() => child.kill('SIGKILL'));

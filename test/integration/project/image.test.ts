@@ -116,7 +116,7 @@ function build(t: Test, instructions: readonly Instruction[], scratch: string): 
 
 function runCommand(t: Test, command: string, cwd: string): void {
   if (command.startsWith('apt-get ') || / \//.test(command)) return;
-  // By `env`, for tap hands its hooks to every child by NODE_OPTIONS, and the compiler does not start with them.
+  // Nothing of ours but the path.
   const env = ['-i', `PATH=${path.dirname(process.execPath)}:${process.env.PATH}`, `HOME=${cwd}`];
   // Hard links: fast, and what is removed here stays where it came from.
   const install = `cp -al ${root}/node_modules . 2>/dev/null || cp -a ${root}/node_modules .; rm -f node_modules/.package-lock.json`;

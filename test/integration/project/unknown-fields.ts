@@ -36,7 +36,6 @@ export function unknownFields(manifests: readonly TypedManifest[]): string {
       '--types',
       'node',
     ];
-    // Without tap's hooks, with which the compiler does not start.
     const { status, stdout } = spawnSync(process.execPath, [compiler, ...strict, file], {
       encoding: 'utf8',
       env: { PATH: process.env.PATH },

@@ -21,7 +21,7 @@ t.test('the page shows the files as they are', async (t) => {
 });
 
 t.test('its unit test passes as a user would run it', async (t) => {
-  // `ambit-source`: the package's exports are its sources here. Without tap's hooks, which are not a user's.
+  // `ambit-source`: the package's exports are its sources here. Nothing else of ours.
   const words = ['--conditions=ambit-source', '--test', path.join(example, 'redact.test.ts')];
   const { status, stdout } = spawnSync(process.execPath, words, { encoding: 'utf8', env: { PATH: process.env.PATH } });
   t.equal(status, 0, stdout);
