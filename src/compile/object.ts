@@ -115,7 +115,9 @@ class DocumentObject implements ConfigObject {
 }
 
 /** What the object was read out of, where it is all of a document. */
-export const documentOf = DocumentObject.documentOf;
+export function documentOf(object: ConfigObject): YamlDocument | undefined {
+  return DocumentObject.documentOf(object);
+}
 
 const noTexts: Readonly<Record<string, string>> = {};
 
