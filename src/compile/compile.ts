@@ -39,7 +39,7 @@ export interface Compilation extends MeshModel {
 
 /** Never throws on what objects say. */
 export function compile(objects: readonly ConfigObject[], options: CompileOptions): Compilation {
-  return completed(new Compiler(options).steps(objects));
+  return completed(new Compiler(options).steps([objects]));
 }
 
 /**
@@ -56,17 +56,19 @@ export class Compiler {
     this.#options = options;
   }
 
-  /** Yields where it may pause. One at a time; one that is not ended changes nothing. */
-  *steps(objects: readonly ConfigObject[]): Generator<undefined, Compilation> {
+  /**
+   * All objects, in groups: of those that are the same list as before nothing is looked at. Yields where it may pause. One at a time;
+   * one that is not ended changes nothing.
+   */
+  *steps(groups: readonly (readonly ConfigObject[])[]): Generator<undefined, Compilation> {
     const options = this.#options;
     const before = this.#before;
-    const { routes: objectsOfRoutes, others } = yield* sorted(objects);
-    const isSame = before !== undefined && sameList(before.others, others);
-    const replacing = isSame ? replaceInputs(before.routes, objectsOfRoutes) : undefined;
-    const routes = replacing?.routes ?? (yield* readRoutes(objectsOfRoutes));
+    const replacing = before === undefined ? undefined : replaceInputs(before.routes, before.groups, groups);
+    const { routes, base } =
+      before === undefined || replacing === undefined
+        ? yield* wholeSteps(groups, options)
+        : { routes: replacing.routes, base: before.base };
     yield;
-    const base =
-      before !== undefined && replacing !== undefined ? before.base : yield* baseSteps(others, routes.inputs, options);
     const inputs = { ...base.inputs, ...routes.inputs };
     const context = { inputs, bindings: base.bindings, options };
     const attached =
@@ -80,7 +82,7 @@ export class Compiler {
     const asBefore = replacing?.replaced.every(({ kind }) => kind !== 'virtual') === true;
     const tableBefore = before?.table ?? emptyRouteTable;
     const table = yield* routeSteps(world, attached, options, diagnostics, tableBefore, asBefore);
-    this.#before = { others, base, routes, table };
+    this.#before = { groups, base, routes, table };
     const { workloads, services, policies, gateways } = base;
     return {
       workloads,
@@ -95,7 +97,7 @@ export class Compiler {
 }
 
 interface Before {
-  readonly others: readonly ConfigObject[];
+  readonly groups: readonly (readonly ConfigObject[])[];
   readonly base: Base;
   readonly routes: ReadRoutes;
   readonly table: RouteTable;
@@ -108,6 +110,18 @@ interface Base extends MeshModel {
   readonly l7: Omit<L7Model, 'ports'>;
   readonly gateways: ReadonlyMap<string, GatewayRecord>;
   readonly diagnostics: readonly Diagnostic[];
+}
+
+/** Whatever was known before. */
+function* wholeSteps(
+  groups: readonly (readonly ConfigObject[])[],
+  options: CompileOptions,
+): Generator<undefined, { readonly routes: ReadRoutes; readonly base: Base }> {
+  const { routes: objectsOfRoutes, others } = yield* sorted(groups.flat());
+  const routes = yield* readRoutes(objectsOfRoutes);
+  yield;
+  const base = yield* baseSteps(others, routes.inputs, options);
+  return { routes, base };
 }
 
 function* baseSteps(
@@ -175,10 +189,6 @@ function* sorted(objects: readonly ConfigObject[]) {
     if (++sought % objectsPerStep === 0) yield;
   }
   return { routes, others };
-}
-
-function sameList<T>(a: readonly T[], b: readonly T[]): boolean {
-  return a.length === b.length && a.every((item, i) => item === b[i]);
 }
 
 function destinationHosts(inputs: Inputs, bindings: Bindings, options: CompileOptions): readonly DestinationHost[] {

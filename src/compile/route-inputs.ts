@@ -3,7 +3,7 @@
  * they were before.
  */
 import type { Diagnostic } from '../base/diagnostics.ts';
-import { checkObject, type Inputs, inputSteps, parseRoute } from './inputs.ts';
+import { checkObject, type Inputs, inputSteps, isRouteKind, parseRoute } from './inputs.ts';
 import { type ConfigObject, qualifiedName } from './object.ts';
 import type { RouteKind, RouteSpec } from './route-spec.ts';
 
@@ -13,7 +13,6 @@ export type RouteInputs = Pick<
 >;
 
 export interface ReadRoutes {
-  readonly objects: readonly ConfigObject[];
   readonly inputs: RouteInputs;
   readonly diagnostics: readonly Diagnostic[];
 }
@@ -33,27 +32,18 @@ export function* readRoutes(objects: readonly ConfigObject[]): Generator<undefin
   const all = yield* inputSteps(objects, diagnostics);
   const { httpRoutes, grpcRoutes, tcpRoutes, tlsRoutes, virtualServices, virtualByName, referenceGrants } = all;
   const inputs = { httpRoutes, grpcRoutes, tcpRoutes, tlsRoutes, virtualServices, virtualByName, referenceGrants };
-  return { objects, inputs, diagnostics };
+  return { inputs, diagnostics };
 }
 
-/** Undefined: too much is another; everything is to be read anew. */
+/** Undefined: too much is another; everything is to be read anew. `old` and `groups`: all objects, then and now. */
 export function replaceInputs(
   before: ReadRoutes,
-  objects: readonly ConfigObject[],
+  old: readonly (readonly ConfigObject[])[],
+  groups: readonly (readonly ConfigObject[])[],
 ): { readonly routes: ReadRoutes; readonly replaced: readonly ReplacedRoute[] } | undefined {
-  if (objects.length !== before.objects.length) return undefined;
   if (before.diagnostics.some(({ code }) => code === 'OBJECT_DUPLICATE')) return undefined;
-  const replaced: ReplacedRoute[] = [];
-  // Thousands of objects, of which one is another: nothing is made for those that stayed.
-  for (let i = 0; i < objects.length; i++) {
-    const old = before.objects[i];
-    const object = objects[i];
-    if (old === undefined || object === undefined) return undefined;
-    if (old === object) continue;
-    const one = replacedRoute(old, object);
-    if (one === undefined || replaced.length === mostReplaced) return undefined;
-    replaced.push(one);
-  }
+  const replaced = replacedRoutes(old, groups);
+  if (replaced === undefined) return undefined;
   const inputs = {
     ...before.inputs,
     grpcRoutes: withReplaced(before.inputs.grpcRoutes, 'grpc', replaced),
@@ -68,8 +58,35 @@ export function replaceInputs(
     : inputs.virtualByName;
   const isSilent =
     before.diagnostics.length === 0 && replaced.every(({ spec }) => checkObject(spec.object).length === 0);
-  const diagnostics = isSilent ? before.diagnostics : objects.flatMap((object) => checkObject(object));
-  return { routes: { objects, inputs: { ...inputs, virtualByName }, diagnostics }, replaced };
+  const diagnostics = isSilent ? before.diagnostics : groups.flatMap((objects) => objects.flatMap(checkRoute));
+  return { routes: { inputs: { ...inputs, virtualByName }, diagnostics }, replaced };
+}
+
+function checkRoute(object: ConfigObject): readonly Diagnostic[] {
+  return isRouteKind(object) ? checkObject(object) : [];
+}
+
+/** Thousands of objects, of which one is another: nothing is made for those that stayed. Undefined: something else has changed. */
+function replacedRoutes(
+  old: readonly (readonly ConfigObject[])[],
+  groups: readonly (readonly ConfigObject[])[],
+): readonly ReplacedRoute[] | undefined {
+  if (old.length !== groups.length) return undefined;
+  const replaced: ReplacedRoute[] = [];
+  for (let i = 0; i < groups.length; i++) {
+    const [was, is] = [old[i], groups[i]];
+    if (was === is) continue;
+    if (was === undefined || is === undefined || was.length !== is.length) return undefined;
+    for (let j = 0; j < is.length; j++) {
+      const [before, object] = [was[j], is[j]];
+      if (before === undefined || object === undefined) return undefined;
+      if (before === object) continue;
+      const one = replacedRoute(before, object);
+      if (one === undefined || replaced.length === mostReplaced) return undefined;
+      replaced.push(one);
+    }
+  }
+  return replaced;
 }
 
 /** Undefined: they are not one route before and after. */
@@ -92,8 +109,12 @@ function withReplaced<Spec extends RouteSpec>(
   kind: RouteKind,
   replaced: readonly ReplacedRoute[],
 ): readonly Spec[] {
-  const ofKind = new Map<RouteSpec, RouteSpec>(
-    replaced.flatMap((one) => (one.kind === kind ? [[one.old, one.spec] as const] : [])),
-  );
-  return ofKind.size === 0 ? specs : specs.map((spec) => (ofKind.get(spec) as Spec | undefined) ?? spec);
+  const ofKind = replaced.filter((one) => one.kind === kind);
+  if (ofKind.length === 0) return specs;
+  const after = specs.slice();
+  for (const { old, spec } of ofKind) {
+    const at = after.indexOf(old as Spec);
+    if (at >= 0) after[at] = spec as Spec;
+  }
+  return after;
 }

@@ -37,23 +37,51 @@ export function* routeSteps(
   before: RouteTable,
   asBefore: boolean,
 ): Generator<undefined, RouteTable> {
-  const ports = new Map<string, PortRoutes>();
-  const services = new Map<ServiceSpec, ServiceRoutes>();
-  const told = new Set<string>();
-  let asked = 0;
   for (const note of attached.notes.values()) diagnostics.push(...note.diagnostics);
+  const all: ServiceRoutes[] = [];
+  const made: ServiceRoutes[] = [];
+  // Whether the same Services have routes at the same ports.
+  let isInPlace = attached.services.size === before.services.size;
   for (const attachments of attached.services.values()) {
-    const { service } = attachments;
-    let routes = before.services.get(service);
-    const isKept = asBefore && routes?.attachments === attachments;
-    if (routes === undefined || !(isKept || isSame(routes, attachments, world))) {
-      routes = buildServiceRoutes(attachments, world, options);
+    const last = before.services.get(attachments.service);
+    const isKept =
+      last !== undefined && ((asBefore && last.attachments === attachments) || isSame(last, attachments, world));
+    const routes = isKept ? last : buildServiceRoutes(attachments, world, options);
+    all.push(routes);
+    if (!isKept) {
+      made.push(routes);
+      isInPlace &&= last !== undefined && samePorts(last, routes);
       yield;
     }
-    if (++asked % servicesPerStep === 0) yield;
-    services.set(service, routes);
-    for (const [key, entry] of routes.ports) ports.set(key, entry);
-    // A route with several parents has the same backends at each.
+    if (all.length % servicesPerStep === 0) yield;
+  }
+  tell(all, diagnostics);
+  return isInPlace ? { ...tableWith(made, before.ports, before.services), attached } : { ...tableWith(all), attached };
+}
+
+/** What few Services are made of replaces what they were made of, in copies that cost less than going through all. */
+function tableWith(
+  routes: readonly ServiceRoutes[],
+  portsBefore?: RouteTable['ports'],
+  servicesBefore?: RouteTable['services'],
+): Pick<RouteTable, 'ports' | 'services'> {
+  const ports = new Map(portsBefore);
+  const services = new Map(servicesBefore);
+  for (const one of routes) {
+    services.set(one.attachments.service, one);
+    for (const [key, entry] of one.ports) ports.set(key, entry);
+  }
+  return { ports, services };
+}
+
+function samePorts(a: ServiceRoutes, b: ServiceRoutes): boolean {
+  return a.ports.length === b.ports.length && a.ports.every(([key], i) => key === b.ports[i]?.[0]);
+}
+
+/** A route with several parents has the same backends at each. */
+function tell(all: readonly ServiceRoutes[], diagnostics: Diagnostic[]): void {
+  const told = new Set<string>();
+  for (const routes of all) {
     for (const diagnostic of routes.diagnostics) {
       const { code, object, message, position } = diagnostic;
       const text = `${code} ${object ?? ''} ${position?.line ?? ''}:${position?.column ?? ''} ${message}`;
@@ -62,7 +90,6 @@ export function* routeSteps(
       diagnostics.push(diagnostic);
     }
   }
-  return { ports, services, attached };
 }
 
 function isSame(routes: ServiceRoutes, attachments: ServiceRoutes['attachments'], world: RouteWorld): boolean {

@@ -52,6 +52,8 @@ export class FolderFiles {
   readonly #meshConfig: string | undefined;
   readonly #clock: Clock;
   #known = new Map<string, Known>();
+  /** Of the last scan. */
+  #files: ReadonlyMap<string, ConfigFile> = new Map();
   #tooMany: readonly Diagnostic[] = [];
   #listed = false;
 
@@ -71,10 +73,13 @@ export class FolderFiles {
     const next = only ? new Map(before) : new Map<string, Known>();
     const texts = sharedTexts();
     let settled = true;
+    // Whether it has the names there were before, each in its place.
+    let isInPlace = only;
     for (const name of names) {
       const known = before.get(name);
       const read = await this.#read(name, known, hurried, only, texts);
       if (read === 'unsettled') settled = false;
+      else if (read === 'gone' || known === undefined) isInPlace = false;
       if (read === 'gone') next.delete(name);
       else if (read !== 'unsettled') next.set(name, read);
       else if (known !== undefined) next.set(name, known);
@@ -87,21 +92,25 @@ export class FolderFiles {
       }
     }
     // What is new, and what stayed though it is gone, goes to its place.
-    const inOrder =
-      settled && (!only || next.size === before.size)
-        ? next
-        : new Map(
-            [...next].sort(
-              ([a], [b]) => Number(b === this.#meshConfig) - Number(a === this.#meshConfig) || (a < b ? -1 : 1),
-            ),
-          );
-    const files = new Map<string, ConfigFile>();
+    const inOrder = (only ? isInPlace : settled)
+      ? next
+      : new Map(
+          [...next].sort(
+            ([a], [b]) => Number(b === this.#meshConfig) - Number(a === this.#meshConfig) || (a < b ? -1 : 1),
+          ),
+        );
+    // Where every name is in its place, only those that were looked at can be other files.
+    const looked = isInPlace ? names : inOrder.keys();
+    const files = new Map<string, ConfigFile>(isInPlace ? this.#files : undefined);
     let changed = inOrder.size !== before.size;
-    for (const [name, { file }] of inOrder) {
+    for (const name of looked) {
+      const file = inOrder.get(name)?.file;
+      if (file === undefined) continue;
       files.set(name, file);
       if (before.get(name)?.file !== file) changed = true;
     }
     this.#known = inOrder;
+    this.#files = files;
     return { files, diagnostics: this.#tooMany, changed, settled };
   }
 

@@ -16,7 +16,7 @@ export function compileFolder(scan: FolderScan, options: CompileOptions): Compil
 /** Yields where it may pause. */
 export function* folderSteps(scan: FolderScan, compiler: Compiler): Generator<undefined, Compilation> {
   const files = [...scan.files.values()];
-  const compilation = yield* compiler.steps(files.flatMap(({ objects }) => objects));
+  const compilation = yield* compiler.steps(files.map(({ objects }) => objects));
   const diagnostics: Diagnostic[] = [...scan.diagnostics, ...files.flatMap((file) => file.diagnostics)];
   if (files.every(({ models }) => models.length === 0)) {
     return { ...compilation, diagnostics: [...diagnostics, ...compilation.diagnostics] };
@@ -91,7 +91,7 @@ function* compiledRules(
   diagnostics: readonly Diagnostic[],
   compiler: Compiler,
 ): Generator<undefined, Compilation> {
-  const compilation = yield* compiler.steps(objects);
+  const compilation = yield* compiler.steps([objects]);
   const ofFolder = compilation.diagnostics.filter(({ position }) => position?.file !== discoveredFile);
   return { ...compilation, diagnostics: [...diagnostics, ...ofFolder] };
 }

@@ -74,3 +74,21 @@ t.test('a file renamed into place is read, what it was called before is nothing'
   t.same(namesOf(scan), ['zero', 'one', 'two'], 'a new file goes to its place');
   t.same(scan.files.get(file)?.objects.length, 2);
 });
+
+t.test('where one file came as another went, files stay in order of their paths', async (t) => {
+  const { directory, file, files } = await folder(t);
+  const others = ['b.yaml', 'c.yaml'].map((name) => path.join(directory, name));
+  for (const [i, name] of others.entries()) writeFileSync(name, serviceText(`other${i}`, `10.96.1.${i + 1}`));
+  await files.scan();
+  const [last = ''] = others.slice(-1);
+  const first = path.join(directory, '0.yaml');
+  renameSync(last, first);
+  const scan = await files.scan({ changed: new Set([last, first]) });
+  t.match(scan, { changed: true, settled: true });
+  t.same([...scan.files.keys()], [first, file, ...others.slice(0, -1)]);
+  t.same(namesOf(scan), ['other1', 'one', 'two', 'other0']);
+  writeFileSync(file, serviceText('one', '10.96.0.7'));
+  const next = await files.scan({ changed: new Set([file]) });
+  t.same(namesOf(next), ['other1', 'one', 'other0']);
+  t.equal(next.files.get(first), scan.files.get(first), 'what was not looked at is the same');
+});
