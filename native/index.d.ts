@@ -177,11 +177,15 @@ export function epollAdd(epollFd: number, fd: number, tag: number): void;
 
 /**
  * What became ready, without waiting: three numbers each, descriptor, tag, and of 1 (readable), 2 (writable), 4 (the peer has
- * finished, or both have), 8 (error) the sum. Returns how many; at most 256.
+ * finished, or both have), 8 (error), 16 (urgent data) the sum. Returns how many; at most 256.
  */
 export function epollWait(epollFd: number, words: Int32Array): number;
 
-/** How many bytes came; 0: the peer has finished. Negative: an errno, which it does not throw (EAGAIN: nothing now). */
+/**
+ * How many bytes came; 0: the peer has finished. Negative: an errno, which it does not throw (EAGAIN: nothing now). Fewer than there is
+ * room for are all there are, but before urgent data (a byte that is left out), the end and an error. An error is told once, here or by
+ * a call that sends; who reads after that is told the end.
+ */
 export function receiveBytes(fd: number, buffer: Uint8Array): number;
 
 /** How many bytes left. Negative: an errno, which it does not throw (EAGAIN: no room now). Never SIGPIPE. */

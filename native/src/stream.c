@@ -34,7 +34,7 @@ napi_value js_epollAdd(napi_env env, napi_callback_info info) {
   TRY(read_fd(env, values[0], "epollFd", &epoll_fd));
   TRY(read_fd(env, values[1], "fd", &fd));
   TRY(read_integer(env, values[2], "tag", 0, INT32_MAX, &tag));
-  struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
+  struct epoll_event event = {.events = EPOLLIN | EPOLLPRI | EPOLLOUT | EPOLLRDHUP | EPOLLET,
                               .data.u64 = (uint64_t)tag << 32 | (uint32_t)fd};
   if (epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event) != 0) return throw_system_error(env, errno, "epoll_ctl", NULL);
   return undefined_result(env);
@@ -46,6 +46,7 @@ static int32_t event_bits(uint32_t events) {
   if (events & EPOLLOUT) bits |= 2;
   if (events & (EPOLLRDHUP | EPOLLHUP)) bits |= 4;
   if (events & EPOLLERR) bits |= 8;
+  if (events & EPOLLPRI) bits |= 16;
   return bits;
 }
 
@@ -107,7 +108,7 @@ napi_value js_sendBytes(napi_env env, napi_callback_info info) {
 }
 
 napi_value js_sendChunks(napi_env env, napi_callback_info info) {
-  napi_value values[2], chunk;
+  napi_value values[2], chunks[MOST_CHUNKS];
   bool is_array;
   int fd;
   uint32_t given;
@@ -118,12 +119,13 @@ napi_value js_sendChunks(napi_env env, napi_callback_info info) {
   if (!is_array) return throw_type_error(env, "chunks", "an array of Buffers or Uint8Arrays");
   TRY(call_ok(env, napi_get_array_length(env, values[1], &given)));
   const uint32_t count = given < MOST_CHUNKS ? given : MOST_CHUNKS;
+  /* First, since an element may be a getter, which could take away the bytes of one before. */
+  for (uint32_t index = 0; index < count; index++) TRY(call_ok(env, napi_get_element(env, values[1], index, &chunks[index])));
   size_t left = INT32_MAX;
   for (uint32_t index = 0; index < count; index++) {
     const uint8_t *bytes;
     size_t length;
-    TRY(call_ok(env, napi_get_element(env, values[1], index, &chunk)));
-    TRY(read_bytes(env, chunk, "chunk", &bytes, &length));
+    TRY(read_bytes(env, chunks[index], "chunk", &bytes, &length));
     parts[index] = (struct iovec){.iov_base = (void *)bytes, .iov_len = length < left ? length : left};
     left -= parts[index].iov_len;
   }

@@ -132,7 +132,7 @@ class TunnelRelay implements Relay {
           ? (fd) => {
               const end = this.#adopt(fd);
               if (end === undefined) return;
-              end.onGone(counts(() => end.reset()));
+              end.onGone(counts(() => end.cut()));
               acceptEnd(end, spec, this.#openers, this.#logger, onConnection);
             }
           : undefined,
@@ -156,7 +156,7 @@ class TunnelRelay implements Relay {
 
   #adopt(fd: number): TcpEnd | undefined {
     try {
-      return new TcpEnd(fd, 'downstream');
+      return new TcpEnd(fd, 'downstream', this.#clock);
     } catch (error) {
       nativeSockets().closeFd(fd);
       this.#onAcceptError(error instanceof Error ? error : new Error(String(error)));

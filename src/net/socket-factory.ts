@@ -77,7 +77,7 @@ export async function dialEnd(
     const fd = descriptorTo(destination, profile, isPortOurs);
     const connection = adopt(fd, () => {
       nativeSockets().connectSocket(fd, destination.ip, destination.port);
-      return new TcpEnd(fd, 'upstream', decided);
+      return new TcpEnd(fd, 'upstream', clock, decided);
     });
     return { connection, abandon: () => connection.reset() };
   });

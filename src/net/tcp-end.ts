@@ -5,35 +5,40 @@
  * I1: reading is into one buffer of the thread, and what is read is lent (`byte-end.ts`); nothing read is ever kept here.
  * I2: `onGone` is called once, when the descriptor is closed, whoever closes it.
  * I3: a socket reads at most `readsPerTurn` buffers before others have their turn.
+ * I4: an error of the socket is told by the kernel once, and looks like FIN to who reads after that: nothing is read after a failure.
  */
 import { constants } from 'node:os';
 import { getSystemErrorName } from 'node:util';
 import { canonicalIp, type SocketAddress } from '../base/address.ts';
+import type { Clock, Timer } from '../base/clock.ts';
 import { AmbitError, type ErrorOrigin } from '../base/errors.ts';
 import type { ByteEndHandler, TcpByteEnd } from './byte-end.ts';
 import { countDescriptor } from './descriptors.ts';
 import { nativeSockets } from './native-sockets.ts';
 import { originalDestinationOf } from './original-destination.ts';
-import { ownCopy, readBuffer } from './plain-socket.ts';
+import { readBuffer } from './plain-socket.ts';
 import { type PolledSocket, readiness, tcpPoll } from './tcp-poll.ts';
+import { WriteQueue } from './write-queue.ts';
 
 const readsPerTurn = 4;
 /** What may wait to be written before its source is paused, bytes. */
 const highWaterMark = 256 * 1024;
 /** A TLS read of 64 KiB arrives as four records: pieces so large wait for the check phase and leave in one call. */
 const gatheredBytes = 8 * 1024;
-/** Chunks of one `sendChunks`. */
-const mostChunks = 64;
+/** For what was written to leave when nobody waits for that any more: a peer that does not read holds it no longer. */
+const tailMs = 30_000;
+/** After FIN: a peer that goes on sending to a closed socket is answered by RST, and loses what it has not read. */
+const lingerMs = 2000;
 /** Before a connection is closed, so that it is by FIN: what the peer sent and nobody wants. */
 const readsBeforeClose = 16;
 
-const discarded = Buffer.allocUnsafeSlow(16 * 1024);
 /** EAGAIN, as the addon tells it. */
 const nothingNow = -constants.errno.EAGAIN;
 
 export class TcpEnd implements TcpByteEnd, PolledSocket {
   readonly #fd: number;
   readonly #origin: ErrorOrigin;
+  readonly #clock: Clock;
   readonly #uncount: () => void;
   readonly #onGone: (() => void)[] = [];
   #onConnect: ((error?: Error) => void) | undefined;
@@ -41,11 +46,12 @@ export class TcpEnd implements TcpByteEnd, PolledSocket {
   #flowing = false;
   /** The kernel may have something to read. */
   #readable = false;
-  /** Of which the end, or an error, is the last: no edge will come for that. */
-  #hung = false;
+  /** The end, an error or urgent data stand behind what can be read now: a read that is short says nothing, and no edge will come. */
+  #readsUntilEmpty = false;
+  /** The kernel has told of an error. */
+  #suspect = false;
   #receivedEnd = false;
-  #queue: Uint8Array[] = [];
-  #queuedBytes = 0;
+  #queue: WriteQueue | undefined;
   /** The kernel has no room: its edge is waited for. */
   #blocked = false;
   /** `proceed` is due. */
@@ -57,15 +63,18 @@ export class TcpEnd implements TcpByteEnd, PolledSocket {
   #gone = false;
   /** Nobody is told anything any more. */
   #silent = false;
-  #cause: unknown;
+  #cause: Error | undefined;
+  /** Of one that nobody waits for. */
+  #deadline: Timer | undefined;
 
   /**
    * The descriptor is owned from now on; when this throws a SystemError it is not. `onConnect`: its connection does not stand yet.
    * It is called once: with an error the descriptor is closed. Nothing but `reset` is allowed until then.
    */
-  constructor(fd: number, origin: ErrorOrigin, onConnect?: (error?: Error) => void) {
+  constructor(fd: number, origin: ErrorOrigin, clock: Clock, onConnect?: (error?: Error) => void) {
     this.#fd = fd;
     this.#origin = origin;
+    this.#clock = clock;
     this.#onConnect = onConnect;
     tcpPoll().add(fd, this);
     this.#uncount = countDescriptor();
@@ -89,7 +98,7 @@ export class TcpEnd implements TcpByteEnd, PolledSocket {
   }
 
   get heldBytes(): number {
-    return this.#queuedBytes;
+    return this.#queue?.bytes ?? 0;
   }
 
   get gone(): boolean {
@@ -101,6 +110,7 @@ export class TcpEnd implements TcpByteEnd, PolledSocket {
   }
 
   start(handler: ByteEndHandler): void {
+    if (this.#silent) return;
     this.#handler = handler;
     if (this.#gone) {
       setImmediate(() => this.#tellBroken());
@@ -111,22 +121,23 @@ export class TcpEnd implements TcpByteEnd, PolledSocket {
   }
 
   write(chunk: Uint8Array, lent = false): boolean {
-    if (this.#gone || this.#ending || chunk.length === 0) return true;
+    if (this.#gone || this.#ending || this.#cause !== undefined || chunk.length === 0) return true;
     let rest = chunk;
-    if (this.#queue.length === 0 && (lent || chunk.length < gatheredBytes)) {
+    if (this.heldBytes === 0 && (lent || chunk.length < gatheredBytes)) {
       const sent = nativeSockets().sendBytes(this.#fd, chunk);
       if (sent === chunk.length) return true;
       if (sent < 0 && sent !== nothingNow) {
-        this.#failedLater(sent);
+        this.#failedLater(systemError('write', sent));
         return true;
       }
       this.#blocked = true;
       if (sent > 0) rest = chunk.subarray(sent);
     }
-    this.#queue.push(lent ? ownCopy(rest) : rest);
-    this.#queuedBytes += rest.length;
+    this.#queue ??= new WriteQueue();
+    // What has to wait must not keep more alive than it counts for.
+    this.#queue.add(rest, !lent && (!this.#blocked || rest.length * 2 >= rest.buffer.byteLength));
     if (!this.#blocked) this.#waitForTurn();
-    if (this.#queuedBytes < highWaterMark) return true;
+    if (this.#queue.bytes < highWaterMark) return true;
     this.#wantsDrain = true;
     return false;
   }
@@ -135,11 +146,12 @@ export class TcpEnd implements TcpByteEnd, PolledSocket {
     if (this.#ending) return;
     this.#ending = true;
     this.#finished = finished;
-    if (this.#queue.length === 0) this.#sendEnd();
+    if (this.heldBytes === 0) this.#sendEnd();
   }
 
   pause(): void {
-    this.#flowing = false;
+    // One that nobody waits for throws away what comes.
+    this.#flowing = this.#silent;
   }
 
   resume(): void {
@@ -155,26 +167,33 @@ export class TcpEnd implements TcpByteEnd, PolledSocket {
     this.#close(true);
   }
 
+  /** As `reset`, by who owns the connection and not its bytes: the handler hears that it is broken. */
+  cut(): void {
+    this.#close(true);
+    this.#tellBroken();
+  }
+
   destroyWhenFinished(): void {
+    if (this.#silent) return;
     this.#silent = true;
     this.#handler = undefined;
-    this.#flowing = false;
-    if (this.#sentEnd) this.#closeByFin();
-    else if (this.#ending) this.#finished = undefined;
-    else this.end();
+    this.#finished = undefined;
+    if (this.#gone) return;
+    this.resume();
+    if (this.#sentEnd) this.#linger();
+    else {
+      this.#deadline = this.#clock.after(tailMs, () => this.#close(true));
+      this.end();
+    }
   }
 
   // As the poll sees it.
 
   ready(events: number): void {
-    if (this.#onConnect !== undefined) this.#connected(events);
-    if (this.#gone) return;
-    if ((events & ~readiness.writable) !== 0) {
-      this.#readable = true;
-      if ((events & (readiness.finished | readiness.error)) !== 0) this.#hung = true;
-      if (this.#flowing) this.#read();
-      else if (this.#handler === undefined && (events & readiness.error) !== 0) this.#lookForError();
-    }
+    if (this.#onConnect !== undefined) this.#connected();
+    // `proceed` is due.
+    if (this.#gone || this.#cause !== undefined) return;
+    if ((events & ~readiness.writable) !== 0) this.#arrived(events);
     if ((events & readiness.writable) !== 0 && this.#blocked && !this.#gone) {
       this.#blocked = false;
       this.#sendQueue();
@@ -188,17 +207,31 @@ export class TcpEnd implements TcpByteEnd, PolledSocket {
       this.#fail();
       return;
     }
-    if (this.#queue.length > 0 && !this.#blocked) this.#sendQueue();
+    if (this.heldBytes > 0 && !this.#blocked) this.#sendQueue();
     if (this.#flowing && this.#readable && !this.#gone) this.#read();
   }
 
-  #connected(events: number): void {
+  /** Or not: the first event decides. */
+  #connected(): void {
     const tell = this.#onConnect;
-    const code = nativeSockets().takeSocketError(this.#fd);
-    if (code === 0 && (events & readiness.writable) === 0) return;
     this.#onConnect = undefined;
+    const code = nativeSockets().takeSocketError(this.#fd);
     if (code < 0) this.#close(false);
-    tell?.(code < 0 ? systemError(code) : undefined);
+    tell?.(code < 0 ? systemError('connect', code) : undefined);
+  }
+
+  #arrived(events: number): void {
+    const isError = (events & readiness.error) !== 0;
+    if (isError) this.#suspect = true;
+    if (this.#receivedEnd) {
+      // The end is told as ready with every edge from now on. A reset after it is only seen by who asks.
+      if (isError) this.#lookForError();
+      return;
+    }
+    this.#readable = true;
+    if ((events & ~(readiness.readable | readiness.writable)) !== 0) this.#readsUntilEmpty = true;
+    if (this.#flowing) this.#read();
+    else if (this.#handler === undefined && isError) this.#lookForError();
   }
 
   #read(): void {
@@ -211,12 +244,14 @@ export class TcpEnd implements TcpByteEnd, PolledSocket {
       const count = native.receiveBytes(this.#fd, readBuffer);
       if (count > 0) {
         // Less than there was room for is all there was.
-        if (count < readBuffer.length && !this.#hung) this.#readable = false;
+        if (count < readBuffer.length && !this.#readsUntilEmpty) this.#readable = false;
         this.#handler?.data(readBuffer.subarray(0, count), true);
+        // Who is handed it may have written, in vain.
+        if (this.#cause !== undefined) return;
       } else {
         this.#readable = false;
         if (count === 0) this.#receiveEnd();
-        else if (count !== nothingNow) this.#failed(count);
+        else if (count !== nothingNow) this.#failed(systemError('read', count));
       }
     }
   }
@@ -225,29 +260,31 @@ export class TcpEnd implements TcpByteEnd, PolledSocket {
     this.#receivedEnd = true;
     this.#handler?.end();
     this.#settle();
+    if (this.#suspect && !this.#gone && this.#cause === undefined) this.#lookForError();
   }
 
-  /** Nobody reads it: the peer may have cut it all the same. */
+  /** Reading does not tell it, or nobody reads. */
   #lookForError(): void {
     const code = nativeSockets().takeSocketError(this.#fd);
-    if (code < 0) this.#failed(code);
+    if (code < 0) this.#failed(systemError('read', code));
   }
 
   #sendQueue(): void {
     const native = nativeSockets();
-    const queue = this.#queue;
-    while (queue.length > 0 && !this.#gone) {
-      const [first] = queue as [Uint8Array];
-      const sent = queue.length === 1 ? native.sendBytes(this.#fd, first) : native.sendChunks(this.#fd, queue);
+    const queue = this.#queue as WriteQueue;
+    while (queue.bytes > 0) {
+      const { chunks } = queue;
+      const [first] = chunks as [Uint8Array];
+      const sent = chunks.length === 1 ? native.sendBytes(this.#fd, first) : native.sendChunks(this.#fd, chunks);
       if (sent === nothingNow) {
         this.#blocked = true;
         return;
       }
       if (sent < 0) {
-        this.#failed(sent);
+        this.#failed(systemError('write', sent));
         return;
       }
-      this.#dequeue(sent);
+      queue.sent(sent);
     }
     if (this.#ending && !this.#sentEnd) this.#sendEnd();
     if (!this.#wantsDrain || this.#gone) return;
@@ -255,67 +292,56 @@ export class TcpEnd implements TcpByteEnd, PolledSocket {
     this.#handler?.drain();
   }
 
-  #dequeue(sentBytes: number): void {
-    this.#queuedBytes -= sentBytes;
-    let left = sentBytes;
-    let whole = 0;
-    for (; whole < Math.min(this.#queue.length, mostChunks); whole++) {
-      const { length } = this.#queue[whole] as Uint8Array;
-      if (left < length) break;
-      left -= length;
-    }
-    this.#queue.splice(0, whole);
-    const [first] = this.#queue;
-    if (left > 0 && first !== undefined) this.#queue[0] = first.subarray(left);
-  }
-
   #sendEnd(): void {
-    if (this.#gone) return;
-    const code = nativeSockets().shutdownSending(this.#fd);
+    if (this.#gone || this.#cause !== undefined) return;
+    const native = nativeSockets();
+    const code = native.shutdownSending(this.#fd);
     if (code < 0) {
-      this.#failedLater(code);
+      // ENOTCONN: why, the socket knows.
+      this.#failedLater(systemError('shutdown', native.takeSocketError(this.#fd) || code));
       return;
     }
     this.#sentEnd = true;
+    if (this.#silent) this.#linger();
     const finished = this.#finished;
     this.#finished = undefined;
     finished?.();
     this.#settle();
   }
 
-  /** Both directions have finished, or nobody wants the other. */
+  /** Both directions have finished. */
   #settle(): void {
-    if (this.#gone || !this.#sentEnd) return;
-    if (this.#silent) {
-      this.#closeByFin();
-      return;
-    }
-    if (!this.#receivedEnd) return;
+    if (this.#gone || !this.#sentEnd || !this.#receivedEnd) return;
     this.#close(false);
-    this.#handler?.closed();
+    const handler = this.#handler;
+    this.#handler = undefined;
+    handler?.closed();
   }
 
-  /** Closing what has unread bytes resets the connection, and what was sent may be lost with it. */
-  #closeByFin(): void {
-    if (this.#gone) return;
-    const native = nativeSockets();
-    for (let left = readsBeforeClose; left > 0 && native.receiveBytes(this.#fd, discarded) > 0; left--);
-    this.#close(false);
+  /** Until the peer finishes, or has had time enough. What has not left the kernel by then goes on leaving. */
+  #linger(): void {
+    this.#deadline?.cancel();
+    this.#deadline = this.#clock.after(lingerMs, () => {
+      const native = nativeSockets();
+      for (let left = readsBeforeClose; left > 0 && native.receiveBytes(this.#fd, readBuffer) > 0; left--);
+      this.#close(false);
+    });
   }
 
   /** Not in the call that found it: whoever writes is not told in the midst of that. */
-  #failedLater(code: number): void {
-    this.#cause ??= systemError(code);
+  #failedLater(cause: Error): void {
+    this.#cause = cause;
     this.#waitForTurn();
   }
 
-  #failed(code: number): void {
-    this.#cause ??= systemError(code);
+  #failed(cause: Error): void {
+    this.#cause = cause;
     this.#fail();
   }
 
+  /** By reset: of a connection that stands, and failed here, nothing must look whole. */
   #fail(): void {
-    this.#close(false);
+    this.#close(true);
     this.#tellBroken();
   }
 
@@ -325,7 +351,7 @@ export class TcpEnd implements TcpByteEnd, PolledSocket {
     const origin = this.#origin;
     handler?.broken(
       new AmbitError('the connection was reset', { code: 'NET_RESET', origin, cause: this.#cause }),
-      false,
+      this.#receivedEnd,
     );
   }
 
@@ -338,11 +364,11 @@ export class TcpEnd implements TcpByteEnd, PolledSocket {
   #close(byReset: boolean): void {
     if (this.#gone) return;
     this.#gone = true;
+    this.#deadline?.cancel();
     tcpPoll().remove(this.#fd);
     if (byReset) nativeSockets().resetConnection(this.#fd);
     else nativeSockets().closeFd(this.#fd);
-    this.#queue = [];
-    this.#queuedBytes = 0;
+    this.#queue?.clear();
     this.#uncount();
     for (const listener of this.#onGone) listener();
   }
@@ -352,7 +378,8 @@ function addressOf({ address, port }: { readonly address: string; readonly port:
   return { ip: canonicalIp(address) ?? address, port };
 }
 
-function systemError(code: number): Error {
+/** In Node's words. */
+function systemError(syscall: string, code: number): Error {
   const name = getSystemErrorName(code);
-  return Object.assign(new Error(`the connection broke (${name})`), { code: name, errno: code });
+  return Object.assign(new Error(`${syscall} ${name}`), { code: name, errno: code, syscall });
 }

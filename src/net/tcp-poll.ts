@@ -8,7 +8,7 @@
 import { nativeSockets } from './native-sockets.ts';
 
 /** The sum of what is true, as the addon tells it. */
-export const readiness = { readable: 1, writable: 2, finished: 4, error: 8 } as const;
+export const readiness = { readable: 1, writable: 2, finished: 4, error: 8, urgent: 16 } as const;
 
 export interface PolledSocket {
   ready(events: number): void;
@@ -36,7 +36,12 @@ class TcpPoll {
   constructor() {
     const native = nativeSockets();
     this.#epollFd = native.createEpoll();
-    this.#watcher = native.watchFd(this.#epollFd, 'r', () => this.#tell());
+    try {
+      this.#watcher = native.watchFd(this.#epollFd, 'r', () => this.#tell());
+    } catch (error) {
+      native.closeFd(this.#epollFd);
+      throw error;
+    }
     this.#watcher.unref();
   }
 

@@ -10,7 +10,15 @@ import { AmbitError } from '../../src/base/errors.ts';
 import type { Join } from '../../src/hbone/seam.ts';
 import { plainSocket } from '../../src/net/socket-spec.ts';
 import { eventually, within } from './eventually.ts';
-import { type MakeRelay, makeWorld, readAll, streamsLeft, tcpClient, type World } from './relay-world.ts';
+import {
+  type MakeRelay,
+  makeWorld,
+  readAll,
+  streamsLeft,
+  tcpClient,
+  type World,
+  type WorldOptions,
+} from './relay-world.ts';
 
 export async function byteCompliance(t: Test, make: MakeRelay): Promise<void> {
   await t.test('bytes and half-close travel in both directions', async (t) => {
@@ -118,6 +126,28 @@ export async function byteCompliance(t: Test, make: MakeRelay): Promise<void> {
     t.equal(world.clientEnds[0]?.kind, 'closed');
     t.equal(world.clientEnds[0]?.counts.toUpstream, 4, "the preface is not the client's");
   });
+
+  await t.test(
+    'a captured listener that is destroyed resets both sides of what it had, and their end is told',
+    async (t) => {
+      const ways: WorldOptions['onConnection'][] = [
+        undefined,
+        (connection, w) => connection.dial(w.app, plainSocket, w.clientObserver),
+      ];
+      for (const onConnection of ways) {
+        const world = await makeWorld(t, make, { ...(onConnection && { onConnection }) });
+        const { client, app } = await pair(world);
+        const seen = [readAll(client), readAll(app)];
+        client.write('x');
+        await within('byte', once(app, 'data'));
+        world.captured.destroy();
+        for (const { how } of await within('resets', Promise.all(seen))) t.equal(how, 'reset');
+        await eventually('its end', () => world.clientEnds.length === 1);
+        t.match(world.clientEnds[0], { kind: 'reset', by: 'downstream' });
+        t.equal(world.client.stats().captured, 0);
+      }
+    },
+  );
 
   await t.test('stop ends both sides by reset, and is harmless afterwards', async (t) => {
     const joins: Join[] = [];
