@@ -6,6 +6,7 @@
  * I1: a document says what it said when it was first read, whatever became of its file since.
  */
 import type { SourcePosition } from '../base/diagnostics.ts';
+import { PackedText } from '../base/packed-text.ts';
 import type { Shared } from '../base/shared.ts';
 import { readPlainYaml } from './plain-yaml.ts';
 import { partsOf, type YamlPart } from './yaml-parts.ts';
@@ -19,7 +20,7 @@ export interface YamlDocument {
 }
 
 export class PlainFile {
-  readonly #text: string;
+  readonly #text: PackedText;
   readonly #find: (part: YamlPart, path: YamlPath) => SourcePosition;
   readonly #documents: PlainDocument[] = [];
   /** Both by the first line of the document. */
@@ -28,7 +29,7 @@ export class PlainFile {
 
   /** `find`: the slow way to a position in a part that is YAML. */
   constructor(text: string, find: (part: YamlPart, path: YamlPath) => SourcePosition) {
-    this.#text = text;
+    this.#text = new PackedText(text);
     this.#find = find;
   }
 
@@ -77,7 +78,7 @@ export class PlainFile {
   #textsNow(): Map<number, string> {
     let texts = this.#texts?.deref();
     if (texts === undefined) {
-      texts = new Map(partsOf(this.#text).map((part) => [part.line, part.text]));
+      texts = new Map(partsOf(this.#text.text()).map((part) => [part.line, part.text]));
       this.#texts = new WeakRef(texts);
     }
     return texts;

@@ -5,6 +5,7 @@
  * I1: a hurried scan believes nothing that a writer who is not done could have left: a file that is gone or broken, that has lost
  *     an object, or was written this very moment stays as it was, and `settled` is false.
  */
+import { hash } from 'node:crypto';
 import { lstatSync, readFileSync, statSync } from 'node:fs';
 import { readdir, readFile, stat } from 'node:fs/promises';
 import path from 'node:path';
@@ -36,7 +37,8 @@ export interface ScanOptions {
 interface Known {
   /** Size, inode and time of change: equal means unread. */
   readonly stamp: string;
-  readonly text: string | undefined;
+  /** Of its text. */
+  readonly digest: string | undefined;
   readonly file: ConfigFile;
 }
 
@@ -156,12 +158,13 @@ export class FolderFiles {
       if (known?.stamp === stamp) return known;
       if (hurried && Math.abs(this.#clock.wallMs() - mtimeMs) < restMs) return 'unsettled';
       const text = atOnce && size <= smallBytes ? readFileSync(name, 'utf8') : await readFile(name, 'utf8');
-      if (known !== undefined && known.text === text) return { ...known, stamp };
+      const digest = hash('sha256', text, 'base64');
+      if (known?.digest === digest) return { ...known, stamp };
       const asRead = name === this.#meshConfig ? asMeshConfig : undefined;
       const steps = configFileSteps(text, name, known?.file, texts, asRead);
       const file = await resultInSlices(steps, { clock: this.#clock, sliceMs: folderSliceMs });
       const doubtful = hasErrors(file.diagnostics) || (known !== undefined && losesObjects(known.file, file));
-      return hurried && doubtful ? 'unsettled' : { stamp, text, file };
+      return hurried && doubtful ? 'unsettled' : { stamp, digest, file };
     } catch (error) {
       if (errorCode(error) === undefined) throw error;
       if (hurried) return 'unsettled';
@@ -170,7 +173,7 @@ export class FolderFiles {
       if (known?.stamp === stamp) return known;
       const position = { file: name, line: 1, column: 1 };
       const problem = folderDiagnostic('FILE_UNREADABLE', errorText(error), position);
-      return { stamp, text: undefined, file: keepAll(name, known?.file, [problem]) };
+      return { stamp, digest: undefined, file: keepAll(name, known?.file, [problem]) };
     }
   }
 }
