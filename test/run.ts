@@ -8,7 +8,7 @@ import { enableCompileCache } from 'node:module';
 import { availableParallelism, tmpdir } from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
-import { type Job, planRound } from './runner/jobs.ts';
+import { type Job, planRound, single } from './runner/jobs.ts';
 import { runJobs } from './runner/run-jobs.ts';
 import { statusLine, timesLine } from './runner/tell.ts';
 
@@ -76,11 +76,7 @@ async function runAll(words: readonly string[]): Promise<void> {
   const files = words
     .filter((word) => !tiers.includes(word))
     .map((file) => path.relative(root, path.resolve(root, file)));
-  if (files.length > 0)
-    await runTests(
-      'files',
-      files.map((file) => ({ files: [file] })),
-    );
+  if (files.length > 0) await runTests('files', files.map(single));
   for (const round of rounds) {
     const chosen = round.filter((tier) => words.length === 0 || words.includes(tier));
     if (interrupted || chosen.length === 0) continue;
@@ -103,9 +99,8 @@ async function runTiers(chosen: readonly string[]): Promise<void> {
   const files = chosen.flatMap((tier) => globSync(`test/${tier}/**/*.test.ts`, { cwd: root }).sort());
   const { sharing, alone } = planRound(files);
   const name = chosen.join('+');
-  // One more than there are processors, since files wait; a whole mesh each is work enough for two.
-  const width = chosen.includes('netns') ? Math.min(2, availableParallelism()) : availableParallelism() + 1;
-  await runTests(name, sharing, width);
+  // One more than there are processors, since files wait.
+  await runTests(name, sharing, availableParallelism() + 1);
   if (!interrupted) await runTests(`${name}-alone`, alone);
 }
 

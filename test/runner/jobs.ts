@@ -8,6 +8,8 @@
 export interface Job {
   /** Relative to the repository's root; several share the process (`together.ts`). */
   readonly files: readonly string[];
+  /** Of the places there are, how many it takes. */
+  readonly weight: number;
 }
 
 /** What one round does: first the jobs that share the machine, then the others one by one. */
@@ -16,31 +18,48 @@ export interface Round {
   readonly alone: readonly Job[];
 }
 
-/** These look at the host's state, measure, or keep to times. The bounds of the others leave room for neighbours. */
-const alone = /^test\/(interop|bench|netns\/(bench\/loads|demo|lab\/cleanup|path\/members|soak)\b)/;
+/** These measure, or talk to programs whose pace is not ours. The bounds of the others leave room for neighbours. */
+const alone = /^test\/(interop|bench|netns\/(bench\/loads|path\/members|soak)\b)/;
 
-/** Small files share a process, but for these, which measure their own or change it for good: a signal, a limit, the heap. */
-const together = /^test\/unit\//;
+/**
+ * Whose files share a process, and how many of them: enough that little is loaded twice, few enough that the last process does
+ * not keep everybody waiting.
+ */
+const together: readonly (readonly [tier: RegExp, files: number])[] = [[/^test\/unit\//, 24]];
+
+/** These measure their own process, or change it for good: a signal, a limit, the heap. */
 const apart = /^test\/unit\/(native\/|bench-micro\/|(app\/memory|base\/garbage|identity\/key-secrecy)\.test)/;
 
-/** Enough that little is loaded twice, few enough that the last process does not keep everybody waiting. */
-const filesOfOne = 24;
+/** Two meshes at once, or one under load, for the whole of their time. */
+const heavy = /^test\/netns\/(demo|lab\/cleanup|integrity\/(changes|load))\b/;
+
+/** The longest are begun first, lest everything waits for one of them in the end. */
+const long = /^test\/(netns\/(bench\/systems|integrity|inpod\/replacement)|unit\/native\/address-sanitizer)\b/;
 
 export function planRound(files: readonly string[]): Round {
   const sharing = files.filter((file) => !alone.test(file));
-  const small = sharing.filter((file) => together.test(file) && !apart.test(file));
-  const others = sharing.filter((file) => !small.includes(file));
+  const inShares = together.map(
+    ([tier, size]) => [sharing.filter((file) => tier.test(file) && !apart.test(file)), size] as const,
+  );
+  const shared = new Set(inShares.flatMap(([some]) => some));
+  const others = sharing.filter((file) => !shared.has(file)).map(single);
+  const rank = ({ files: [file = ''], weight }: Job) => weight * 2 + Number(long.test(file));
   return {
-    sharing: [...others.map(single), ...shares(small)],
+    sharing: [...others.sort((a, b) => rank(b) - rank(a)), ...inShares.flatMap(([some, size]) => shares(some, size))],
     alone: files.filter((file) => alone.test(file)).map(single),
   };
 }
 
-const single = (file: string): Job => ({ files: [file] });
+export function single(file: string): Job {
+  return { files: [file], weight: heavy.test(file) ? 2 : 1 };
+}
 
 /** Neighbours stay together, since they import the same. */
-function shares(files: readonly string[]): readonly Job[] {
-  const count = Math.ceil(files.length / filesOfOne);
+function shares(files: readonly string[], size: number): readonly Job[] {
+  const count = Math.ceil(files.length / size);
   const from = (index: number) => Math.round((files.length * index) / count);
-  return Array.from({ length: count }, (_, index) => ({ files: files.slice(from(index), from(index + 1)) }));
+  return Array.from({ length: count }, (_, index) => ({
+    files: files.slice(from(index), from(index + 1)),
+    weight: 1,
+  }));
 }

@@ -11,9 +11,9 @@ import process from 'node:process';
 import type { Job } from './jobs.ts';
 import { type JobEnd, judge, type Verdict } from './verdict.ts';
 
-/** A test's own limit, unless it sets one; its process gets a minute more, to say which test it was. */
-const testSeconds = 300;
-const processMs = (testSeconds + 60) * 1000;
+/** A file's limit, unless it sets one; the process gets a minute more, to say which test it was. */
+const fileSeconds = 300;
+const lastSeconds = 60;
 const killMs = 5000;
 
 export interface JobResult extends Verdict {
@@ -29,7 +29,7 @@ export interface RunOptions {
   /** Where output is kept. */
   readonly scratch: string;
   readonly env: NodeJS.ProcessEnv;
-  /** How many at a time. */
+  /** How many places there are; what is heavier than all of them runs when nothing else does. */
   readonly width: number;
   /** Asked before each start. */
   readonly goesOn: () => boolean;
@@ -39,21 +39,34 @@ export interface RunOptions {
 }
 
 const together = path.join(import.meta.dirname, 'together.ts');
+const enterLab = path.join(import.meta.dirname, 'enter-lab.ts');
 let outputs = 0;
 
 /** Settles when all have ended that were started. */
 export async function runJobs(jobs: readonly Job[], options: RunOptions): Promise<void> {
   const waiting = [...jobs];
-  const running = new Set<Job>();
-  const inTurn = async () => {
-    for (let job = waiting.shift(); job !== undefined && options.goesOn(); job = waiting.shift()) {
-      options.onChange?.([...running.add(job)]);
-      options.onResult(await runJob(job, options));
-      running.delete(job);
-      options.onChange?.([...running]);
-    }
+  const running = new Map<Job, Promise<void>>();
+  const run = async (job: Job) => {
+    options.onResult(await runJob(job, options));
+    running.delete(job);
+    options.onChange?.([...running.keys()]);
   };
-  await Promise.all(Array.from({ length: options.width }, inTurn));
+  for (;;) {
+    const next = options.goesOn() ? nextFitting(waiting, [...running.keys()], options.width) : undefined;
+    if (next !== undefined) {
+      waiting.splice(waiting.indexOf(next), 1);
+      running.set(next, run(next));
+      options.onChange?.([...running.keys()]);
+    } else if (running.size > 0) await Promise.race(running.values());
+    else return;
+  }
+}
+
+/** The first that has a place, or any when all places are free. Pure. */
+export function nextFitting(waiting: readonly Job[], running: readonly Job[], width: number): Job | undefined {
+  if (running.length === 0) return waiting[0];
+  const taken = running.reduce((sum, { weight }) => sum + weight, 0);
+  return waiting.find(({ weight }) => taken + weight <= width);
 }
 
 async function runJob(job: Job, options: RunOptions): Promise<JobResult> {
@@ -65,25 +78,27 @@ async function runJob(job: Job, options: RunOptions): Promise<JobResult> {
 }
 
 function endOf({ files }: Job, output: string, { root, env }: RunOptions): Promise<JobEnd> {
-  const argv = [process.execPath, ...(files.length === 1 ? files : [together, ...files])];
+  const first = files.every((file) => file.startsWith('test/netns/')) ? ['--import', enterLab] : [];
+  const argv = [process.execPath, ...first, ...(files.length === 1 ? files : [together, ...files])];
   const descriptor = openSync(output, 'w');
   const child = spawn('setpriv', ['--pdeathsig', 'KILL', ...argv], {
     cwd: root,
-    env: { ...env, TAP_TIMEOUT: String(testSeconds) },
+    env: { ...env, TAP_TIMEOUT: String(fileSeconds) },
     stdio: ['ignore', descriptor, 'inherit'],
   });
   closeSync(descriptor);
+  const limitMs = (files.length * fileSeconds + lastSeconds) * 1000;
   let late = false;
   const terminating = setTimeout(() => {
     late = true;
     child.kill('SIGTERM');
-  }, processMs);
-  const killing = setTimeout(() => child.kill('SIGKILL'), processMs + killMs);
+  }, limitMs);
+  const killing = setTimeout(() => child.kill('SIGKILL'), limitMs + killMs);
   return new Promise((resolve) => {
     const settle = (end: JobEnd) => {
       clearTimeout(terminating);
       clearTimeout(killing);
-      resolve(late ? { kind: 'late', seconds: processMs / 1000 } : end);
+      resolve(late ? { kind: 'late', seconds: limitMs / 1000 } : end);
     };
     child.on('error', ({ message }) => settle({ kind: 'unstarted', cause: message }));
     child.on('exit', (code, signal) => {

@@ -4,6 +4,7 @@
  *
  * I1: each file is a subtest named after it, and what it imports as `tap` is that subtest: its own tests, time limits and
  * teardowns are its own, and the next file is not loaded before it has ended.
+ * I2: what all files import (test/support) has the subtest of the file that is under way for `tap`.
  */
 import { registerHooks } from 'node:module';
 import path from 'node:path';
@@ -16,30 +17,48 @@ const files = process.argv.splice(2);
 const { default: t } = await import('tap');
 
 const scheme = 'ambit-tap:';
-const subtests = new Map<string, Test>();
-const handOver = Symbol.for('ambit.subtests');
-Object.assign(globalThis, { [handOver]: subtests });
+const urls = new Set(files.map(urlOf));
+const subtests = { of: new Map<string, Test>(), current: t as Test };
+Object.assign(globalThis, { [Symbol.for('ambit.subtests')]: subtests });
+
+const ofFile = (url: string) => `const t = globalThis[Symbol.for('ambit.subtests')].of.get(${JSON.stringify(url)});
+export default t;
+export const test = t.test.bind(t);`;
+
+const ofCurrent = `const subtests = globalThis[Symbol.for('ambit.subtests')];
+export default new Proxy({}, {
+  get(_, name) {
+    const value = subtests.current[name];
+    return typeof value === 'function' ? value.bind(subtests.current) : value;
+  },
+  set: (_, name, value) => Reflect.set(subtests.current, name, value),
+});
+export const test = (...given) => subtests.current.test(...given);`;
 
 registerHooks({
   resolve(specifier, context, next) {
     const { parentURL = '' } = context;
-    if (specifier !== 'tap' || !subtests.has(parentURL)) return next(specifier, context);
-    return { url: scheme + parentURL, shortCircuit: true };
+    if (specifier !== 'tap' || parentURL.includes('/node_modules/')) return next(specifier, context);
+    return { url: scheme + (urls.has(parentURL) ? parentURL : ''), shortCircuit: true };
   },
   load(url, context, next) {
     if (!url.startsWith(scheme)) return next(url, context);
-    const file = JSON.stringify(url.slice(scheme.length));
-    const source = `const t = globalThis[Symbol.for('ambit.subtests')].get(${file});
-export default t;
-export const test = t.test.bind(t);`;
-    return { format: 'module', source, shortCircuit: true };
+    const file = url.slice(scheme.length);
+    return { format: 'module', source: file === '' ? ofCurrent : ofFile(file), shortCircuit: true };
   },
 });
 
+const limitMs = Number(process.env.TAP_TIMEOUT ?? 30) * 1000;
+t.setTimeout(files.length * limitMs);
 for (const file of files) {
-  t.test(file, async (t) => {
-    const { href } = pathToFileURL(path.resolve(file));
-    subtests.set(href, t);
-    await import(href);
+  t.test(file, { timeout: limitMs }, async (t) => {
+    const url = urlOf(file);
+    subtests.of.set(url, t);
+    subtests.current = t;
+    await import(url);
   });
+}
+
+function urlOf(file: string): string {
+  return pathToFileURL(path.resolve(file)).href;
 }

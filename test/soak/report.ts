@@ -44,7 +44,7 @@ export interface Law {
   readonly descriptors: number;
 }
 
-/** For a minute: V8 is still finding the size of its young generation, 48 MiB at most, when others want the processors as well. */
+/** For less than a minute: V8 is still finding the size of its young generation, 48 MiB at most, when others want the processors as well. */
 export const shortLaw: Law = { ...law, residentMiB: 64 };
 
 /** Everything that makes a soak fail, as sentences. */

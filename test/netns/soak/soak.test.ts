@@ -4,7 +4,7 @@ import { problemsOf, shortLaw, table } from '../../soak/report.ts';
 import { runSoak } from '../../soak/soak.ts';
 import { insideLab } from '../lab/inside.ts';
 
-const seconds = 60;
+const seconds = 45;
 
 t.setTimeout(180_000);
 

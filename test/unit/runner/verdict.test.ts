@@ -2,8 +2,8 @@
 import t from 'tap';
 import { type JobEnd, judge } from '../../runner/verdict.ts';
 
-const job = { files: ['test/unit/a.test.ts'] };
-const shared = { files: ['test/unit/a.test.ts', 'test/unit/b.test.ts'] };
+const job = { files: ['test/unit/a.test.ts'], weight: 1 };
+const shared = { files: ['test/unit/a.test.ts', 'test/unit/b.test.ts'], weight: 1 };
 const exited = (code: number): JobEnd => ({ kind: 'exited', code });
 
 const good = `TAP version 14
