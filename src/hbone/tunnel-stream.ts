@@ -7,6 +7,7 @@
 import { Duplex } from 'node:stream';
 import type { AmbitError } from '../base/errors.ts';
 import type { ByteEndHandler } from '../net/byte-end.ts';
+import { ownCopy } from '../net/plain-socket.ts';
 import type { StreamEnd } from './http2/engine.ts';
 
 /** Up to so many a copy costs less than another frame. */
@@ -72,9 +73,9 @@ export class TunnelStream extends Duplex {
 
   #start(): void {
     const handler: ByteEndHandler = {
-      data: (chunk) => {
+      data: (chunk, lent) => {
         // Readable keeps an object for each chunk: until it asks for more, small ones are put together below.
-        if (!this.push(chunk) || chunk.length < smallBytes) this.#end.pause();
+        if (!this.push(lent ? ownCopy(chunk) : chunk) || chunk.length < smallBytes) this.#end.pause();
       },
       end: () => {
         this.push(null);

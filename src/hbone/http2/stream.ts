@@ -7,12 +7,12 @@
  * I3: `onOver` and one of a waiter's calls come exactly once.
  */
 import { AmbitError, type ErrorOrigin } from '../../base/errors.ts';
+import { Backlog } from '../../net/backlog.ts';
 import type { ByteEndHandler } from '../../net/byte-end.ts';
 import { ownCopy } from '../../net/plain-socket.ts';
 import type { TunnelHeaders } from '../seam.ts';
 import { errorCode } from './codes.ts';
 import type { AnswerWaiter, ClientStream, ServedStream, StreamEnd } from './engine.ts';
-import { KeptBytes } from './kept-bytes.ts';
 
 /** What a stream asks of its session. */
 export interface StreamHost {
@@ -46,7 +46,7 @@ export class FramedStream implements StreamEnd {
   #handler: ByteEndHandler | undefined;
   #waiter: AnswerWaiter | undefined;
   #onOver: (() => void) | undefined;
-  #kept: KeptBytes | undefined;
+  #kept: Backlog | undefined;
   #flowing = false;
   /** To be sent, once windows allow it. */
   #queue: Uint8Array[] | undefined;
@@ -201,11 +201,11 @@ export class FramedStream implements StreamEnd {
 
   dataArrived(chunk: Uint8Array): void {
     if (this.#handler !== undefined && this.#flowing && this.#kept === undefined) {
-      this.#deliver(this.#handler, chunk);
+      this.#deliver(this.#handler, chunk, false);
     } else if (this.#deaf && !this.#over) {
       this.#host.taken(this, chunk.length);
     } else if (!this.#over) {
-      this.#kept ??= new KeptBytes();
+      this.#kept ??= new Backlog();
       this.#kept.add(chunk);
       this.#host.keeps(chunk.length);
     }
@@ -289,8 +289,8 @@ export class FramedStream implements StreamEnd {
   }
 
   /** Who is handed a chunk may cut the stream. */
-  #deliver(handler: ByteEndHandler, chunk: Uint8Array): void {
-    handler.data(chunk, false);
+  #deliver(handler: ByteEndHandler, chunk: Uint8Array, lent: boolean): void {
+    handler.data(chunk, lent);
     if (!this.#over) this.#host.taken(this, chunk.length);
   }
 
@@ -315,15 +315,13 @@ export class FramedStream implements StreamEnd {
   }
 
   #handOn(): void {
-    const kept = this.#kept;
-    while (kept !== undefined && this.#flowing && this.#handler !== undefined) {
-      const chunk = kept.take();
-      if (chunk === undefined) {
-        this.#kept = undefined;
-        break;
-      }
-      this.#host.keeps(-chunk.length);
-      this.#deliver(this.#handler, chunk);
+    while (this.#kept !== undefined && this.#flowing && this.#handler !== undefined) {
+      const handler = this.#handler;
+      const isSome = this.#kept.give((chunk) => {
+        this.#host.keeps(-chunk.length);
+        this.#deliver(handler, chunk, true);
+      });
+      if (!isSome) this.#kept = undefined;
     }
     if (this.#kept !== undefined || this.#over || this.#handler === undefined) return;
     if (this.#brokenWhole) this.#tellStopped();
@@ -403,7 +401,9 @@ export class FramedStream implements StreamEnd {
   }
 
   #dropKept(): void {
-    if (this.#kept !== undefined) this.#host.keeps(-this.#kept.bytes);
+    if (this.#kept === undefined) return;
+    this.#host.keeps(-this.#kept.bytes);
+    this.#kept.drop();
     this.#kept = undefined;
   }
 
