@@ -9,7 +9,6 @@
 import { AmbitError, type ErrorOrigin } from '../../base/errors.ts';
 import { Backlog } from '../../net/backlog.ts';
 import type { ByteEndHandler } from '../../net/byte-end.ts';
-import { ownCopy } from '../../net/plain-socket.ts';
 import type { TunnelHeaders } from '../seam.ts';
 import { errorCode } from './codes.ts';
 import type { AnswerWaiter, ClientStream, ServedStream, StreamEnd } from './engine.ts';
@@ -49,8 +48,7 @@ export class FramedStream implements StreamEnd {
   #kept: Backlog | undefined;
   #flowing = false;
   /** To be sent, once windows allow it. */
-  #queue: Uint8Array[] | undefined;
-  #queuedBytes = 0;
+  #queue: Backlog | undefined;
   #wantsDrain = false;
   #finished: (() => void) | undefined;
   #isEnding = false;
@@ -85,7 +83,7 @@ export class FramedStream implements StreamEnd {
   // As its owner sees it.
 
   get heldBytes(): number {
-    return (this.#kept?.bytes ?? 0) + this.#queuedBytes;
+    return (this.#kept?.bytes ?? 0) + (this.#queue?.bytes ?? 0);
   }
 
   get receivedEnd(): boolean {
@@ -107,19 +105,18 @@ export class FramedStream implements StreamEnd {
     this.#handOn();
   }
 
-  write(chunk: Uint8Array, lent = false): boolean {
+  /** What does not leave at once is copied. */
+  write(chunk: Uint8Array): boolean {
     if (this.#over || this.#isEnding || this.#stopped || chunk.length === 0) return true;
     if (this.#queue !== undefined) {
-      this.#queue.push(lent ? ownCopy(chunk) : chunk);
-      this.#queuedBytes += chunk.length;
+      this.#queue.add(chunk);
     } else {
       const sent = this.#send(chunk);
       if (sent === chunk.length) {
         if (!this.#host.full) return true;
       } else {
-        const rest = sent === 0 ? chunk : chunk.subarray(sent);
-        this.#queue = [lent ? ownCopy(rest) : rest];
-        this.#queuedBytes = chunk.length - sent;
+        this.#queue = new Backlog();
+        this.#queue.add(sent === 0 ? chunk : chunk.subarray(sent));
       }
     }
     this.#wantsDrain = true;
@@ -254,17 +251,15 @@ export class FramedStream implements StreamEnd {
   /** There may be room. */
   proceed(): void {
     if (this.#over) return;
-    while (this.#queue !== undefined) {
-      const chunk = this.#queue[0] as Uint8Array;
+    for (let queue = this.#queue; queue !== undefined; queue = this.#queue) {
+      const chunk = queue.first() as Uint8Array;
       const sent = this.#send(chunk);
-      this.#queuedBytes -= sent;
+      queue.consume(sent);
       if (sent < chunk.length) {
-        if (sent > 0) this.#queue[0] = chunk.subarray(sent);
         if (this.sendWindow > 0) this.#host.waitForRoom(this);
         return;
       }
-      if (this.#queue.length === 1) this.#queue = undefined;
-      else this.#queue.shift();
+      if (queue.bytes === 0) this.#queue = undefined;
     }
     if (this.#isEnding) this.#sendEnd();
     if (this.#over || !this.#wantsDrain) return;
@@ -408,8 +403,8 @@ export class FramedStream implements StreamEnd {
   }
 
   #dropQueue(): void {
+    this.#queue?.drop();
     this.#queue = undefined;
-    this.#queuedBytes = 0;
   }
 
   #resetError(code: number): AmbitError {
