@@ -6,11 +6,10 @@
  *     cannot be opened, and what would be one file too many.
  */
 import { open } from 'node:fs';
-import { destination } from 'pino';
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/logger.ts';
 import type { Counter, MetricsRegistry } from '../base/metrics.ts';
-import { gatherLines, type LogOutput } from './log.ts';
+import { gatherLines, type LogOutput, lineStream } from './log.ts';
 
 export interface LogFilesOptions {
   /** Standard output. */
@@ -89,10 +88,9 @@ export class LogFiles {
   }
 
   #writeTo(fd: number): LogOutput {
-    const stream = destination({ dest: fd, sync: false, maxLength: mostBufferedBytes });
-    stream.on('drop', () => this.#lost.value++);
+    const lost = () => this.#lost.value++;
     // A disk that is full: what is not written stays in the stream, up to its bound.
-    stream.on('error', () => this.#lost.value++);
+    const stream = lineStream(fd, { maxLength: mostBufferedBytes, onLost: lost, onError: lost });
     return gatherLines(stream, this.#options.clock);
   }
 }

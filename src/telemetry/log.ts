@@ -2,6 +2,7 @@
  * The logger of the programs: topics with levels of their own, ztunnel's line forms, written without blocking the loop
  * through pino's destination. Lines in memory are bounded by that destination; `flush` writes what is left at the end.
  */
+import { fsyncSync } from 'node:fs';
 import { destination } from 'pino';
 import { type Clock, systemClock, type Timer } from '../base/clock.ts';
 import type { LogFields, Logger, LogLevel } from '../base/logger.ts';
@@ -35,32 +36,67 @@ export interface LogOptions {
 
 /** Lines are written together: a write costs more than many lines. Somebody who watches does not see the delay. */
 const gatherMs = 10;
-const gatherLength = 64 * 1024;
+const gatherBytes = 64 * 1024;
+/** Room for what comes last. */
+const mostGatheredBytes = 96 * 1024;
+/** Of a character of JavaScript in UTF-8. */
+const mostBytesOfCharacter = 3;
+
+/** Where gathered lines go. Its memory is bounded: what has no room is lost. */
+export interface LineStream {
+  write(lines: Buffer): void;
+  /** Returns when all is written, or throws. */
+  flushSync(): void;
+}
 
 /** A buffered descriptor (1 or 2). Buffers at most 16 MiB; what comes beyond that is lost, and `onLost` is told. */
 export function openLogOutput(fd: number, clock: Clock = systemClock, onLost: () => void = () => {}): LogOutput {
-  const stream = destination({ dest: fd, sync: false, maxLength: 16 * 1024 * 1024 });
-  // The reader of a pipe may leave before us; logging must not end the process then.
-  stream.on('error', () => {});
-  stream.on('drop', onLost);
-  return gatherLines(stream, clock);
+  return gatherLines(lineStream(fd, { maxLength: 16 * 1024 * 1024, onLost, onError: () => {} }), clock);
 }
 
-/** Lines on their way to a stream, several at once. */
-export function gatherLines(stream: ReturnType<typeof destination>, clock: Clock): LogOutput {
-  let gathered = '';
+/** `onError`: the reader of a pipe may leave before us, or a disk be full; logging must not end the process then. */
+export function lineStream(
+  fd: number,
+  { maxLength, onLost, onError }: { maxLength: number; onLost: () => void; onError: () => void },
+): LineStream {
+  // Its types know only what pino itself asks for.
+  const options = { dest: fd, sync: false, maxLength, contentMode: 'buffer' } as Parameters<typeof destination>[0];
+  const stream = destination(options) as unknown as LineStream & NodeJS.EventEmitter;
+  stream.on('error', onError);
+  stream.on('drop', onLost);
+  return {
+    write: (lines) => stream.write(lines),
+    flushSync: () => {
+      stream.flushSync();
+      try {
+        // A write may be under way on another thread.
+        fsyncSync(fd);
+      } catch {
+        // It is no file.
+      }
+    },
+  };
+}
+
+/** Lines on their way to a stream, several at once: as octets from the start, since a long text is put together twice. */
+export function gatherLines(stream: LineStream, clock: Clock): LogOutput {
+  const gathered = Buffer.allocUnsafeSlow(mostGatheredBytes);
+  let length = 0;
   let timer: Timer | undefined;
   const release = () => {
     timer?.cancel();
     timer = undefined;
-    const text = gathered;
-    gathered = '';
-    if (text !== '') stream.write(text);
+    const lines = Buffer.from(gathered.subarray(0, length));
+    length = 0;
+    if (lines.length > 0) stream.write(lines);
   };
   return {
     write: (line) => {
-      gathered += line;
-      if (gathered.length >= gatherLength) release();
+      const most = line.length * mostBytesOfCharacter;
+      if (length + most > mostGatheredBytes) release();
+      if (most > mostGatheredBytes) stream.write(Buffer.from(line));
+      else length += gathered.write(line, length);
+      if (length >= gatherBytes) release();
       else timer ??= clock.after(gatherMs, release);
     },
     flush: () => {

@@ -13,11 +13,13 @@ import type { Cancellation } from '../base/cancellation.ts';
 import type { Clock, Timer } from '../base/clock.ts';
 import { maxHeaderBytes } from '../http/framing.ts';
 import type { HeaderList } from '../http/header-list.ts';
+import { PlainSocket } from '../net/plain-socket.ts';
 import type { Circuit } from './circuit.ts';
 import { ConnectionQueue, mostWaiting, type QueuedRequest } from './connection-queue.ts';
 import type { Connector } from './connector.ts';
 import { poolKey, type UpstreamEndpoint, type UpstreamProtocol } from './endpoint.ts';
 import { plainConnections } from './profile.ts';
+import { readAtOnce } from './read-at-once.ts';
 import { NotConnected, Overflow, type RunningTry, type ServedConnection, Try, type TryHandler } from './running-try.ts';
 import { Client, Pool } from './undici.ts';
 import { mendUndiciStreams, withoutStreamNature } from './undici-h2.ts';
@@ -265,6 +267,7 @@ function makePool(
         events.linked({ local, peer }, stream, leaving);
         // undici reads the negotiated protocol from here.
         Object.assign(stream, { alpnProtocol: protocol === 'h2c' ? 'h2' : 'http/1.1' });
+        if (protocol === 'h1' && stream instanceof PlainSocket) readAtOnce(stream);
         callback(null, stream as never);
       }, ignore);
     },
