@@ -16,8 +16,11 @@ export class Http1Exchange implements Exchange {
   readonly #incoming: IncomingMessage;
   readonly #response: ServerResponse;
   readonly #upgraded: Duplex | undefined;
-  readonly #draining: () => boolean;
+  readonly #connection: { readonly draining: boolean };
   readonly #closedListeners: ((complete: boolean) => void)[] = [];
+  readonly #drainListeners: (() => void)[] = [];
+  /** The response is listened to once it has had no room, which few have. */
+  #awaitsDrain = false;
   #continued = false;
   #headWaits = false;
   /** First bytes of the body, while the head waits for them: most responses are whole in the turn in which they begin. */
@@ -30,16 +33,18 @@ export class Http1Exchange implements Exchange {
     response: ServerResponse,
     target: { readonly authority: string; readonly path: string; readonly query: string },
     upgraded: Duplex | undefined,
-    draining: () => boolean,
+    connection: { readonly draining: boolean },
   ) {
-    this.#draining = draining;
+    this.#connection = connection;
     this.#incoming = incoming;
     this.#response = response;
     this.#upgraded = upgraded;
     this.request = {
       version: incoming.httpVersion === '1.0' ? '1.0' : '1.1',
       method: incoming.method ?? '',
-      ...target,
+      authority: target.authority,
+      path: target.path,
+      query: target.query,
       headers: stripHopByHop(incoming.rawHeaders, ownMatters),
       body: hasBody(incoming) ? incoming : undefined,
       upgrade: upgraded === undefined ? undefined : 'websocket',
@@ -77,7 +82,7 @@ export class Http1Exchange implements Exchange {
     this.#trailersAllowed = !empty && !measured;
     // A request body that nobody read stands between this response and the next request: do not wait for it.
     const unread = this.request.body !== undefined && !this.#incoming.complete;
-    if (unread || this.#draining()) response.shouldKeepAlive = false;
+    if (unread || this.#connection.draining) response.shouldKeepAlive = false;
     try {
       response.writeHead(status, (bodyless && !measured ? [...sized, 'content-length', '0'] : sized) as string[]);
     } catch {
@@ -94,7 +99,7 @@ export class Http1Exchange implements Exchange {
     const waits = this.#headWaits;
     const held = this.#takeHeld();
     if (this.#closed) return;
-    if (held !== undefined) this.#response.write(held);
+    if (held !== undefined) this.#send(held);
     else if (waits) this.#response.flushHeaders();
   }
 
@@ -105,12 +110,23 @@ export class Http1Exchange implements Exchange {
       return true;
     }
     const held = this.#takeHeld();
-    if (held !== undefined) this.#response.write(held);
-    return this.#response.write(chunk);
+    if (held !== undefined) this.#send(held);
+    return this.#send(chunk);
+  }
+
+  #send(chunk: Uint8Array): boolean {
+    const room = this.#response.write(chunk);
+    if (!room && !this.#awaitsDrain) {
+      this.#awaitsDrain = true;
+      this.#response.on('drain', () => {
+        for (const listener of this.#drainListeners) listener();
+      });
+    }
+    return room;
   }
 
   onDrain(listener: () => void): void {
-    this.#response.on('drain', listener);
+    this.#drainListeners.push(listener);
   }
 
   end(trailers: HeaderList = noHeaders): void {

@@ -15,7 +15,7 @@ import type { ConnectionHandlers, ServedConnection } from './exchange.ts';
 import { checkHttp1Framing, maxHeaderBytes, type Refusal } from './framing.ts';
 import { headerValue, headerValues } from './header-list.ts';
 import { Http1Exchange } from './http1-exchange.ts';
-import { parseTarget } from './request-target.ts';
+import { parseTarget, type TargetOutcome } from './request-target.ts';
 
 type Listener = (...values: unknown[]) => void;
 
@@ -160,16 +160,22 @@ function serve(request: IncomingMessage, response: ServerResponse, upgraded: Dup
   }
   connection.active++;
   connection.last = request;
-  const begin = () => {
-    const authority = target.authority ?? headerValue(headers, 'host') ?? connection.http10Host ?? '';
-    const where = { authority, path: target.path, query: target.query };
-    const exchange = new Http1Exchange(request, response, where, upgraded, () => connection.draining);
-    connection.current = { request, response };
-    exchange.onClosed(() => answered(connection, response));
-    connection.handlers.exchange(exchange);
-  };
-  if (connection.current === undefined) begin();
-  else connection.queue.push(begin);
+  if (connection.current === undefined) begin(connection, request, response, target, upgraded);
+  else connection.queue.push(() => begin(connection, request, response, target, upgraded));
+}
+
+function begin(
+  connection: Connection,
+  request: IncomingMessage,
+  response: ServerResponse,
+  { path, query, authority: named }: Extract<TargetOutcome, { kind: 'target' }>,
+  upgraded: Duplex | undefined,
+): void {
+  const authority = named ?? headerValue(request.rawHeaders, 'host') ?? connection.http10Host ?? '';
+  const exchange = new Http1Exchange(request, response, { authority, path, query }, upgraded, connection);
+  connection.current = { request, response };
+  exchange.onClosed(() => answered(connection, response));
+  connection.handlers.exchange(exchange);
 }
 
 /** The next request's turn, unless this was the connection's last. */

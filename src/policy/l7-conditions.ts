@@ -170,8 +170,17 @@ function judge<Value, Subject>(
 ): boolean {
   const { values, notValues } = condition;
   if (attribute === undefined) return values.length === 0;
-  if (values.length > 0 && !values.some((value) => matches(value, attribute))) return false;
-  return !notValues.some((value) => matches(value, attribute));
+  if (values.length > 0 && !someMatches(values, attribute, matches)) return false;
+  return !someMatches(notValues, attribute, matches);
+}
+
+function someMatches<Value, Subject>(
+  values: readonly Value[],
+  attribute: Subject,
+  matches: (value: Value, attribute: Subject) => boolean,
+): boolean {
+  for (const value of values) if (matches(value, attribute)) return true;
+  return false;
 }
 
 /**

@@ -54,6 +54,8 @@ type RequestRule = PolicyRule<RequestCondition>;
 export class ConnectionPolicies {
   readonly #allowExists: boolean;
   readonly #rules: TextIndex<RequestRule>;
+  /** What most requests get: the same object for the same rule. */
+  #lastAllowed: L7Evaluation = allowedBy(undefined);
 
   /** A list of policies is taken for immutable. */
   constructor(policies: readonly L7Policy[], connection: L7Connection) {
@@ -82,7 +84,13 @@ export class ConnectionPolicies {
       else if (policy.action === 'deny') denied ??= name;
       else allowed ??= name;
     }
+    if (denied === undefined && audited === undefined && allowed !== undefined) return this.#allowed(allowed);
     return { verdict: this.#verdict(denied, allowed), audited: audited ?? none };
+  }
+
+  #allowed(name: string): L7Evaluation {
+    if (this.#lastAllowed.verdict.policy !== name) this.#lastAllowed = allowedBy(name);
+    return this.#lastAllowed;
   }
 
   #verdict(denied: string | undefined, allowed: string | undefined): L7Verdict {
@@ -93,6 +101,10 @@ export class ConnectionPolicies {
 }
 
 const none: readonly string[] = [];
+
+function allowedBy(policy: string | undefined): L7Evaluation {
+  return { verdict: { kind: 'allow', policy }, audited: none };
+}
 
 interface RuleList {
   /** An ALLOW policy is in force, so one must match. */
@@ -133,9 +145,18 @@ function reduce(
 }
 
 function matches(clauses: RequestRule['clauses'], request: L7Request | undefined, widen: boolean): boolean {
-  return clauses.every((clause) =>
-    clause.some((set) => set.every((condition) => requestHolds(condition, request, widen))),
-  );
+  for (const clause of clauses) if (!someSetHolds(clause, request, widen)) return false;
+  return true;
+}
+
+function someSetHolds(clause: RequestRule['clauses'][number], request: L7Request | undefined, widen: boolean): boolean {
+  for (const set of clause) if (holds(set, request, widen)) return true;
+  return false;
+}
+
+function holds(set: readonly RequestCondition[], request: L7Request | undefined, widen: boolean): boolean {
+  for (const condition of set) if (!requestHolds(condition, request, widen)) return false;
+  return true;
 }
 
 /** Texts of which a rule needs one, when each way through one of its clauses asks for one. */

@@ -56,6 +56,8 @@ export class TunnelAuthorizer {
   readonly #serverName: string | undefined;
   /** By list of policies, another one once it has changed, and by where they are enforced. */
   #decided: WeakMap<readonly L7Policy[], WeakMap<Tunnel | UpstreamEndpoint, ConnectionPolicies>> | undefined;
+  /** Of the service, for the next request. */
+  #last: { readonly policies: readonly L7Policy[]; readonly decided: ConnectionPolicies } | undefined;
 
   /** `serverName`: of the TLS client in the tunnel, on a connection that is no HTTP. */
   constructor(services: WaypointServices, tunnel: Tunnel, serverName?: string) {
@@ -70,7 +72,12 @@ export class TunnelAuthorizer {
     const { destination } = this.#tunnel;
     const ofGateway = gateway === undefined ? undefined : model.gatewayPolicies.get(gateway.key);
     const ofService = destination.kind === 'service' ? model.servicePolicies.get(destination.service.key) : undefined;
-    return this.#evaluate(both(ofGateway ?? noPolicies, ofService ?? noPolicies), this.#tunnel, model, request);
+    const policies = both(ofGateway ?? noPolicies, ofService ?? noPolicies);
+    if (policies.length === 0) return allowed;
+    if (this.#last?.policies !== policies) {
+      this.#last = { policies, decided: this.#decidedAt(policies, this.#tunnel, model) };
+    }
+    return this.#last.decided.evaluate(request);
   }
 
   /**
@@ -83,21 +90,14 @@ export class TunnelAuthorizer {
     if (policies === undefined) return allowed;
     const gateway = this.#services.own();
     if (gateway === undefined || !isOwn(this.#services.mesh, gateway, workload.waypoint)) return allowed;
-    return this.#evaluate(policies, endpoint, model, request);
+    return policies.length === 0 ? allowed : this.#decidedAt(policies, endpoint, model).evaluate(request);
   }
 
-  #evaluate(
-    policies: readonly L7Policy[],
-    place: Tunnel | UpstreamEndpoint,
-    model: L7Model,
-    request: L7Request | undefined,
-  ): L7Evaluation {
-    if (policies.length === 0) return allowed;
+  #decidedAt(policies: readonly L7Policy[], place: Tunnel | UpstreamEndpoint, model: L7Model): ConnectionPolicies {
     this.#decided ??= new WeakMap();
     return this.#decided
       .getOrInsertComputed(policies, newPlaces)
-      .getOrInsertComputed(place, () => this.#decide(policies, place, model))
-      .evaluate(request);
+      .getOrInsertComputed(place, () => this.#decide(policies, place, model));
   }
 
   #decide(policies: readonly L7Policy[], place: Tunnel | UpstreamEndpoint, model: L7Model): ConnectionPolicies {

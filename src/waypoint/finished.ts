@@ -6,6 +6,7 @@ import type { Service } from '../mesh/model.ts';
 import type { UpstreamEndpoint, UpstreamProtocol } from '../upstream/endpoint.ts';
 import type { Tunnel, WaypointServices } from './context.ts';
 import { serves } from './gateway.ts';
+import type { StageNames } from './names.ts';
 
 export interface Finished {
   readonly protocol: 'http' | 'grpc' | 'tcp';
@@ -65,5 +66,27 @@ export function clusterName(services: WaypointServices, tunnel: Tunnel, finished
   if (service === undefined || tunnel.destination.kind !== 'service') return undefined;
   const own = services.own();
   if (own === undefined || !serves(mesh, own, service)) return names.foreignCluster(servicePort, service.hostname);
-  return names.serviceCluster(servicePort, service.hostname, finished.protocol === 'tcp' ? 'tcp' : 'http');
+  const protocol = finished.protocol === 'tcp' ? 'tcp' : 'http';
+  const known = ofServices.getOrInsertComputed(service, newList);
+  for (const each of known) {
+    if (each.port === servicePort && each.protocol === protocol && each.names === names) return each.cluster;
+  }
+  const cluster = names.serviceCluster(servicePort, service.hostname, protocol);
+  if (known.length < keptPerService) known.push({ names, port: servicePort, protocol, cluster });
+  return cluster;
+}
+
+interface KnownCluster {
+  readonly names: StageNames;
+  readonly port: number;
+  readonly protocol: 'http' | 'tcp';
+  readonly cluster: string;
+}
+
+/** The same text for the same cluster: lists of log fields are told apart by it. More are made anew each time. */
+const ofServices = new WeakMap<Service, KnownCluster[]>();
+const keptPerService = 32;
+
+function newList(): KnownCluster[] {
+  return [];
 }

@@ -13,7 +13,7 @@ import { serveHttp1 } from '../http/http1-server.ts';
 import { localReply } from '../http/local-reply.ts';
 import { chooseBackend } from '../route/backend.ts';
 import { applyHeaderChange } from '../route/header-change.ts';
-import { matchRoute, type RouteRequest, routesFor } from '../route/match-route.ts';
+import { matchRoute, type RouteRequest } from '../route/match-route.ts';
 import type { Route } from '../route/model.ts';
 import { redirectLocation } from '../route/rewrite.ts';
 import type { RunningForward } from '../upstream/forward.ts';
@@ -126,13 +126,8 @@ class RequestFlow implements OpenRequest {
   }
 
   #chooseRoute(): void {
-    const { model, tunnel } = this.#record;
-    const { destination } = tunnel;
-    const ports =
-      destination.kind === 'service'
-        ? model.ports.get(`${destination.service.key}:${destination.port.servicePort}`)
-        : undefined;
-    const routes = ports === undefined ? none : routesFor(ports, clientFacts(tunnel).namespace).routes;
+    const { model } = this.#record;
+    const routes = this.#stages.routes(model);
     if (routes.length === 0) {
       this.#run(this.#stages.after(model, undefined), 0, () => this.#forward());
       return;
@@ -232,8 +227,6 @@ function hostOf({ destination }: Tunnel): string {
 
 /** What GRPCRoute says to a share without a backend. */
 const unavailable = 14;
-
-const none: readonly Route[] = [];
 
 const judging: readonly Stage[] = [judgeAgain];
 

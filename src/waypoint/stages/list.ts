@@ -2,7 +2,9 @@
  * The stages of a request in their order, which is Envoy's (waypoint.md §2.5): a new stage is a file here and a line in
  * one of the two lists. What a tunnel's requests need of them is found once and kept while the model stands.
  */
+import { routesFor } from '../../route/match-route.ts';
 import type { L7Model, Route } from '../../route/model.ts';
+import { clientFacts } from '../client-facts.ts';
 import type { Tunnel, WaypointServices } from '../context.ts';
 import type { OwnGateway } from '../gateway.ts';
 import { admissionStage } from './admission.ts';
@@ -27,13 +29,14 @@ const beforeRoute: readonly BeforeRoute[] = [
 
 const afterRoute: readonly AfterRoute[] = [protectionStage, faultStage, corsStage, lateExtensions];
 
-/** Those of one tunnel. */
+/** Those of one tunnel, and the routes between them. */
 export class TunnelStages {
   readonly #services: WaypointServices;
   readonly #tunnel: Tunnel;
   #context: StageContext | undefined;
   #before: readonly Stage[] = [];
   #after = new Map<Route | undefined, readonly Stage[]>();
+  #routes: readonly Route[] = noRoutes;
 
   constructor(services: WaypointServices, tunnel: Tunnel) {
     this.#services = services;
@@ -43,6 +46,12 @@ export class TunnelStages {
   before(model: L7Model): readonly Stage[] {
     this.#follow(model, this.#services.own());
     return this.#before;
+  }
+
+  /** None: requests are forwarded to their service. */
+  routes(model: L7Model): readonly Route[] {
+    this.#follow(model, this.#services.own());
+    return this.#routes;
   }
 
   after(model: L7Model, route: Route | undefined): readonly Stage[] {
@@ -61,8 +70,18 @@ export class TunnelStages {
     this.#context = context;
     this.#before = beforeRoute.map((stage) => stage(context)).filter(isNeeded);
     this.#after = new Map();
+    this.#routes = routesOf(model, this.#tunnel);
     return context;
   }
+}
+
+const noRoutes: readonly Route[] = [];
+
+function routesOf(model: L7Model, tunnel: Tunnel): readonly Route[] {
+  const { destination } = tunnel;
+  if (destination.kind !== 'service') return noRoutes;
+  const ports = model.ports.get(`${destination.service.key}:${destination.port.servicePort}`);
+  return ports === undefined ? noRoutes : routesFor(ports, clientFacts(tunnel).namespace).routes;
 }
 
 function isNeeded(stage: Stage | undefined): stage is Stage {
