@@ -36,7 +36,7 @@ export class TunnelStages {
   #context: StageContext | undefined;
   #before: readonly Stage[] = [];
   #after = new Map<Route | undefined, readonly Stage[]>();
-  #routes: readonly Route[] = noRoutes;
+  #routes: readonly Route[] | undefined;
 
   constructor(services: WaypointServices, tunnel: Tunnel) {
     this.#services = services;
@@ -51,6 +51,7 @@ export class TunnelStages {
   /** None: requests are forwarded to their service. */
   routes(model: L7Model): readonly Route[] {
     this.#follow(model, this.#services.own());
+    this.#routes ??= routesOf(model, this.#tunnel);
     return this.#routes;
   }
 
@@ -70,7 +71,7 @@ export class TunnelStages {
     this.#context = context;
     this.#before = beforeRoute.map((stage) => stage(context)).filter(isNeeded);
     this.#after = new Map();
-    this.#routes = routesOf(model, this.#tunnel);
+    this.#routes = undefined;
     return context;
   }
 }
