@@ -6,7 +6,6 @@
  * I1: a document says what it said when it was first read, whatever became of its file since.
  */
 import type { SourcePosition } from '../base/diagnostics.ts';
-import { PackedText } from '../base/packed-text.ts';
 import type { Shared } from '../base/shared.ts';
 import { readPlainYaml } from './plain-yaml.ts';
 import { partsOf, type YamlPart } from './yaml-parts.ts';
@@ -20,7 +19,7 @@ export interface YamlDocument {
 }
 
 export class PlainFile {
-  readonly #text: PackedText;
+  readonly #text: string;
   readonly #find: (part: YamlPart, path: YamlPath) => SourcePosition;
   readonly #documents: PlainDocument[] = [];
   /** Both by the first line of the document. */
@@ -29,7 +28,7 @@ export class PlainFile {
 
   /** `find`: the slow way to a position in a part that is YAML. */
   constructor(text: string, find: (part: YamlPart, path: YamlPath) => SourcePosition) {
-    this.#text = new PackedText(text);
+    this.#text = text;
     this.#find = find;
   }
 
@@ -78,7 +77,7 @@ export class PlainFile {
   #textsNow(): Map<number, string> {
     let texts = this.#texts?.deref();
     if (texts === undefined) {
-      texts = new Map(partsOf(this.#text.text()).map((part) => [part.line, part.text]));
+      texts = new Map(partsOf(this.#text).map((part) => [part.line, part.text]));
       this.#texts = new WeakRef(texts);
     }
     return texts;

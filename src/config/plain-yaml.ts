@@ -6,7 +6,6 @@
  * I1: what it reads is what the library reads, without a warning (a property test compares them). When in doubt it gives up.
  */
 
-import { ownText } from '../base/packed-text.ts';
 import { type Shared, sharedTexts } from '../base/shared.ts';
 import { trimmed } from '../base/trimmed.ts';
 
@@ -157,9 +156,8 @@ function flowValue(text: string, depth: number, texts: Shared<string>): unknown 
   }
 }
 
-/** No text of a value keeps that of the file. */
 function shared(value: unknown, texts: Shared<string>): unknown {
-  return typeof value === 'string' ? (texts.get(value) ?? texts.of(value, ownText(value))) : value;
+  return typeof value === 'string' ? texts.of(value, value) : value;
 }
 
 /** Of a block: it may have commas and brackets in it, but not begin with them. */

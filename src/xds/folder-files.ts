@@ -5,7 +5,6 @@
  * I1: a hurried scan believes nothing that a writer who is not done could have left: a file that is gone or broken, that has lost
  *     an object, or was written this very moment stays as it was, and `settled` is false.
  */
-import { hash } from 'node:crypto';
 import { lstatSync, readFileSync, statSync } from 'node:fs';
 import { readdir, readFile, stat } from 'node:fs/promises';
 import path from 'node:path';
@@ -37,8 +36,7 @@ export interface ScanOptions {
 interface Known {
   /** Size, inode and time of change: equal means unread. */
   readonly stamp: string;
-  /** Of its text. */
-  readonly digest: string | undefined;
+  readonly text: string | undefined;
   readonly file: ConfigFile;
 }
 
@@ -158,13 +156,12 @@ export class FolderFiles {
       if (known?.stamp === stamp) return known;
       if (hurried && Math.abs(this.#clock.wallMs() - mtimeMs) < restMs) return 'unsettled';
       const text = atOnce && size <= smallBytes ? readFileSync(name, 'utf8') : await readFile(name, 'utf8');
-      const digest = hash('sha256', text, 'base64');
-      if (known?.digest === digest) return { ...known, stamp };
+      if (known !== undefined && known.text === text) return { ...known, stamp };
       const asRead = name === this.#meshConfig ? asMeshConfig : undefined;
       const steps = configFileSteps(text, name, known?.file, texts, asRead);
       const file = await resultInSlices(steps, { clock: this.#clock, sliceMs: folderSliceMs });
       const doubtful = hasErrors(file.diagnostics) || (known !== undefined && losesObjects(known.file, file));
-      return hurried && doubtful ? 'unsettled' : { stamp, digest, file };
+      return hurried && doubtful ? 'unsettled' : { stamp, text, file };
     } catch (error) {
       if (errorCode(error) === undefined) throw error;
       if (hurried) return 'unsettled';
@@ -173,7 +170,7 @@ export class FolderFiles {
       if (known?.stamp === stamp) return known;
       const position = { file: name, line: 1, column: 1 };
       const problem = folderDiagnostic('FILE_UNREADABLE', errorText(error), position);
-      return { stamp, digest: undefined, file: keepAll(name, known?.file, [problem]) };
+      return { stamp, text: undefined, file: keepAll(name, known?.file, [problem]) };
     }
   }
 }
