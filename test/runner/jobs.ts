@@ -18,23 +18,34 @@ export interface Round {
   readonly alone: readonly Job[];
 }
 
-/** These measure, or talk to programs whose pace is not ours. The bounds of the others leave room for neighbours. */
-const alone = /^test\/(interop|bench|netns\/(bench\/loads|path\/members|soak)\b)/;
+/** These measure, or keep to times that are not ours to choose. The bounds of the others leave room for neighbours. */
+const alone = /^test\/(bench|interop\/differential|netns\/(bench\/loads|path\/members|soak))\b/;
 
 /**
  * Whose files share a process, and how many of them: enough that little is loaded twice, few enough that the last process does
  * not keep everybody waiting.
  */
-const together: readonly (readonly [tier: RegExp, files: number])[] = [[/^test\/unit\//, 24]];
+const together: readonly (readonly [tier: RegExp, files: number])[] = [
+  [/^test\/integration\/(admin|control|dns|hbone|http|identity|inpod|security|upstream|waypoint|xds|ztunnel)\//, 6],
+  [/^test\/unit\//, 24],
+];
 
-/** These measure their own process, or change it for good: a signal, a limit, the heap. */
-const apart = /^test\/unit\/(native\/|bench-micro\/|(app\/memory|base\/garbage|identity\/key-secrecy)\.test)/;
+/** These measure their own process, change it for good (a signal, a limit, the heap), or take as long as a share of others. */
+const apart = new RegExp(
+  [
+    '/unit/(native|bench-micro)/',
+    '/unit/(app/memory|base/garbage|identity/key-secrecy)[.]',
+    '/integration/hbone/(http2-|relay-bytes|relay-nested-bytes)',
+    '/integration/(admin/(large|profiles)|waypoint/long-bodies|xds/large|security/(reset-behind|waypoint-survives))',
+  ].join('|'),
+);
 
 /** Two meshes at once, or one under load, for the whole of their time. */
 const heavy = /^test\/netns\/(demo|lab\/cleanup|integrity\/(changes|load))\b/;
 
 /** The longest are begun first, lest everything waits for one of them in the end. */
-const long = /^test\/(netns\/(bench\/systems|integrity|inpod\/replacement)|unit\/native\/address-sanitizer)\b/;
+const long =
+  /^test\/(netns\/(bench\/systems|integrity|inpod\/replacement)|unit\/native\/address-sanitizer|conformance)\b/;
 
 export function planRound(files: readonly string[]): Round {
   const sharing = files.filter((file) => !alone.test(file));
@@ -42,12 +53,19 @@ export function planRound(files: readonly string[]): Round {
     ([tier, size]) => [sharing.filter((file) => tier.test(file) && !apart.test(file)), size] as const,
   );
   const shared = new Set(inShares.flatMap(([some]) => some));
-  const others = sharing.filter((file) => !shared.has(file)).map(single);
-  const rank = ({ files: [file = ''], weight }: Job) => weight * 2 + Number(long.test(file));
+  const jobs = [
+    ...inShares.flatMap(([some, size]) => shares(some, size)),
+    ...sharing.filter((file) => !shared.has(file)).map(single),
+  ];
   return {
-    sharing: [...others.sort((a, b) => rank(b) - rank(a)), ...inShares.flatMap(([some, size]) => shares(some, size))],
+    sharing: jobs.sort((a, b) => rank(b) - rank(a)),
     alone: files.filter((file) => alone.test(file)).map(single),
   };
+}
+
+/** What is heavy goes first, since it needs several places at once; then what is long. */
+function rank({ files: [first = ''], weight }: Job): number {
+  return weight * 2 + Number(long.test(first));
 }
 
 export function single(file: string): Job {

@@ -30,7 +30,8 @@ t.test('what measures has the machine to itself, in a process of its own', async
 t.test('small files share a process with their neighbours, in shares of about one size', async (t) => {
   const small = Array.from({ length: 100 }, (_, index) => `test/unit/base/${String(index).padStart(3, '0')}.test.ts`);
   const { sharing } = planRound([...small, 'test/unit/native/watch.test.ts', 'test/netns/dns/pods.test.ts']);
-  const [native, netns, ...shares] = sharing;
+  const shares = sharing.slice(0, -2);
+  const [native, netns] = sharing.slice(-2);
   t.same(native, { files: ['test/unit/native/watch.test.ts'], weight: 1 });
   t.same(netns, { files: ['test/netns/dns/pods.test.ts'], weight: 1 });
   t.same(
