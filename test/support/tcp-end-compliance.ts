@@ -180,7 +180,7 @@ export async function tcpEndCompliance<E extends TcpByteEnd>(t: Test, adopt: Ado
     const filled = end.heldBytes;
     const letters = 'a quick brown fox jumps over the lazy dog '.repeat(200);
     const lent = Buffer.alloc(1);
-    for (const [index, letter] of [...letters].entries()) {
+    for (const [index, letter] of letters.split('').entries()) {
       lent.write(letter);
       end.write(index % 2 === 0 ? lent : Buffer.from(letter), index % 2 === 0);
       lent.write('#');
