@@ -151,7 +151,7 @@ export class TcpEnd implements TcpByteEnd, PolledSocket {
 
   pause(): void {
     // One that nobody waits for throws away what comes.
-    this.#flowing = this.#silent;
+    if (!this.#silent) this.#flowing = false;
   }
 
   resume(): void {

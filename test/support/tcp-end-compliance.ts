@@ -212,7 +212,9 @@ export async function tcpEndCompliance<E extends TcpByteEnd>(t: Test, adopt: Ado
       await turns(5);
       t.equal(gone(), 1);
       t.same([heard.text, heard.calls], ['x', from === 'end' ? ['end'] : []]);
-      hear(end);
+      const late = hear(end);
+      await turns(5);
+      t.same(late.calls, [], 'nor by who listens afterwards');
     }
   });
 

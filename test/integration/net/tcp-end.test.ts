@@ -75,12 +75,22 @@ t.test('an error that a write was told never makes what came look whole', async 
   const [first, second] = [await connected(), await connected()];
   const [from, to] = [hear(first.end), hear(second.end)];
   from.onData = () => void second.end.write(Buffer.from('to who is gone'));
-  await turns();
-  first.peer.write('x');
   second.peer.write('half of a body');
+  await eventually('half', () => to.bytes > 0);
+  first.peer.write('x');
   second.peer.resetAndDestroy();
   await eventually('the reset', () => to.isOver);
-  t.same(to.calls, ['broken ECONNRESET']);
+  t.same([to.text, to.calls], ['half of a body', ['broken ECONNRESET']]);
+
+  const ending = await connected();
+  const last = hear(ending.end);
+  ending.peer.write('half of a body');
+  await eventually('half', () => last.bytes > 0);
+  ending.peer.resetAndDestroy();
+  ending.end.end();
+  t.same(last.calls, [], 'not in the midst of ending');
+  await eventually('the reset', () => last.isOver);
+  t.same([last.text, last.calls], ['half of a body', ['broken ECONNRESET']], 'why it could not end');
 });
 
 t.test('bytes behind urgent data are read, though no edge comes for them', async (t) => {
@@ -208,27 +218,30 @@ t.test('who comes and resets at once, many times over, leaves nothing', async (t
 });
 
 t.test('one that nobody waits for hears out a peer that goes on sending, so that it gets the whole tail', async (t) => {
-  const clock = new FakeClock();
-  const { connected } = await endsOf(t, byHand(clock));
-  const { end, peer } = await connected();
-  hear(end);
-  peer.pause();
-  const tail = Buffer.alloc(2 * mib, 'tail');
-  end.write(tail);
-  end.destroyWhenFinished();
-  // More than the kernel keeps for who does not read.
-  let sent = 0;
-  for (; sent < 16 * mib; sent += mib) {
-    peer.write(Buffer.alloc(mib));
-    await turns(3);
+  for (const paused of ['before', 'after']) {
+    const clock = new FakeClock();
+    const { connected } = await endsOf(t, byHand(clock));
+    const { end, peer } = await connected();
+    hear(end);
+    peer.pause();
+    const tail = Buffer.alloc(2 * mib, 'tail');
+    end.write(tail);
+    if (paused === 'before') end.pause();
+    end.destroyWhenFinished();
+    if (paused === 'after') end.pause();
+    // More than the kernel keeps for who does not read.
+    for (let left = 16; left > 0; left--) {
+      peer.write(Buffer.alloc(mib));
+      await turns(3);
+    }
+    const { data, how } = await within('the tail', readAll(peer.resume()));
+    t.same([data.equals(tail), how], [true, 'end']);
+    await eventually('its own bytes are taken', () => peer.writableLength === 0);
+    t.equal(end.gone, false);
+    peer.end();
+    await eventually('both have finished', () => end.gone);
+    t.equal(clock.pending, 0);
   }
-  const { data, how } = await within('the tail', readAll(peer.resume()));
-  t.same([data.equals(tail), how], [true, 'end']);
-  await eventually('its own bytes are taken', () => peer.writableLength === 0);
-  t.equal(end.gone, false);
-  peer.end();
-  await eventually('both have finished', () => end.gone);
-  t.equal(clock.pending, 0);
 });
 
 t.test('one that nobody waits for is not held by a peer that never reads, or never ends', async (t) => {
@@ -257,6 +270,13 @@ t.test('one that nobody waits for is not held by a peer that never reads, or nev
   t.equal(mute.end.gone, false);
   clock.advance(1);
   t.equal(mute.end.gone, true);
+
+  const ended = await connected();
+  ended.end.end();
+  t.same(await within('the end', readAll(ended.peer)), { data: Buffer.alloc(0), how: 'end' });
+  ended.end.destroyWhenFinished();
+  clock.advance(2000);
+  t.equal(ended.end.gone, true);
   t.equal(clock.pending, 0);
 });
 
