@@ -236,8 +236,9 @@ export class TcpEnd implements TcpByteEnd, PolledSocket {
 
   #read(): void {
     const native = nativeSockets();
+    const poll = tcpPoll();
     for (let left = readsPerTurn; this.#flowing && this.#readable && !this.#gone; left--) {
-      if (left === 0) {
+      if (left === 0 || !poll.mayRead()) {
         this.#waitForTurn();
         return;
       }

@@ -4,6 +4,7 @@
  *
  * I1: a socket is told nothing after `remove`, also when its descriptor's number is in use again in the same turn.
  * I2: what one socket throws is an uncaught exception, and costs the others of that turn nothing.
+ * I3: all sockets together read no more than `readsPerPhase` buffers at once; those that have to wait come first the next time.
  */
 import { nativeSockets } from './native-sockets.ts';
 
@@ -18,6 +19,8 @@ export interface PolledSocket {
 
 const mostTag = 2 ** 31 - 1;
 const wordsOfEvent = 3;
+/** Before the rest of the event loop has its turn: about 5 ms, when each fills its buffer. */
+const readsPerPhase = 128;
 
 class TcpPoll {
   readonly #epollFd: number;
@@ -27,10 +30,23 @@ class TcpPoll {
   readonly #sockets = new Map<number, { readonly tag: number; readonly socket: PolledSocket }>();
   #nextTag = 0;
   #waiting: PolledSocket[] = [];
+  #readsLeft = 0;
+  /** Some had to wait, and come first. */
+  #behind = false;
   readonly #proceed = () => {
     const waiting = this.#waiting;
     this.#waiting = [];
-    for (const socket of waiting) told(() => socket.proceed());
+    this.#readsLeft = readsPerPhase;
+    let served = 0;
+    // One that only writes counts as well.
+    for (; served < waiting.length && this.#readsLeft-- > 0; served++) {
+      const socket = waiting[served] as PolledSocket;
+      told(() => socket.proceed());
+    }
+    this.#behind = served < waiting.length;
+    if (!this.#behind) return;
+    if (this.#waiting.length === 0) setImmediate(this.#proceed);
+    this.#waiting = [...waiting.slice(served), ...this.#waiting];
   };
 
   constructor() {
@@ -63,7 +79,13 @@ class TcpPoll {
     if (this.#waiting.push(socket) === 1) setImmediate(this.#proceed);
   }
 
+  /** Of a socket that was told, or proceeds: whether it may read once more. Else it asks for another turn. */
+  mayRead(): boolean {
+    return this.#readsLeft-- > 0;
+  }
+
   #tell(): void {
+    this.#readsLeft = this.#behind ? 0 : readsPerPhase;
     const words = this.#words;
     const end = wordsOfEvent * nativeSockets().epollWait(this.#epollFd, words);
     for (let at = 0; at < end; at += wordsOfEvent) {
@@ -88,7 +110,7 @@ function told(call: () => void): void {
 let poll: TcpPoll | undefined;
 
 /** Of this thread. Throws when the addon is not built. */
-export function tcpPoll(): Pick<TcpPoll, 'add' | 'remove' | 'later'> {
+export function tcpPoll(): Pick<TcpPoll, 'add' | 'remove' | 'later' | 'mayRead'> {
   poll ??= new TcpPoll();
   return poll;
 }

@@ -186,6 +186,40 @@ t.test('one that always has something to read gives others their turn', async (t
   t.ok(most > 2 && most <= 8, `at most four reads in each phase of a turn: ${most}`);
 });
 
+t.test(
+  'many that always have something to read leave the rest of the loop its turn, and each other theirs',
+  async (t) => {
+    const { connected } = await endsOf(t, byHand());
+    const all = await Promise.all(Array.from({ length: 100 }, () => connected()));
+    for (const { peer } of all) peer.end(Buffer.alloc(mib));
+    await turns(5);
+    let turn = 0;
+    let over = false;
+    const count = () => {
+      turn++;
+      if (!over) setImmediate(count);
+    };
+    const reads: number[] = [];
+    let ahead = 0;
+    const heard = all.map(() => new Heard());
+    for (const each of heard) {
+      each.onData = () => {
+        each.chunks.length = 0;
+        reads[turn] = (reads[turn] ?? 0) + 1;
+        if (each.bytes > mib / 2 && heard.some(({ bytes }) => bytes === 0)) ahead++;
+      };
+    }
+    count();
+    for (const [index, { end }] of all.entries()) end.start(heard[index] as Heard);
+    await eventually('the ends', () => heard.every(({ calls }) => calls.includes('end')));
+    over = true;
+    t.ok(heard.every(({ bytes }) => bytes === mib));
+    t.equal(ahead, 0, 'none has half of its bytes before all have begun');
+    const most = reads.reduce((a, b) => Math.max(a, b), 0);
+    t.ok(most > 64 && most <= 256, `no more than 128 reads in each phase of a turn: ${most}`);
+  },
+);
+
 t.test('who comes and resets at once, many times over, leaves nothing', async (t) => {
   const limits = descriptorLimits();
   const used = descriptorUse(limits).used;
