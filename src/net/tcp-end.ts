@@ -12,13 +12,13 @@ import { getSystemErrorName } from 'node:util';
 import { canonicalIp, type SocketAddress } from '../base/address.ts';
 import type { Clock, Timer } from '../base/clock.ts';
 import { AmbitError, type ErrorOrigin } from '../base/errors.ts';
+import { Backlog } from './backlog.ts';
 import type { ByteEndHandler, TcpByteEnd } from './byte-end.ts';
 import { countDescriptor } from './descriptors.ts';
 import { nativeSockets } from './native-sockets.ts';
 import { originalDestinationOf } from './original-destination.ts';
 import { readBuffer } from './plain-socket.ts';
 import { type PolledSocket, readiness, tcpPoll } from './tcp-poll.ts';
-import { WriteQueue } from './write-queue.ts';
 
 const readsPerTurn = 4;
 /** What may wait to be written before its source is paused, bytes. */
@@ -29,6 +29,8 @@ const gatheredBytes = 8 * 1024;
 const tailMs = 30_000;
 /** After FIN: a peer that goes on sending to a closed socket is answered by RST, and loses what it has not read. */
 const lingerMs = 2000;
+/** Chunks that `sendChunks` takes. */
+const mostChunks = 64;
 /** Before a connection is closed, so that it is by FIN: what the peer sent and nobody wants. */
 const readsBeforeClose = 16;
 
@@ -51,7 +53,11 @@ export class TcpEnd implements TcpByteEnd, PolledSocket {
   /** The kernel has told of an error. */
   #suspect = false;
   #receivedEnd = false;
-  #queue: WriteQueue | undefined;
+  /** To leave in the check phase of this turn, as they came. */
+  #gathered: Uint8Array[] = [];
+  #gatheredBytes = 0;
+  /** What the kernel had no room for. */
+  #backlog: Backlog | undefined;
   /** The kernel has no room: its edge is waited for. */
   #blocked = false;
   /** `proceed` is due. */
@@ -98,7 +104,7 @@ export class TcpEnd implements TcpByteEnd, PolledSocket {
   }
 
   get heldBytes(): number {
-    return this.#queue?.bytes ?? 0;
+    return this.#gatheredBytes + (this.#backlog?.bytes ?? 0);
   }
 
   get gone(): boolean {
@@ -122,22 +128,10 @@ export class TcpEnd implements TcpByteEnd, PolledSocket {
 
   write(chunk: Uint8Array, lent = false): boolean {
     if (this.#gone || this.#ending || this.#cause !== undefined || chunk.length === 0) return true;
-    let rest = chunk;
-    if (this.heldBytes === 0 && (lent || chunk.length < gatheredBytes)) {
-      const sent = nativeSockets().sendBytes(this.#fd, chunk);
-      if (sent === chunk.length) return true;
-      if (sent < 0 && sent !== nothingNow) {
-        this.#failedLater(systemError('write', sent));
-        return true;
-      }
-      this.#blocked = true;
-      if (sent > 0) rest = chunk.subarray(sent);
-    }
-    this.#queue ??= new WriteQueue();
-    // What has to wait must not keep more alive than it counts for.
-    this.#queue.add(rest, !lent && (!this.#blocked || rest.length * 2 >= rest.buffer.byteLength));
-    if (!this.#blocked) this.#waitForTurn();
-    if (this.#queue.bytes < highWaterMark) return true;
+    if (this.#mustWait) this.#keep(chunk);
+    else if (!lent && (chunk.length >= gatheredBytes || this.#gathered.length > 0)) this.#gather(chunk);
+    else this.#sendNow(chunk);
+    if (this.heldBytes < highWaterMark) return true;
     this.#wantsDrain = true;
     return false;
   }
@@ -196,7 +190,7 @@ export class TcpEnd implements TcpByteEnd, PolledSocket {
     if ((events & ~readiness.writable) !== 0) this.#arrived(events);
     if ((events & readiness.writable) !== 0 && this.#blocked && !this.#gone) {
       this.#blocked = false;
-      this.#sendQueue();
+      this.#sendHeld();
     }
   }
 
@@ -207,7 +201,7 @@ export class TcpEnd implements TcpByteEnd, PolledSocket {
       this.#fail();
       return;
     }
-    if (this.heldBytes > 0 && !this.#blocked) this.#sendQueue();
+    if (this.heldBytes > 0 && !this.#blocked) this.#sendHeld();
     if (this.#flowing && this.#readable && !this.#gone) this.#read();
   }
 
@@ -270,23 +264,70 @@ export class TcpEnd implements TcpByteEnd, PolledSocket {
     if (code < 0) this.#failed(systemError('read', code));
   }
 
-  #sendQueue(): void {
+  #gather(chunk: Uint8Array): void {
+    this.#gathered.push(chunk);
+    this.#gatheredBytes += chunk.length;
+    this.#waitForTurn();
+  }
+
+  #sendNow(chunk: Uint8Array): void {
+    if (this.#gathered.length > 0) this.#sendGathered();
+    const sent = this.#mustWait ? 0 : this.#left(nativeSockets().sendBytes(this.#fd, chunk));
+    if (sent < chunk.length) this.#keep(sent === 0 ? chunk : chunk.subarray(sent));
+  }
+
+  /** What does not leave is kept. */
+  #sendGathered(): void {
     const native = nativeSockets();
-    const queue = this.#queue as WriteQueue;
-    while (queue.bytes > 0) {
-      const { chunks } = queue;
-      const [first] = chunks as [Uint8Array];
-      const sent = chunks.length === 1 ? native.sendBytes(this.#fd, first) : native.sendChunks(this.#fd, chunks);
-      if (sent === nothingNow) {
-        this.#blocked = true;
-        return;
+    const gathered = this.#gathered;
+    this.#gathered = [];
+    this.#gatheredBytes = 0;
+    for (let from = 0; from < gathered.length; from += mostChunks) {
+      const some = gathered.length <= mostChunks ? gathered : gathered.slice(from, from + mostChunks);
+      let sent = this.#mustWait ? 0 : this.#left(native.sendChunks(this.#fd, some));
+      for (const chunk of some) {
+        if (sent < chunk.length) this.#keep(sent === 0 ? chunk : chunk.subarray(sent));
+        sent = Math.max(0, sent - chunk.length);
       }
-      if (sent < 0) {
-        this.#failed(systemError('write', sent));
-        return;
-      }
-      queue.sent(sent);
     }
+  }
+
+  #sendBacklog(): void {
+    const native = nativeSockets();
+    for (let first = this.#backlog?.first(); first !== undefined && !this.#isBlocked; first = this.#backlog?.first()) {
+      this.#backlog?.consume(this.#left(native.sendBytes(this.#fd, first)));
+    }
+  }
+
+  get #isBlocked(): boolean {
+    return this.#blocked || this.#cause !== undefined;
+  }
+
+  /** Something stands before what is to be sent. */
+  get #mustWait(): boolean {
+    return this.#isBlocked || (this.#backlog?.bytes ?? 0) > 0;
+  }
+
+  /** What a send says: how much has left. Less than it was given: the kernel has no more room, or the connection is broken. */
+  #left(result: number): number {
+    if (result >= 0) return result;
+    if (result === nothingNow) this.#blocked = true;
+    else this.#failedLater(systemError('write', result));
+    return 0;
+  }
+
+  /** The kernel has no room for it, or did not take all: another try tells, whose refusal is followed by an edge. */
+  #keep(chunk: Uint8Array): void {
+    this.#backlog ??= new Backlog();
+    this.#backlog.add(chunk);
+    if (!this.#isBlocked) this.#waitForTurn();
+  }
+
+  #sendHeld(): void {
+    this.#sendBacklog();
+    if (this.#gathered.length > 0) this.#sendGathered();
+    if (this.heldBytes > 0) return;
+    this.#backlog = undefined;
     if (this.#ending && !this.#sentEnd) this.#sendEnd();
     if (!this.#wantsDrain || this.#gone) return;
     this.#wantsDrain = false;
@@ -369,7 +410,10 @@ export class TcpEnd implements TcpByteEnd, PolledSocket {
     tcpPoll().remove(this.#fd);
     if (byReset) nativeSockets().resetConnection(this.#fd);
     else nativeSockets().closeFd(this.#fd);
-    this.#queue?.clear();
+    this.#gathered = [];
+    this.#gatheredBytes = 0;
+    this.#backlog?.drop();
+    this.#backlog = undefined;
     this.#uncount();
     for (const listener of this.#onGone) listener();
   }
