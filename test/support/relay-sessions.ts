@@ -584,10 +584,10 @@ async function freezable(t: Test, to: SocketAddress): Promise<{ address: SocketA
   };
 }
 
-/** Ten-second beats, with time for the answers to their PINGs. */
+/** Ten-second beats, with turns of the event loop for the answers to their PINGs: both ends are in this process. */
 async function beats(clock: FakeClock, count: number): Promise<void> {
   for (let i = 0; i < count; i++) {
     clock.advance(10_000);
-    await new Promise((resolve) => setTimeout(resolve, 3));
+    for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setImmediate(resolve));
   }
 }

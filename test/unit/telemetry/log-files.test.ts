@@ -1,5 +1,5 @@
 /** Files of access logs: opened when needed, bounded in number, and what they do not take is counted. */
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import t, { type Test } from 'tap';
@@ -55,5 +55,7 @@ t.test('no more than sixteen files are open', async (t) => {
   const { folder, files, lost } = setup(t);
   for (let i = 0; i < 20; i++) files.write(path.join(folder, String(i)), 'x\n');
   t.equal(lost(), 4);
+  // They are opened meanwhile; the folder is removed only then.
+  await eventually('sixteen files', () => readdirSync(folder).length === 16);
   files.flush();
 });
