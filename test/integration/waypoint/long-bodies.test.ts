@@ -17,8 +17,8 @@ const mebibyte = 1 << 20;
 const bodyMiB = Number(process.env.AMBIT_TEST_BODY_MIB ?? 96);
 const totalBytes = bodyMiB * mebibyte;
 const lookEveryBytes = 12 * mebibyte;
-/** Windows of 4 MiB on two legs, and what each of their ends, HTTP's and TLS's holds: 39 were seen, of 96 and of 512. */
-const heldAtMostMiB = 56;
+/** Windows on two legs, and what each of their ends, HTTP's and TLS's holds: 16 were seen, of 1024. */
+const heldAtMostMiB = 40;
 
 // A shared machine has carried less than 2 MiB a second.
 t.setTimeout(60_000 + 2 * bodyMiB * 1000);
