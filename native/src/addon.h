@@ -66,9 +66,9 @@ void close_quietly(int fd);
 
 /* address.c */
 #define ADDRESS_TEXT_CAPACITY 128
-/* Parses a literal; throws EINVAL naming it when it is none. */
-bool read_address(napi_env env, napi_value address, napi_value port, struct sockaddr_storage *result, socklen_t *length,
-                  char text[ADDRESS_TEXT_CAPACITY]);
+/* The arguments (fd, address, port). A literal that is none throws EINVAL naming it; `text` is the literal. */
+bool read_fd_and_address(napi_env env, napi_callback_info info, int *fd, struct sockaddr_storage *address,
+                         socklen_t *length, char text[ADDRESS_TEXT_CAPACITY]);
 /* {address, port, family}; throws EAFNOSUPPORT for anything but IPv4 and IPv6. */
 napi_value address_result(napi_env env, const struct sockaddr_storage *address, const char *system_call);
 

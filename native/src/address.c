@@ -7,8 +7,8 @@
 
 #include "addon.h"
 
-bool read_address(napi_env env, napi_value address, napi_value port, struct sockaddr_storage *result, socklen_t *length,
-                  char text[ADDRESS_TEXT_CAPACITY]) {
+static bool read_address(napi_env env, napi_value address, napi_value port, struct sockaddr_storage *result,
+                         socklen_t *length, char text[ADDRESS_TEXT_CAPACITY]) {
   bool fits;
   int64_t number;
   if (!read_text(env, address, "address", text, ADDRESS_TEXT_CAPACITY, &fits)) return false;
@@ -29,6 +29,13 @@ bool read_address(napi_env env, napi_value address, napi_value port, struct sock
     return true;
   }
   return throw_system_error(env, EINVAL, "inet_pton", text);
+}
+
+bool read_fd_and_address(napi_env env, napi_callback_info info, int *fd, struct sockaddr_storage *address,
+                         socklen_t *length, char text[ADDRESS_TEXT_CAPACITY]) {
+  napi_value values[3];
+  return read_arguments(env, info, 3, values) && read_fd(env, values[0], "fd", fd) &&
+         read_address(env, values[1], values[2], address, length, text);
 }
 
 napi_value address_result(napi_env env, const struct sockaddr_storage *address, const char *system_call) {

@@ -147,14 +147,11 @@ napi_value js_createSocket(napi_env env, napi_callback_info info) {
 }
 
 napi_value js_bind(napi_env env, napi_callback_info info) {
-  napi_value values[3];
   int fd;
   struct sockaddr_storage address;
   socklen_t length;
   char text[ADDRESS_TEXT_CAPACITY], endpoint[ADDRESS_TEXT_CAPACITY + 16];
-  TRY(read_arguments(env, info, 3, values));
-  TRY(read_fd(env, values[0], "fd", &fd));
-  TRY(read_address(env, values[1], values[2], &address, &length, text));
+  TRY(read_fd_and_address(env, info, &fd, &address, &length, text));
   if (bind(fd, (const struct sockaddr *)&address, length) == 0) return undefined_result(env);
   const int error = errno;
   const char *format = address.ss_family == AF_INET6 ? "[%s]:%u" : "%s:%u";

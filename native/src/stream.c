@@ -77,14 +77,18 @@ napi_value js_epollWait(napi_env env, napi_callback_info info) {
   return number_result(env, count < 0 ? 0 : count);
 }
 
-napi_value js_receiveBytes(napi_env env, napi_callback_info info) {
+static bool read_fd_and_bytes(napi_env env, napi_callback_info info, const char *name, int *fd, const uint8_t **bytes,
+                              size_t *length) {
   napi_value values[2];
+  return read_arguments(env, info, 2, values) && read_fd(env, values[0], "fd", fd) &&
+         read_bytes(env, values[1], name, bytes, length);
+}
+
+napi_value js_receiveBytes(napi_env env, napi_callback_info info) {
   int fd;
   const uint8_t *bytes;
   size_t length;
-  TRY(read_arguments(env, info, 2, values));
-  TRY(read_fd(env, values[0], "fd", &fd));
-  TRY(read_bytes(env, values[1], "buffer", &bytes, &length));
+  TRY(read_fd_and_bytes(env, info, "buffer", &fd, &bytes, &length));
   /* Nothing read into nothing would look like the end. */
   if (length == 0) return throw_range_error(env, "buffer", "a Buffer that is not empty");
   ssize_t count;
@@ -94,13 +98,10 @@ napi_value js_receiveBytes(napi_env env, napi_callback_info info) {
 }
 
 napi_value js_sendBytes(napi_env env, napi_callback_info info) {
-  napi_value values[2];
   int fd;
   const uint8_t *bytes;
   size_t length;
-  TRY(read_arguments(env, info, 2, values));
-  TRY(read_fd(env, values[0], "fd", &fd));
-  TRY(read_bytes(env, values[1], "chunk", &bytes, &length));
+  TRY(read_fd_and_bytes(env, info, "chunk", &fd, &bytes, &length));
   ssize_t count;
   do count = send(fd, bytes, length < INT32_MAX ? length : INT32_MAX, MSG_DONTWAIT | MSG_NOSIGNAL);
   while (count < 0 && errno == EINTR);
@@ -137,14 +138,11 @@ napi_value js_sendChunks(napi_env env, napi_callback_info info) {
 }
 
 napi_value js_connectSocket(napi_env env, napi_callback_info info) {
-  napi_value values[3];
   int fd;
   struct sockaddr_storage address;
   socklen_t length;
   char text[ADDRESS_TEXT_CAPACITY];
-  TRY(read_arguments(env, info, 3, values));
-  TRY(read_fd(env, values[0], "fd", &fd));
-  TRY(read_address(env, values[1], values[2], &address, &length, text));
+  TRY(read_fd_and_address(env, info, &fd, &address, &length, text));
   if (connect(fd, (const struct sockaddr *)&address, length) == 0 || errno == EINPROGRESS || errno == EINTR) {
     return undefined_result(env);
   }

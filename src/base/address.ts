@@ -25,6 +25,17 @@ export interface Cidr {
 
 const mappedPrefix = '::ffff:';
 
+/** What the kernel says of a socket, in its canonical form. */
+export function canonicalAddress({
+  address,
+  port,
+}: {
+  readonly address: string;
+  readonly port: number;
+}): SocketAddress {
+  return { ip: canonicalIp(address) ?? address, port };
+}
+
 /** Canonical form of an IP literal, or undefined when it is none. Zone ids are not accepted. */
 export function canonicalIp(text: string): string | undefined {
   if (isIPv4(text)) return text;

@@ -12,8 +12,9 @@ import type { PeerRevocation } from '../identity/revocation.ts';
 import type { SecretStore } from '../identity/secret.ts';
 import type { AcceptGate } from '../net/acceptor.ts';
 import { type Listening, listen } from '../net/listener.ts';
-import { hasAddon, nativeSockets } from '../net/native-sockets.ts';
+import { hasAddon } from '../net/native-sockets.ts';
 import { resetSocket } from '../net/reset-socket.ts';
+import { adoptOrTell } from '../net/socket-factory.ts';
 import type { ListenSpec } from '../net/socket-spec.ts';
 import { TcpEnd } from '../net/tcp-end.ts';
 import { acceptEnd, acceptSocket, type Openers } from './capture.ts';
@@ -130,7 +131,7 @@ class TunnelRelay implements Relay {
       onDescriptor:
         this.#byHand && spec.greeting === undefined
           ? (fd) => {
-              const end = this.#adopt(fd);
+              const end = adoptOrTell(fd, () => new TcpEnd(fd, 'downstream', this.#clock), this.#onAcceptError);
               if (end === undefined) return;
               end.onGone(counts(() => end.cut()));
               acceptEnd(end, spec, this.#openers, this.#logger, onConnection);
@@ -152,16 +153,6 @@ class TunnelRelay implements Relay {
       },
     });
     return listener;
-  }
-
-  #adopt(fd: number): TcpEnd | undefined {
-    try {
-      return new TcpEnd(fd, 'downstream', this.#clock);
-    } catch (error) {
-      nativeSockets().closeFd(fd);
-      this.#onAcceptError(error instanceof Error ? error : new Error(String(error)));
-      return undefined;
-    }
   }
 
   async serve(spec: ListenSpec, options: ServeOptions): Promise<RunningListener> {

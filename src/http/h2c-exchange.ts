@@ -9,11 +9,8 @@ import type { Duplex } from 'node:stream';
 import { closeHttp2Stream } from '../base/close-http2-stream.ts';
 import type { Exchange, IncomingRequest } from './exchange.ts';
 import { type HeaderList, headerValue, noHeaders } from './header-list.ts';
-import { stripHopByHop } from './hop-by-hop.ts';
+import { ownMatters, stripHopByHop } from './hop-by-hop.ts';
 import { http2Bytes, wholeBody } from './http2-bytes.ts';
-
-/** What the exchange tells in other ways. */
-const ownMatters = ['host', 'expect'];
 
 export class Http2Exchange implements Exchange {
   readonly request: IncomingRequest;

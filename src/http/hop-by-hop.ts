@@ -18,6 +18,9 @@ export const hopByHopNames: ReadonlySet<string> = new Set([
   'http2-settings',
 ]);
 
+/** Of a request, what an exchange tells in other ways. */
+export const ownMatters: readonly string[] = ['host', 'expect'];
+
 /**
  * `te: trailers` stays: gRPC servers insist on it, and it says something about the request, not the hop. `drop`: what
  * else goes, by lower-case name.

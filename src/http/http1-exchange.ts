@@ -3,13 +3,10 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Exchange, IncomingRequest } from './exchange.ts';
 import { type HeaderList, headerValue, noHeaders, withoutHeaders } from './header-list.ts';
-import { stripHopByHop } from './hop-by-hop.ts';
+import { ownMatters, stripHopByHop } from './hop-by-hop.ts';
 
 /** A text is copied more often. */
 const mostHeldBytes = 2048;
-
-/** What the exchange tells in other ways. */
-const ownMatters = ['host', 'expect'];
 
 export class Http1Exchange implements Exchange {
   readonly request: IncomingRequest;

@@ -2,8 +2,9 @@
  * What Node reads of a socket or an HTTP/2 stream, handed on in the same call: past Readable, whose buffer, event and
  * next tick for each chunk cost more than handing it on does.
  *
- * A plain socket lends what it reads (`plain-socket.ts`). Of others Node gives every chunk to `push` and stops reading from the handle when that returns false. What comes all the same is kept
- * here, in order: at most what the window of an HTTP/2 stream had room for, or one read of a socket.
+ * A plain socket lends what it reads (`plain-socket.ts`). Of others Node gives every chunk to `push`, and stops reading from the
+ * handle when that returns false. What comes all the same is kept here, in order: at most what the window of an HTTP/2 stream had
+ * room for, or one read of a socket.
  *
  * I1: the handle reads on only once all of that was handed on. An HTTP/2 stream that reads on, which each `resume` of Readable
  *     makes it do, gives its peer window for all that came before, taken or not: a reader that pauses often would let in

@@ -6,13 +6,21 @@
  * I2: accepted sockets inherit keepalive and TCP_NODELAY from their listener, and keep their directions apart.
  */
 import { createServer, type Server, type Socket } from 'node:net';
-import { canonicalIp, formatSocketAddress, ipFamily, type SocketAddress } from '../base/address.ts';
+import { canonicalAddress, formatSocketAddress, ipFamily, type SocketAddress } from '../base/address.ts';
 import type { Clock } from '../base/clock.ts';
 import { type AcceptGate, Acceptor } from './acceptor.ts';
 import { countListener } from './descriptors.ts';
 import { hasAddon, nativeSockets } from './native-sockets.ts';
 import { PlainSocket, socketOptions } from './plain-socket.ts';
-import { adopt, counted, ignore, nativeTcpOptions, setPlainOptions, socketError } from './socket-factory.ts';
+import {
+  adopt,
+  adoptOrTell,
+  counted,
+  ignore,
+  nativeTcpOptions,
+  setPlainOptions,
+  socketError,
+} from './socket-factory.ts';
 import type { ListenSpec } from './socket-spec.ts';
 
 const backlog = 1024;
@@ -57,7 +65,7 @@ function acceptOn(fd: number, { clock, gate, onSocket, onDescriptor, onAcceptErr
     });
     const uncount = countListener();
     return {
-      address: { ip: canonicalIp(address.address) ?? address.address, port: address.port },
+      address: canonicalAddress(address),
       async close() {
         await acceptor.close();
         uncount();
@@ -97,15 +105,8 @@ async function nodeListening(spec: ListenSpec, hooks: ListenHooks): Promise<List
 
 /** Makes a socket of a connection's descriptor, which is owned from now on. */
 export function adoptConnection(fd: number, onSocket: (socket: Socket) => void, onError: (error: Error) => void): void {
-  let socket: Socket;
-  try {
-    socket = new PlainSocket({ fd, readable: true, writable: true });
-  } catch (error) {
-    nativeSockets().closeFd(fd);
-    onError(error instanceof Error ? error : new Error(String(error)));
-    return;
-  }
-  onSocket(withDefaults(socket));
+  const socket = adoptOrTell(fd, () => new PlainSocket({ fd, readable: true, writable: true }), onError);
+  if (socket !== undefined) onSocket(withDefaults(socket));
 }
 
 function withDefaults(socket: Socket): Socket {
@@ -150,5 +151,5 @@ function isPlain(spec: ListenSpec): boolean {
 function serverAddress(server: Server): SocketAddress {
   const address = server.address();
   if (address === null || typeof address === 'string') throw new TypeError('not a listening TCP server');
-  return { ip: canonicalIp(address.address) ?? address.address, port: address.port };
+  return canonicalAddress(address);
 }

@@ -14,7 +14,7 @@ import type { DuplexOptions } from 'node:stream';
 /** As much as one read takes. Its bytes are of whoever reads, until the call returns. */
 export const readBuffer = Buffer.allocUnsafeSlow(64 * 1024);
 /** What may wait to be written before its source is paused, bytes: several TLS reads. */
-const highWaterMark = 256 * 1024;
+export const highWaterMark = 256 * 1024;
 /** Node's types know `highWaterMark` of servers alone; it reaches the stream of any socket. */
 export const socketOptions: SocketConstructorOpts & DuplexOptions = { allowHalfOpen: true, highWaterMark };
 
@@ -42,7 +42,5 @@ export class PlainSocket extends Socket {
 
 /** Of bytes that were lent. */
 export function ownCopy(lent: Uint8Array): Buffer {
-  const copy = Buffer.allocUnsafe(lent.length);
-  copy.set(lent);
-  return copy;
+  return Buffer.from(lent);
 }

@@ -66,7 +66,7 @@ export async function dial(
   return outcome.kind === 'failed' ? outcome : { kind: 'connected', socket: outcome.connection };
 }
 
-/** As `dial`, to an end of the joiner's: the socket is driven by hand where the addon is built. */
+/** As `dial`, to an end of the joiner's that is driven by hand. Needs the addon. */
 export async function dialEnd(
   destination: SocketAddress,
   profile: SocketProfile,
@@ -251,6 +251,16 @@ export function adopt<T>(fd: number, make: () => T): T {
   } catch (error) {
     nativeSockets().closeFd(fd);
     throw error;
+  }
+}
+
+/** As `adopt`, for those who take what comes: told what failed, they get undefined. */
+export function adoptOrTell<T>(fd: number, make: () => T, onError: (error: Error) => void): T | undefined {
+  try {
+    return adopt(fd, make);
+  } catch (error) {
+    onError(error instanceof Error ? error : new Error(String(error)));
+    return undefined;
   }
 }
 

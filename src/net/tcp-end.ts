@@ -9,7 +9,7 @@
  */
 import { constants } from 'node:os';
 import { getSystemErrorName } from 'node:util';
-import { canonicalIp, type SocketAddress } from '../base/address.ts';
+import { canonicalAddress, type SocketAddress } from '../base/address.ts';
 import type { Clock, Timer } from '../base/clock.ts';
 import { AmbitError, type ErrorOrigin } from '../base/errors.ts';
 import { Backlog } from './backlog.ts';
@@ -17,12 +17,10 @@ import type { ByteEndHandler, TcpByteEnd } from './byte-end.ts';
 import { countDescriptor } from './descriptors.ts';
 import { nativeSockets } from './native-sockets.ts';
 import { originalDestinationOf } from './original-destination.ts';
-import { readBuffer } from './plain-socket.ts';
+import { highWaterMark, readBuffer } from './plain-socket.ts';
 import { type PolledSocket, readiness, tcpPoll } from './tcp-poll.ts';
 
 const readsPerTurn = 4;
-/** What may wait to be written before its source is paused, bytes. */
-const highWaterMark = 256 * 1024;
 /** A TLS read of 64 KiB arrives as four records: pieces so large wait for the check phase and leave in one call. */
 const gatheredBytes = 8 * 1024;
 /** For what was written to leave when nobody waits for that any more: a peer that does not read holds it no longer. */
@@ -91,7 +89,8 @@ export class TcpEnd implements TcpByteEnd, PolledSocket {
     if (this.#gone) return undefined;
     try {
       const native = nativeSockets();
-      return { local: addressOf(native.localAddress(this.#fd)), peer: addressOf(native.peerAddress(this.#fd)) };
+      const [local, peer] = [native.localAddress(this.#fd), native.peerAddress(this.#fd)];
+      return { local: canonicalAddress(local), peer: canonicalAddress(peer) };
     } catch {
       // ENOTCONN: the peer has cut it, which is told otherwise.
       return undefined;
@@ -417,10 +416,6 @@ export class TcpEnd implements TcpByteEnd, PolledSocket {
     this.#uncount();
     for (const listener of this.#onGone) listener();
   }
-}
-
-function addressOf({ address, port }: { readonly address: string; readonly port: number }): SocketAddress {
-  return { ip: canonicalIp(address) ?? address, port };
 }
 
 /** In Node's words. */
