@@ -6,6 +6,7 @@
  * I2: what one socket throws is an uncaught exception, and costs the others of that turn nothing.
  * I3: all sockets together read no more than `readsPerPhase` buffers at once; those that have to wait come first the next time.
  */
+import { inBatch, toldSafely } from './batch-end.ts';
 import { nativeSockets } from './native-sockets.ts';
 
 /** The sum of what is true, as the addon tells it. */
@@ -33,7 +34,8 @@ class TcpPoll {
   #readsLeft = 0;
   /** Some had to wait, and come first. */
   #behind = false;
-  readonly #proceed = () => {
+  readonly #proceed = () => inBatch(this.#tellWaiting);
+  readonly #tellWaiting = () => {
     const waiting = this.#waiting;
     this.#waiting = [];
     this.#readsLeft = readsPerPhase;
@@ -41,7 +43,7 @@ class TcpPoll {
     // One that only writes counts as well.
     for (; served < waiting.length && this.#readsLeft-- > 0; served++) {
       const socket = waiting[served] as PolledSocket;
-      told(() => socket.proceed());
+      toldSafely(() => socket.proceed());
     }
     this.#behind = served < waiting.length;
     if (!this.#behind) return;
@@ -53,7 +55,7 @@ class TcpPoll {
     const native = nativeSockets();
     this.#epollFd = native.createEpoll();
     try {
-      this.#watcher = native.watchFd(this.#epollFd, 'r', () => this.#tell());
+      this.#watcher = native.watchFd(this.#epollFd, 'r', () => inBatch(this.#tell));
     } catch (error) {
       native.closeFd(this.#epollFd);
       throw error;
@@ -84,7 +86,7 @@ class TcpPoll {
     return this.#readsLeft-- > 0;
   }
 
-  #tell(): void {
+  readonly #tell = (): void => {
     this.#readsLeft = this.#behind ? 0 : readsPerPhase;
     const words = this.#words;
     const end = wordsOfEvent * nativeSockets().epollWait(this.#epollFd, words);
@@ -92,19 +94,9 @@ class TcpPoll {
       const entry = this.#sockets.get(words[at] as number);
       if (entry?.tag !== words[at + 1]) continue;
       const { socket } = entry as { readonly socket: PolledSocket };
-      told(() => socket.ready(words[at + 2] as number));
+      toldSafely(() => socket.ready(words[at + 2] as number));
     }
-  }
-}
-
-function told(call: () => void): void {
-  try {
-    call();
-  } catch (error) {
-    queueMicrotask(() => {
-      throw error;
-    });
-  }
+  };
 }
 
 let poll: TcpPoll | undefined;

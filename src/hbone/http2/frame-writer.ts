@@ -1,6 +1,7 @@
 /**
- * Frames to be sent (RFC 9113 §4), gathered: what is written in one turn of the event loop leaves in one write, and so mostly in one
- * TLS record and one system call. Frames are copied into a block that all sessions lend in turn, so an idle session holds none.
+ * Frames to be sent (RFC 9113 §4), gathered: what is written in one turn of the event loop, or while one batch of sockets is
+ * read, leaves in one write, and so mostly in one TLS record and one system call. Frames are copied into a block that all sessions
+ * lend in turn, so an idle session holds none.
  *
  * I1: a block is not written to again, by whatever session, before the socket has taken all that was handed to it. One of which a
  *     write failed, or whose session was stopped, is lent to nobody any more; a new block is there before the old one is let go.
@@ -8,6 +9,7 @@
  *     `controlBytes` says how much of all else waits.
  */
 import type { Duplex } from 'node:stream';
+import { atBatchEnd } from '../../net/batch-end.ts';
 import { flag, frameType, headBytes } from './codes.ts';
 
 const blockBytes = 256 * 1024;
@@ -32,6 +34,7 @@ export class FrameWriter {
   #controlWritten = 0;
   #controlHanded = 0;
   #controlTaken = 0;
+  /** At the end of this batch or turn. */
   #flushing = false;
   #stopped = false;
   readonly #flush = () => {
@@ -124,7 +127,7 @@ export class FrameWriter {
     this.#written = at + length;
     if (this.#flushing) return;
     this.#flushing = true;
-    setImmediate(this.#flush);
+    atBatchEnd(this.#flush);
   }
 
   /** With room for `bytes` more, behind what was written. */
