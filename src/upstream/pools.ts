@@ -58,7 +58,7 @@ export interface UpstreamPools {
   close(): Promise<void>;
 }
 
-/** A pool without requests for so long is closed. */
+/** A connection or pool without requests for so long is closed. */
 const idlePoolMs = 60_000;
 const maxConnectionsPerPool = 1024;
 
@@ -253,7 +253,9 @@ function makePool(
     bodyTimeout: 0,
     maxHeaderSize: maxHeaderBytes,
     ...(maxRequests !== undefined && protocol === 'h1' ? { maxRequestsPerClient: maxRequests } : {}),
-    ...(idleMs === undefined ? {} : { keepAliveTimeout: idleTimer(idleMs), keepAliveMaxTimeout: idleTimer(idleMs) }),
+    // What a server says of its own patience (`Keep-Alive: timeout=`) goes before, unless a DestinationRule asks for less.
+    keepAliveTimeout: idleTimer(idleMs ?? idlePoolMs),
+    ...(idleMs === undefined ? {} : { keepAliveMaxTimeout: idleTimer(idleMs) }),
     connect: (_options, callback) => {
       events.begun();
       connector.connect(endpoint, undefined, protocol).then((outcome) => {
