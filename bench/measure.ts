@@ -18,7 +18,7 @@ export interface Plan {
   readonly seconds: number;
   /** Counted ones; the warm-up comes on top. */
   readonly repeats: number;
-  /** Of requests through every system before anything else; 0: none. */
+  /** Of requests through every system before anything else, in `runInRounds` turns; 0: none. */
   readonly runInSeconds: number;
 }
 
@@ -65,6 +65,8 @@ interface Job {
 /** Its rates are what the loads of `fixedRate` go by. */
 const paceKey = 'requests-32';
 const warmUp = 0;
+/** Connections that end are news as well, for which V8 compiles again what it had compiled for those that last. */
+const runInRounds = 3;
 /** Beyond the seconds asked for: opening ten thousand connections takes a while. */
 const turnLimitMs = 120_000;
 
@@ -112,9 +114,14 @@ function jobsOf({ systems, loads, seconds, repeats, runInSeconds }: Plan, known:
   const pace = unpaced ? usual : [];
   const runIn = runInSeconds > 0 && loads.some(({ unit }) => unit !== 'idle connection') ? usual : [];
   return [
-    ...runIn.flatMap((load) =>
-      systemsFor(load, systems).map((system) => ({ load, system, repeat: warmUp, seconds: runInSeconds })),
-    ),
+    ...Array.from({ length: runInRounds }, () => runIn)
+      .flat()
+      .flatMap((load) =>
+        systemsFor(load, systems).map((system) => ({
+          ...{ load, system, repeat: warmUp },
+          seconds: runInSeconds / runInRounds,
+        })),
+      ),
     ...pace.flatMap((load) => jobsOfLoad(load, systemsFor(load, systems), 1, 1)),
     ...ordered.flatMap((load) => jobsOfLoad(load, systemsFor(load, systems), seconds, repeats)),
   ];

@@ -101,7 +101,7 @@ async function takeRun(options: RunOptions): Promise<RunRecord> {
     const { lab, systems, missing } = world;
     for (const { name, reason } of missing) progress.say(`${name} is missing:\n    ${reason}`);
     const chosen = loads.filter((load) => options.load?.has(load.key) ?? true);
-    const plan = { systems, loads: chosen, seconds, repeats, runInSeconds: quick ? 3 : 10 };
+    const plan = { systems, loads: chosen, seconds, repeats, runInSeconds: quick ? 3 : 18 };
     const surroundings = { lab, clock: systemClock, readUsage, resetPeaks, progress: progress.turn };
     const measured = await measure(plan, loads, surroundings);
     return {
