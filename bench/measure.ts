@@ -114,17 +114,15 @@ function jobsOf({ systems, loads, seconds, repeats, runInSeconds }: Plan, known:
   const pace = unpaced ? usual : [];
   const runIn = runInSeconds > 0 && loads.some(({ unit }) => unit !== 'idle connection') ? usual : [];
   return [
-    ...Array.from({ length: runInRounds }, () => runIn)
-      .flat()
-      .flatMap((load) =>
-        systemsFor(load, systems).map((system) => ({
-          ...{ load, system, repeat: warmUp },
-          seconds: runInSeconds / runInRounds,
-        })),
-      ),
+    ...runIn.flatMap((load) => runInJobs(load, systemsFor(load, systems), runInSeconds)),
     ...pace.flatMap((load) => jobsOfLoad(load, systemsFor(load, systems), 1, 1)),
     ...ordered.flatMap((load) => jobsOfLoad(load, systemsFor(load, systems), seconds, repeats)),
   ];
+}
+
+function runInJobs(load: Load, systems: readonly System[], seconds: number): Job[] {
+  const round = systems.map((system) => ({ load, system, repeat: warmUp, seconds: seconds / runInRounds }));
+  return Array.from({ length: runInRounds }, () => round).flat();
 }
 
 function jobsOfLoad(load: Load, systems: readonly System[], seconds: number, repeats: number): Job[] {

@@ -4,29 +4,28 @@
  * phase costs a turn more: Node tells of a TLS write in the check phase that follows it.
  */
 
-let batches = 0;
-let waiting: (() => void)[] = [];
+/** For the end of the batch; undefined: there is none. */
+let waiting: (() => void)[] | undefined;
 
 /** Calls once, not now. What it throws is an uncaught exception. */
 export function atBatchEnd(call: () => void): void {
-  if (batches === 0) setImmediate(call);
+  if (waiting === undefined) setImmediate(call);
   else waiting.push(call);
 }
 
-/** Runs it as a batch: what was asked for within has been called when this returns. */
+/** Runs it as a batch, not within another: what was asked for within has been called when this returns. */
 export function inBatch(run: () => void): void {
-  batches++;
+  const calls: (() => void)[] = [];
+  waiting = calls;
   try {
     run();
   } finally {
-    batches--;
-    const calls = waiting;
-    waiting = [];
+    waiting = undefined;
     for (const call of calls) toldSafely(call);
   }
 }
 
-/** What one throws costs the others nothing. */
+/** What it throws is an uncaught exception, and costs the others nothing. */
 export function toldSafely(call: () => void): void {
   try {
     call();

@@ -155,7 +155,7 @@ export function createUpstreamPools(connector: Connector, clock: Clock): Upstrea
       queue,
     };
     entries.set(key, entry);
-    watch(entry, idleMsOf(entry));
+    watch(entry, idleMsOf(endpoint));
     return entry;
   };
 
@@ -175,7 +175,7 @@ export function createUpstreamPools(connector: Connector, clock: Clock): Upstrea
     if (afterMs === Number.POSITIVE_INFINITY) return;
     entry.idle = clock.after(afterMs, () => {
       const idleMs = entry.active === 0 ? clock.nowMs() - entry.idleSinceMs : 0;
-      const mostMs = idleMsOf(entry);
+      const mostMs = idleMsOf(entry.endpoint);
       if (idleMs >= mostMs) drop(entry);
       else watch(entry, mostMs - idleMs);
     });
@@ -254,7 +254,7 @@ function makePool(
     maxHeaderSize: maxHeaderBytes,
     ...(maxRequests !== undefined && protocol === 'h1' ? { maxRequestsPerClient: maxRequests } : {}),
     // What a server says of its own patience (`Keep-Alive: timeout=`) goes before, unless a DestinationRule asks for less.
-    keepAliveTimeout: idleTimer(idleMs ?? idlePoolMs),
+    keepAliveTimeout: idleTimer(idleMsOf(endpoint)),
     ...(idleMs === undefined ? {} : { keepAliveMaxTimeout: idleTimer(idleMs) }),
     connect: (_options, callback) => {
       events.begun();
@@ -298,8 +298,8 @@ function idleTimer(idleMs: number): number {
   return Math.min(Math.max(1, idleMs), 24 * 3_600_000);
 }
 
-function idleMsOf({ endpoint }: Entry): number {
-  return endpoint.profile?.connections.idleMs ?? idlePoolMs;
+function idleMsOf({ profile }: UpstreamEndpoint): number {
+  return profile?.connections.idleMs ?? idlePoolMs;
 }
 
 function enterQueue(entry: Entry, queue: ConnectionQueue, running: Try, dispatch: () => void): void {

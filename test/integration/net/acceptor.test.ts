@@ -7,6 +7,7 @@ import { systemClock } from '../../../src/base/clock.ts';
 import { type ListenHooks, type Listening, listen } from '../../../src/net/listener.ts';
 import { eventually, within } from '../../support/eventually.ts';
 import { onLoopback, tcpClient } from '../../support/relay-world.ts';
+import { TurnCounter } from '../../support/turn-counter.ts';
 
 function start(t: Test, onSocket: (socket: Socket) => void, more: Partial<ListenHooks> = {}, port = 0) {
   const spec = { ...onLoopback, port, reusePort: true };
@@ -17,29 +18,23 @@ function start(t: Test, onSocket: (socket: Socket) => void, more: Partial<Listen
 }
 
 t.test('what comes at once is taken in portions, so that others get their turn', async (t) => {
-  const perTurn = new Map<number, number>();
-  let turn = 0;
-  let counting = true;
-  const tick = () => {
-    turn++;
-    if (counting) setImmediate(tick);
-  };
+  const taken = new TurnCounter();
   let open = false;
   const listening = await start(
     t,
     (socket) => {
-      perTurn.set(turn, (perTurn.get(turn) ?? 0) + 1);
+      taken.count();
       socket.destroy();
     },
     { gate: { waitMs: () => (open ? 0 : 5) } },
   );
   await Promise.all(Array.from({ length: 100 }, () => tcpClient(t, listening.address)));
-  t.equal(perTurn.size, 0, 'a closed gate keeps them in the kernel’s queue');
+  t.equal(taken.counts.size, 0, 'a closed gate keeps them in the kernel’s queue');
   open = true;
-  tick();
-  await eventually('all are taken', () => [...perTurn.values()].reduce((sum, each) => sum + each, 0) === 100);
-  counting = false;
-  t.ok(Math.max(...perTurn.values()) <= 16, `at most ${Math.max(...perTurn.values())} in a turn`);
+  taken.start();
+  await eventually('all are taken', () => [...taken.counts.values()].reduce((sum, each) => sum + each, 0) === 100);
+  taken.stop();
+  t.ok(taken.most <= 16, `at most ${taken.most} in a turn`);
 });
 
 t.test('close takes what is in the queue; destroy does not', async (t) => {

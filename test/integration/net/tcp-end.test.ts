@@ -14,6 +14,7 @@ import { eventually, within } from '../../support/eventually.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
 import { readAll } from '../../support/relay-world.ts';
 import { byHand, endsOf, Heard, hear, turns } from '../../support/tcp-ends.ts';
+import { TurnCounter } from '../../support/turn-counter.ts';
 import { openDescriptors } from '../../unit/native/descriptors.ts';
 
 const mib = 1024 * 1024;
@@ -162,28 +163,21 @@ t.test('a socket that was closed in this turn is told nothing, nor is who has it
 t.test('one that always has something to read gives others their turn', async (t) => {
   const { connected } = await endsOf(t, byHand());
   const { end, peer } = await connected();
-  let turn = 0;
-  let over = false;
-  const count = () => {
-    turn++;
-    if (!over) setImmediate(count);
-  };
-  const reads: number[] = [];
+  const reads = new TurnCounter();
   const heard = new Heard();
   heard.onData = () => {
     heard.chunks.length = 0;
-    reads[turn] = (reads[turn] ?? 0) + 1;
+    reads.count();
   };
   // Much of it is in the kernel before the first read.
   peer.end(Buffer.alloc(16 * mib));
   await turns(5);
-  count();
+  reads.start();
   end.start(heard);
   await eventually('the end', () => heard.calls.includes('end'));
-  over = true;
+  reads.stop();
   t.equal(heard.bytes, 16 * mib);
-  const most = reads.reduce((a, b) => Math.max(a, b), 0);
-  t.ok(most > 2 && most <= 8, `at most four reads in each phase of a turn: ${most}`);
+  t.ok(reads.most > 2 && reads.most <= 8, `at most four reads in each phase of a turn: ${reads.most}`);
 });
 
 t.test(
@@ -193,30 +187,23 @@ t.test(
     const all = await Promise.all(Array.from({ length: 100 }, () => connected()));
     for (const { peer } of all) peer.end(Buffer.alloc(mib));
     await turns(5);
-    let turn = 0;
-    let over = false;
-    const count = () => {
-      turn++;
-      if (!over) setImmediate(count);
-    };
-    const reads: number[] = [];
+    const reads = new TurnCounter();
     let ahead = 0;
     const heard = all.map(() => new Heard());
     for (const each of heard) {
       each.onData = () => {
         each.chunks.length = 0;
-        reads[turn] = (reads[turn] ?? 0) + 1;
+        reads.count();
         if (each.bytes > mib / 2 && heard.some(({ bytes }) => bytes === 0)) ahead++;
       };
     }
-    count();
+    reads.start();
     for (const [index, { end }] of all.entries()) end.start(heard[index] as Heard);
     await eventually('the ends', () => heard.every(({ calls }) => calls.includes('end')));
-    over = true;
+    reads.stop();
     t.ok(heard.every(({ bytes }) => bytes === mib));
     t.equal(ahead, 0, 'none has half of its bytes before all have begun');
-    const most = reads.reduce((a, b) => Math.max(a, b), 0);
-    t.ok(most > 64 && most <= 256, `no more than 128 reads in each phase of a turn: ${most}`);
+    t.ok(reads.most > 64 && reads.most <= 256, `no more than 128 reads in each phase of a turn: ${reads.most}`);
   },
 );
 

@@ -5,6 +5,7 @@ import t from 'tap';
 import { DeltaDiscoveryResponseSchema } from '../../../src/proto/gen/discovery_pb.js';
 import { eventually, within } from '../../support/eventually.ts';
 import { type RelayBehaviour, startTcpRelay } from '../../support/tcp-relay.ts';
+import { TurnCounter } from '../../support/turn-counter.ts';
 import { denyAll, podResource, policyResource } from '../../support/xds-resources.ts';
 import {
   addressType,
@@ -194,21 +195,16 @@ t.test('a large first state is worked off in many turns of the loop', async (t) 
   const world = await makeServer(t);
   for (let i = 0; i < 30_000; i++)
     serve(world.server, addressType, podResource(`pod-${i}`, `10.${1 + (i >> 16)}.${(i >> 8) & 255}.${i & 255}`));
-  let turns = 0;
-  let counting = true;
-  const count = () => {
-    turns++;
-    if (counting) setImmediate(count);
-  };
+  const counter = new TurnCounter();
   const run = startClient(t, world, { channel: { maxReceiveBytes: 64 << 20 } });
   await eventually(
     'the first records',
     () => run.store.workload('Kubernetes//Pod/default/pod-0') !== undefined,
     20_000,
   );
-  count();
+  counter.start();
   await eventually('a complete state', () => run.store.complete, 20_000);
-  counting = false;
+  counter.stop();
   t.equal(names(run.store).workloads.length, 30_000);
-  t.ok(turns > 5, `${turns} turns`);
+  t.ok(counter.turns > 5, `${counter.turns} turns`);
 });
