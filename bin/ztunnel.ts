@@ -1,4 +1,4 @@
-#!/usr/bin/env -S MALLOC_ARENA_MAX=1 node --disable-sigusr1 --max-semi-space-size=4 --no-maglev-destroy-on-background
+#!/usr/bin/env -S MALLOC_ARENA_MAX=1 node --disable-sigusr1 --max-semi-space-size=4 --no-maglev-destroy-on-background --no-memory-reducer
 /**
  * `ztunnel`: the layer 4 proxy of a node. See `ztunnel --help`.
  *
@@ -8,6 +8,8 @@
  * `--no-maglev-destroy-on-background`: what V8's middle compiler was working in is freed where its work is taken over. Freed on a
  * thread of its own, which waits while all processors are busy, hundreds of compilations lie about in the first second of a
  * load: 40 MiB of a waypoint, now 14.
+ * `--no-memory-reducer`: V8 would collect twice when there is nothing to do, and throw optimised code away; `src/app/memory.ts`
+ * says when that is worth it.
  * `MALLOC_ARENA_MAX=1`: JavaScript has one thread, but glibc gives each of V8's and libuv's a heap of its own, and keeps
  * what they free: 2 MiB at the start, 10 after a load.
  */

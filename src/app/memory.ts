@@ -1,10 +1,14 @@
 /**
  * Keeps a proxy that has little to do small. Its start leaves garbage and free pages that no collection would come for:
- * one that gives back everything is made before the mesh is read. After a load V8 gives memory back by itself, but only
- * after a whole collection, while little is allocated, and when it holds more than the last time. An idle proxy collects
- * nothing, so it would stay as it is for hours: once it is quiet and has grown, it is made to. So is the allocator below
- * V8, which keeps what buffers of a burst leave: 50 MiB after the first state of a large mesh. Under load it keeps what V8 had to
- * compile in, which comes in bursts, 10 MiB in the first second. Giving that back takes 0.5 to 5 ms, so it is done while busy as well.
+ * one that gives back everything is made before the mesh is read, another when the proxy is quiet for the first time. An idle
+ * proxy collects nothing, so after a load it would stay as it is for hours: once it is quiet and has grown by much, or is quiet for
+ * long, it is made to. So is the allocator below V8, which keeps what buffers of a burst leave: 50 MiB after the first state of a
+ * large mesh. Under load it keeps what V8 had to compile in, which comes in bursts, 10 MiB in the first second. Giving that back
+ * takes 0.5 to 5 ms, so it is done while busy as well.
+ *
+ * A whole collection while nothing is under way is dear: V8 throws away optimised code that knows a shape of which it finds no object
+ * alive. That were 200 functions of a waypoint, all that a request runs through, and p99 of the seconds after it was three times as
+ * long. V8 itself would make two such collections 8 s after a load (`--no-memory-reducer` in the programs' first line).
  *
  * Measured on a ztunnel: idle 105 MiB become 90, for 100 to 180 ms of CPU, once; after 8000 connections it stayed at 213 MiB
  * and is now at 126 within 20 s.
@@ -22,8 +26,12 @@ const grownBytes = 4 * 1024 * 1024;
 /** Of a processor: below, nobody is likely to wait for the 20 to 100 ms of a whole collection. */
 const quietShare = 0.02;
 /** A young collection leaves this much more than the last whole one did, and this share of it: a large heap costs more. */
-const worthwhileBytes = 4 * 1024 * 1024;
+const worthwhileBytes = 32 * 1024 * 1024;
 const worthwhileShare = 0.1;
+/** What suffices where little is lost: while it has worked for so long only since its start, and after five minutes of quiet beats. */
+const someBytes = 4 * 1024 * 1024;
+const fewSeconds = 2;
+const longQuietBeats = 60;
 /** Of what it uses, a heap may hold this much without giving pages back. */
 const roomy = 1.5;
 
@@ -31,16 +39,27 @@ const roomy = 1.5;
 export function keepMemorySmall(clock: Clock): void {
   giveBack();
   let leastBytes = getHeapStatistics().used_heap_size;
-  let usage = process.cpuUsage();
+  let quietBeats = 0;
+  let before = process.cpuUsage();
   const beat = () => {
-    const { user, system } = process.cpuUsage(usage);
-    usage = process.cpuUsage();
-    if (user + system < quietShare * beatMs * 1000) leastBytes = collectWhenGrown(leastBytes);
-    else trimAllocator();
+    const now = process.cpuUsage();
+    if (secondsOf(now) - secondsOf(before) < (quietShare * beatMs) / 1000) {
+      const littleIsLost = ++quietBeats > longQuietBeats || secondsOf(now) < fewSeconds;
+      if (littleIsLost) quietBeats = 0;
+      leastBytes = collectWhenGrown(leastBytes, littleIsLost ? someBytes : worthwhileBytes);
+    } else {
+      quietBeats = 0;
+      trimAllocator();
+    }
+    before = process.cpuUsage();
     clock.after(beatMs, beat);
   };
   clock.after(beatMs, beat);
   watchGrowth(clock);
+}
+
+function secondsOf({ user, system }: NodeJS.CpuUsage): number {
+  return (user + system) / 1e6;
 }
 
 function watchGrowth(clock: Clock): void {
@@ -57,10 +76,10 @@ function watchGrowth(clock: Clock): void {
 }
 
 /** The new least. */
-function collectWhenGrown(leastBytes: number): number {
+function collectWhenGrown(leastBytes: number, leastGrownBytes: number): number {
   collectGarbage({ type: 'minor' });
   const grownBytes = getHeapStatistics().used_heap_size;
-  const worthwhile = Math.max(worthwhileBytes, leastBytes * worthwhileShare);
+  const worthwhile = Math.max(leastGrownBytes, leastBytes * worthwhileShare);
   if (grownBytes < leastBytes + worthwhile) return Math.min(grownBytes, leastBytes);
   collectGarbage({ type: 'major' });
   const { used_heap_size: usedBytes, total_heap_size: heldBytes } = getHeapStatistics();

@@ -1,7 +1,9 @@
 import process from 'node:process';
+import { setImmediate } from 'node:timers/promises';
 import { getHeapStatistics } from 'node:v8';
 import t from 'tap';
 import { keepMemorySmall } from '../../../src/app/memory.ts';
+import { collectGarbage } from '../../../src/base/garbage.ts';
 import { leaveHoles, noHoles } from '../../support/allocator-holes.ts';
 import { FakeClock } from '../../support/fake-clock.ts';
 
@@ -44,3 +46,37 @@ t.test('while it is busy the allocator gives back as well', { skip: noHoles }, a
   const given = before - process.memoryUsage.rss();
   t.ok(given > burstBytes / 2, `${given} bytes, with ${kept.length} blocks in use`);
 });
+
+t.test(
+  'who has worked and is quiet keeps some MiB for five minutes: a whole collection costs optimised code',
+  async (t) => {
+    const clock = new FakeClock();
+    workUntil(2);
+    keepMemorySmall(clock);
+    clock.advance(beatMs);
+    const garbage = oldGarbage();
+    // What a WeakRef was made for, or asked for, is alive until the end of this job.
+    await setImmediate();
+    for (let beats = 0; beats < 50; beats++) clock.advance(beatMs);
+    t.ok(garbage.deref() !== undefined, 'a small growth is left alone');
+    await setImmediate();
+    for (let beats = 0; beats < 20; beats++) clock.advance(beatMs);
+    t.equal(garbage.deref(), undefined, 'after five minutes it is collected');
+  },
+);
+
+/** Seconds of CPU since the process began. */
+function workUntil(seconds: number): void {
+  for (;;) {
+    const { user, system } = process.cpuUsage();
+    if (user + system >= seconds * 1e6) return;
+  }
+}
+
+/** Some 8 MiB that two young collections have taken for old, and nobody holds any more. */
+function oldGarbage(): WeakRef<object> {
+  const garbage = Array.from({ length: 100_000 }, (_, i) => ({ i, text: [i] }));
+  collectGarbage({ type: 'minor' });
+  collectGarbage({ type: 'minor' });
+  return new WeakRef(garbage);
+}
