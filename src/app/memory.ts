@@ -77,10 +77,12 @@ function watchGrowth(clock: Clock): void {
 
 /** The new least. */
 function collectWhenGrown(leastBytes: number, leastGrownBytes: number): number {
-  collectGarbage({ type: 'minor' });
-  const grownBytes = getHeapStatistics().used_heap_size;
   const worthwhile = Math.max(leastGrownBytes, leastBytes * worthwhileShare);
-  if (grownBytes < leastBytes + worthwhile) return Math.min(grownBytes, leastBytes);
+  const hasGrown = () => getHeapStatistics().used_heap_size >= leastBytes + worthwhile;
+  // A young collection of who allocates little makes the young generation small, and the next load begins with that.
+  if (!hasGrown()) return leastBytes;
+  collectGarbage({ type: 'minor' });
+  if (!hasGrown()) return leastBytes;
   collectGarbage({ type: 'major' });
   const { used_heap_size: usedBytes, total_heap_size: heldBytes } = getHeapStatistics();
   if (heldBytes > usedBytes * roomy) giveBack();
