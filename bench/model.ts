@@ -114,4 +114,6 @@ export interface Measurement {
   readonly result: LoadResult;
   readonly before: readonly Usage[];
   readonly after: readonly Usage[];
+  /** Of the processors' time, what other guests of the host had meanwhile. */
+  readonly stolenShare: number;
 }

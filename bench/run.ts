@@ -24,7 +24,7 @@ import { createProgress } from './report/progress.ts';
 import type { RunRecord } from './report/record.ts';
 import { terminalReport } from './report/terminal.ts';
 import { judge } from './targets.ts';
-import { findAccounting, readUsage, resetPeaks } from './usage.ts';
+import { findAccounting, readUsage, resetPeaks, stolenSeconds } from './usage.ts';
 import { openWorld, preparePeers, systemKeys } from './world.ts';
 
 const choice: Choice = {
@@ -101,8 +101,8 @@ async function takeRun(options: RunOptions): Promise<RunRecord> {
     const { lab, systems, missing } = world;
     for (const { name, reason } of missing) progress.say(`${name} is missing:\n    ${reason}`);
     const chosen = loads.filter((load) => options.load?.has(load.key) ?? true);
-    const plan = { systems, loads: chosen, seconds, repeats, runInSeconds: quick ? 3 : 18 };
-    const surroundings = { lab, clock: systemClock, readUsage, resetPeaks, progress: progress.turn };
+    const plan = { systems, loads: chosen, seconds, repeats, runInSeconds: quick ? 3 : 18, retakes: !quick };
+    const surroundings = { lab, clock: systemClock, readUsage, resetPeaks, stolenSeconds, progress: progress.turn };
     const measured = await measure(plan, loads, surroundings);
     return {
       date,

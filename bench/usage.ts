@@ -48,6 +48,13 @@ export function resetPeaks(proxies: readonly Program[], proc = '/proc'): void {
   for (const { pid } of proxies) for (const each of family(pid, children)) resetPeak(path.join(proc, String(each)));
 }
 
+/** Processor time that whoever runs this virtual machine gave to others since it began, in seconds for each processor. */
+export function stolenSeconds(proc = '/proc'): number {
+  const text = readFileSync(path.join(proc, 'stat'), 'utf8');
+  const ticks = Number(/^cpu +(?:\d+ +){7}(\d+)/m.exec(text)?.[1] ?? 0);
+  return ticks / ticksPerSecond / (text.match(/^cpu\d/gm)?.length ?? 1);
+}
+
 function family(pid: number, children: ReadonlyMap<number, readonly number[]>): number[] {
   return [pid, ...(children.get(pid) ?? []).flatMap((child) => family(child, children))];
 }

@@ -1,6 +1,7 @@
 /** Figures as people read them, each with the unit that its column's head tells. */
+import { type Measured, mostStolenShare } from '../measure.ts';
 import type { Load } from '../model.ts';
-import type { FigureName, Spread } from '../statistics.ts';
+import { type FigureName, median, type Spread } from '../statistics.ts';
 import { figure } from './svg.ts';
 
 export interface Column {
@@ -9,6 +10,14 @@ export interface Column {
   /** Where only ratios stand below. */
   readonly ratioHead: string;
   readonly text: (value: number) => string;
+}
+
+/** How much of the machine others had while turns counted, and what was done about it. */
+export function stolenText({ measurements, retaken }: Pick<Measured, 'measurements' | 'retaken'>): string {
+  const shares = measurements.map(({ stolenShare }) => stolenShare);
+  const percent = (share: number) => `${(share * 100).toFixed(1)} %`;
+  const again = `${retaken} turns taken again for more than ${mostStolenShare * 100} %`;
+  return `${percent(median(shares))}, at most ${percent(Math.max(0, ...shares))} of a turn; ${again}`;
 }
 
 const units: Readonly<Record<Load['unit'], readonly [one: string, several: string]>> = {

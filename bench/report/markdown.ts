@@ -1,4 +1,5 @@
 /** A run as a Markdown page: where and how it was made, whether the targets are met, then every load. */
+import { stolenText } from './format.ts';
 import type { RunRecord } from './record.ts';
 import { loadBlocks, type Table, targetTable } from './tables.ts';
 import { troublesOf } from './troubles.ts';
@@ -32,7 +33,8 @@ export function markdownReport(record: RunRecord, chartOf: (load: string) => str
   ].join('\n');
 }
 
-function runRows({ date, machine, accounting, repeats, seconds, quick }: RunRecord): string[][] {
+function runRows(record: RunRecord): string[][] {
+  const { date, machine, accounting, repeats, seconds, quick } = record;
   const memory = `${(machine.memoryBytes / 2 ** 30).toFixed(0)} GiB`;
   return [
     ['date', date],
@@ -44,6 +46,7 @@ function runRows({ date, machine, accounting, repeats, seconds, quick }: RunReco
       'turns',
       `${repeats} of ${seconds} s for each load and system, in turns, after having been run in and a warm-up${quick ? ' (quick)' : ''}`,
     ],
+    ['taken by other guests', stolenText(record)],
     ['CPU time', `by ${accounting.cpu}`],
     ['peak memory', accounting.peak],
   ];

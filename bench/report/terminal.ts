@@ -1,4 +1,5 @@
 /** A run for people at a terminal: aligned columns, at most 120 wide. */
+import { stolenText } from './format.ts';
 import type { RunRecord } from './record.ts';
 import { loadBlocks, type Table, targetTable } from './tables.ts';
 import { troublesOf } from './troubles.ts';
@@ -15,6 +16,7 @@ export function terminalReport(record: RunRecord): string {
     ),
     `repeats: ${record.repeats}, of ${record.seconds} s: median [least–most]; CPU by ${accounting.cpu}; ` +
       `peaks ${accounting.peak}`,
+    ...wrap(`taken by other guests of the host: ${stolenText(record)}`),
     ...record.systems.flatMap(({ name, settings }) => wrap(`${name}: ${settings}`)),
     ...record.missing.flatMap(({ name, reason }) => wrap(`${name} is missing: ${reason}`)),
   ];

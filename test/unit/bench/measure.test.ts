@@ -16,6 +16,7 @@ function surroundingsOf(more: Partial<Surroundings> = {}): Surroundings & { read
     clock: new FakeClock(),
     readUsage: () => [],
     resetPeaks: () => {},
+    stolenSeconds: () => 0,
     progress: (step) => steps.push(step),
     steps,
     ...more,
@@ -28,6 +29,7 @@ const planOf = (more: Partial<Plan>): Plan => ({
   seconds: 2,
   repeats: 2,
   runInSeconds: 0,
+  retakes: true,
   ...more,
 });
 
@@ -144,4 +146,46 @@ t.test('without a pace nothing is sent, which is told', async (t) => {
   const { failures } = await measure(planOf({ loads: [failing, paced(sent)] }), [failing], surroundingsOf());
   t.equal(sent.size, 0);
   t.match(failures.at(-1)?.reason, /no rate to send at/);
+});
+
+/** Turns of two seconds, in which others have these shares of the processors, one after the other and 0 thereafter. */
+async function measureStolen(shares: readonly number[], more: Partial<Plan> = {}) {
+  const clock = new FakeClock();
+  let stolen = 0;
+  let turns = 0;
+  const run = async () => {
+    clock.advance(2000);
+    stolen += (shares[turns++] ?? 0) * 2;
+    return { units: turns, perSecond: 1, errors: 0 };
+  };
+  const plan = planOf({ systems: [a], loads: [loadOf('x', { run })], ...more });
+  const measured = await measure(plan, [], surroundingsOf({ clock, stolenSeconds: () => stolen }));
+  return { measured, turns, units: measured.measurements.map(({ result }) => result.units) };
+}
+
+t.test('a turn in which others had the processors is taken again, and the quietest attempt counts', async (t) => {
+  // The warm-up; the first repeat three times, the others once.
+  const { measured, units } = await measureStolen([0.9, 0.5, 0.25, 0.75], { repeats: 3 });
+  t.same(units, [3, 5, 6]);
+  t.equal(measured.retaken, 2);
+  t.equal(measured.measurements[0]?.stolenShare, 0.25);
+});
+
+t.test('a little is borne, and there is an end to taking turns again', async (t) => {
+  t.same((await measureStolen([0, 0.04, 0.04])).turns, 3);
+  const noisy = await measureStolen(
+    Array.from({ length: 50 }, () => 0.5),
+    { repeats: 9 },
+  );
+  t.equal(noisy.turns, 10 + 5, 'half as many again');
+  t.equal(noisy.measured.measurements.length, 9);
+  t.equal(
+    (
+      await measureStolen(
+        Array.from({ length: 50 }, () => 0.5),
+        { retakes: false },
+      )
+    ).turns,
+    3,
+  );
 });

@@ -47,6 +47,7 @@ export function turnOf(
     result: { units: 1000, perSecond: 1000, errors: 0, ...result },
     before: [usageOf({ cpuSeconds: 5, rssBytes: 40e6 })],
     after: [usageOf({ cpuSeconds: 5 + cpuSeconds, rssBytes, peakRssBytes: rssBytes })],
+    stolenShare: 0,
   };
 }
 
@@ -72,6 +73,7 @@ export function recordOf(more: Partial<RunRecord> = {}): RunRecord {
     idle: [],
     measurements: [],
     failures: [],
+    retaken: 0,
     rates: {},
     verdicts: [],
     ...more,

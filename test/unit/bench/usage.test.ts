@@ -3,7 +3,7 @@ import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import process from 'node:process';
 import t, { type Test } from 'tap';
-import { findAccounting, readUsage, resetPeaks } from '../../../bench/usage.ts';
+import { findAccounting, readUsage, resetPeaks, stolenSeconds } from '../../../bench/usage.ts';
 import { usageOf } from './records.ts';
 
 interface FakeProcess {
@@ -68,4 +68,13 @@ t.test('this machine tells its own figures', async (t) => {
   t.ok(after.cpuSeconds > before.cpuSeconds);
   t.ok(before.rssBytes > 10e6 && before.rssBytes <= before.peakRssBytes);
   t.match(findAccounting().cpu, /ns|ms/);
+});
+
+t.test('what other guests had is told for each processor, and is nothing where the kernel does not say', async (t) => {
+  const proc = t.testdir({
+    stat: 'cpu  100 2 30 400 5 0 6 700 0 0\ncpu0 50 1 15 200 2 0 3 300 0 0\ncpu1 50 1 15 200 3 0 3 400 0 0\nctxt 1\n',
+  });
+  t.equal(stolenSeconds(proc), 3.5);
+  writeFileSync(path.join(proc, 'stat'), 'cpu  100 2 30 400\n');
+  t.equal(stolenSeconds(proc), 0);
 });
