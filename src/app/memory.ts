@@ -7,7 +7,7 @@
  * takes 0.5 to 5 ms, so it is done while busy as well.
  *
  * A whole collection while nothing is under way is dear: V8 throws away optimised code that knows a shape of which it finds no object
- * alive. That were 200 functions of a waypoint, all that a request runs through, and p99 of the seconds after it was three times as
+ * alive. Those were 200 functions of a waypoint, all that a request runs through, and p99 of the seconds after it was three times as
  * long. V8 itself would make two such collections 8 s after a load (`--no-memory-reducer` in the programs' first line).
  *
  * Measured on a ztunnel: idle 105 MiB become 90, for 100 to 180 ms of CPU, once; after 8000 connections it stayed at 213 MiB
