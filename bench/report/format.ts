@@ -14,6 +14,7 @@ export interface Column {
 
 /** How much of the machine others had while turns counted, and what was done about it. */
 export function stolenText({ measurements, retaken }: Pick<Measured, 'measurements' | 'retaken'>): string {
+  if (measurements.length === 0) return 'nothing was measured';
   const shares = measurements.map(({ stolenShare }) => stolenShare);
   const percent = (share: number) => `${(share * 100).toFixed(1)} %`;
   const again = `${retaken} turns taken again for more than ${mostStolenShare * 100} %`;

@@ -1,7 +1,7 @@
 /** What a run looks like on the terminal, as a page and as charts (bench/report/). */
 import t from 'tap';
 import { chartsOf } from '../../../bench/report/charts.ts';
-import { columnsOf } from '../../../bench/report/format.ts';
+import { columnsOf, stolenText } from '../../../bench/report/format.ts';
 import { lineChart } from '../../../bench/report/line-chart.ts';
 import { markdownReport } from '../../../bench/report/markdown.ts';
 import { createProgress } from '../../../bench/report/progress.ts';
@@ -141,6 +141,13 @@ t.test('axes have round ticks around the values', async (t) => {
     [100, 1000, 1e4, 0].map((value) => Math.round(at(value))),
     [0, 50, 100, 0],
   );
+});
+
+t.test('how much others had of the machine is told, and that nothing was measured', async (t) => {
+  const turns = [0.01, 0.02, 0.4].map((stolenShare, i) => ({ ...turnOf('x', 'a', i), stolenShare }));
+  const again = '3 turns taken again for more than 5 %';
+  t.equal(stolenText({ measurements: turns, retaken: 3 }), `2.0 %, at most 40.0 % of a turn; ${again}`);
+  t.equal(stolenText({ measurements: [], retaken: 0 }), 'nothing was measured');
 });
 
 t.test('figures are short', async (t) => {
