@@ -101,8 +101,7 @@ export async function measure(plan: Plan, known: readonly Load[], surroundings: 
       const take = () => takeTurn(job, rates[system.layer] ?? 0, surroundings);
       let measured = await take();
       if (repeat === warmUp) continue;
-      for (let attempt = 1; attempt < mostAttempts && retaken < mostRetakes; attempt++) {
-        if (measured.stolenShare <= mostStolenShare) break;
+      for (let attempts = 1; attempts < mostAttempts && retaken < mostRetakes && isNoisy(measured); attempts++) {
         retaken++;
         const again = await take();
         if (again.stolenShare < measured.stolenShare) measured = again;
@@ -186,6 +185,10 @@ async function takeTurn(job: Job, ratePerSecond: number, surroundings: Surroundi
   const elapsedSeconds = (clock.nowMs() - startedMs) / 1000;
   const stolenShare = elapsedSeconds > 0 ? (stolenSeconds() - stolenBefore) / elapsedSeconds : 0;
   return { load: load.key, system: system.key, repeat, result, before, after, stolenShare };
+}
+
+function isNoisy({ stolenShare }: Measurement): boolean {
+  return stolenShare > mostStolenShare;
 }
 
 async function withinLimit(

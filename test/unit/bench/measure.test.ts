@@ -173,19 +173,9 @@ t.test('a turn in which others had the processors is taken again, and the quiete
 
 t.test('a little is borne, and there is an end to taking turns again', async (t) => {
   t.same((await measureStolen([0, 0.04, 0.04])).turns, 3);
-  const noisy = await measureStolen(
-    Array.from({ length: 50 }, () => 0.5),
-    { repeats: 9 },
-  );
+  const always = Array.from({ length: 50 }, () => 0.5);
+  const noisy = await measureStolen(always, { repeats: 9 });
   t.equal(noisy.turns, 10 + 5, 'half as many again');
   t.equal(noisy.measured.measurements.length, 9);
-  t.equal(
-    (
-      await measureStolen(
-        Array.from({ length: 50 }, () => 0.5),
-        { retakes: false },
-      )
-    ).turns,
-    3,
-  );
+  t.equal((await measureStolen(always, { retakes: false })).turns, 3);
 });
