@@ -23,7 +23,10 @@ export interface LogSink {
 }
 
 export interface LogOutput extends LogSink {
-  /** Writes what is buffered, synchronously: at the end of the process. Never throws. */
+  /**
+   * Writes what is buffered, synchronously: at the end of the process. Never throws. What another thread is just
+   * writing may come after it: `process.exit` waits for that thread.
+   */
   flush(): void;
 }
 
@@ -69,7 +72,7 @@ export function lineStream(
     flushSync: () => {
       stream.flushSync();
       try {
-        // A write may be under way on another thread.
+        // Waits for a write that another thread has begun.
         fsyncSync(fd);
       } catch {
         // It is no file.
