@@ -84,21 +84,22 @@ static void finish_connect(struct connection *connection) {
   const int error = take_socket_error(connection->fd);
   if (error != 0)
     fail(connection, "connect", strerror(error));
-  else if (start == 0) {
-    connection->state = READY;
-    release(connection);
-  } else
+  else
     send_request(connection);
 }
 
-static void finish_answer(struct connection *connection) {
-  last_finished = now_ns();
+static void count_answer(const struct connection *connection) {
   if (connection->status[0] == '2') {
     units++;
     add_sample(last_finished - connection->due);
   } else {
     add_errors(1, "status", connection->status);
   }
+}
+
+static void finish_answer(struct connection *connection) {
+  last_finished = now_ns();
+  if (start > 0) count_answer(connection);
   connection->head_length = 0;
   connection->in_body = false;
   connection->state = READY;
@@ -204,7 +205,10 @@ static void give_up(const char *what) {
     if (connections[i].busy) fail(&connections[i], what, NULL);
 }
 
-/* Before the first request is due, so that no request pays for it. */
+/*
+ * Before the first request is due, so that no request pays for it: what accepts a connection may dial onwards only then, or
+ * when the first request comes, so each connection is tried with a request that does not count.
+ */
 static void connect_all(void) {
   const uint64_t deadline = now_ns() + GRACE_NS;
   arm_timer(timer, deadline);

@@ -80,6 +80,23 @@ if (await canRunLoads()) {
     t.ok((latency?.p90Ms ?? 0) > stallMs * 0.3, `p90 is ${latency?.p90Ms} ms`);
   });
 
+  t.test(
+    'at a fixed rate the first answer on each connection, slow as it may be, is waited for and does not count',
+    async (t) => {
+      await listen(t, lab, 'http', (socket) => {
+        let first = true;
+        answerEach(socket, async () => {
+          if (first) await delay(500);
+          first = false;
+          return 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok';
+        });
+      });
+      const { units, errors, latency } = await run('fixed-rate');
+      t.match({ units, errors }, { units: ratePerSecond, errors: 0 });
+      t.ok((latency?.p999Ms ?? 500) < 400, `p99.9 is ${latency?.p999Ms} ms`);
+    },
+  );
+
   t.test('a connection that the origin closes between two requests is replaced', async (t) => {
     let connections = 0;
     await listen(t, lab, 'http', (socket) => {
