@@ -1,4 +1,5 @@
 /** V8's collector, for the few who know better than V8 when it should run. */
+import { Buffer } from 'node:buffer';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 
@@ -33,6 +34,15 @@ export function boundOldGeneration(growthPercent: number): void {
  */
 export function collectYoungAlone(): void {
   setFlagsFromString('--no-parallel-scavenge');
+}
+
+/**
+ * From now on short buffers are cut from slabs of 8 KiB, not of 64 as is Node's way. A slab lives as long as the last buffer cut
+ * from it. One of 64 KiB outlives two young collections while it is being filled, so each became old: most of what whole
+ * collections were begun for, and those came twice as often.
+ */
+export function cutBuffersFromSmallSlabs(): void {
+  Buffer.poolSize = 8 * 1024;
 }
 
 /** `gc` is a global of contexts that are made while the flag is set. */

@@ -1,7 +1,8 @@
 /** What V8's collector is told takes effect. */
+import { Buffer } from 'node:buffer';
 import { getHeapSpaceStatistics } from 'node:v8';
 import t from 'tap';
-import { collectGarbage, holdYoungGeneration } from '../../../src/base/garbage.ts';
+import { collectGarbage, cutBuffersFromSmallSlabs, holdYoungGeneration } from '../../../src/base/garbage.ts';
 
 const youngBytes = () => getHeapSpaceStatistics().find(({ space_name: name }) => name === 'new_space')?.space_size ?? 0;
 
@@ -24,4 +25,17 @@ t.test('the young generation stays small while it is held, and grows again after
   release();
   const free = Math.max(survive(), survive(), survive());
   t.ok(free >= 2 * held, `held ${held}, free ${free}`);
+});
+
+t.test('short buffers share slabs of 8 KiB', async (t) => {
+  const { poolSize } = Buffer;
+  t.teardown(() => {
+    Buffer.poolSize = poolSize;
+  });
+  cutBuffersFromSmallSlabs();
+  // What is left of a larger slab is used up first.
+  const slabs = Array.from({ length: 2 + poolSize / 1024 }, () => Buffer.from('x'.repeat(1024)).buffer);
+  const [last, before] = slabs.reverse();
+  t.equal(last, before);
+  t.ok(last && last.byteLength < 9 * 1024, `${last?.byteLength} bytes`);
 });
