@@ -120,7 +120,7 @@ async function stalledNeighbours(t: Test, world: World, service: ServiceName): P
     const stalled = await Promise.all(Array.from({ length: 32 }, () => world.connect(service)));
     t.teardown(() => stalled.forEach((socket) => void socket.destroy()));
     for (const socket of stalled) socket.write('pour');
-    await eventually('all of them pour', () => accepted.length === stalled.length);
+    await eventually('all of them pour', () => accepted.length === stalled.length, 20_000);
     await delay(1500);
     const socket = await world.connect(service);
     t.teardown(() => socket.destroy());
