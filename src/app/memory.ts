@@ -16,7 +16,7 @@
 import process from 'node:process';
 import { getHeapStatistics } from 'node:v8';
 import type { Clock } from '../base/clock.ts';
-import { collectGarbage } from '../base/garbage.ts';
+import { collectGarbage, keepShapes } from '../base/garbage.ts';
 import { nativeSockets } from '../net/native-sockets.ts';
 
 const beatMs = 5000;
@@ -37,6 +37,8 @@ const roomy = 1.5;
 
 /** Call once, when everything is loaded and before anything is read or listens. The beat never stops; it keeps no process alive. */
 export function keepMemorySmall(clock: Clock): void {
+  // Before the first whole collection after which objects are made.
+  keepShapes();
   giveBack();
   let leastBytes = getHeapStatistics().used_heap_size;
   let quietBeats = 0;

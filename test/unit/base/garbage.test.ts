@@ -1,5 +1,7 @@
 /** What V8's collector is told takes effect. */
 import { Buffer } from 'node:buffer';
+import { execFileSync } from 'node:child_process';
+import process from 'node:process';
 import { getHeapSpaceStatistics } from 'node:v8';
 import t from 'tap';
 import { collectGarbage, cutBuffersFromSmallSlabs, holdYoungGeneration } from '../../../src/base/garbage.ts';
@@ -38,4 +40,24 @@ t.test('short buffers share slabs of 8 KiB', async (t) => {
   const [last, before] = slabs.reverse();
   t.equal(last, before);
   t.ok(last && last.byteLength < 9 * 1024, `${last?.byteLength} bytes`);
+});
+
+t.test('objects of which none was alive when the seventh was made keep their shape', async (t) => {
+  const garbage = new URL('../../../src/base/garbage.ts', import.meta.url).href;
+  const fields = Array.from({ length: 20 }, (_, i) => `#f${i} = ${i};`).join('');
+  const program = (before: string) => `
+    import { keepShapes } from '${garbage}';
+    ${before}
+    class Many { ${fields} }
+    (() => { for (let i = 0; i < 6; i++) new Many(); })();
+    setImmediate(() => {
+      gc();
+      const several = [new Many(), new Many(), new Many()];
+      console.log(%HasFastProperties(several[2]));
+    });`;
+  const flags = ['--allow-natives-syntax', '--expose-gc', '--input-type=module'];
+  const run = (before: string) =>
+    execFileSync(process.execPath, [...flags, '--eval', program(before)], { encoding: 'utf8' }).trim();
+  t.equal(run('keepShapes();'), 'true');
+  t.equal(run(''), 'false', 'V8 still makes dictionaries of them');
 });
