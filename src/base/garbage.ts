@@ -1,4 +1,4 @@
-/** V8's collector, for the few who know better than V8 when it should run. */
+/** V8's collector and heap, for the few who know better than V8. */
 import { Buffer } from 'node:buffer';
 import { availableParallelism } from 'node:os';
 import { setFlagsFromString } from 'node:v8';
@@ -40,16 +40,16 @@ export function collectYoungAlone(): void {
 /**
  * From now on an object with up to 128 properties keeps its shape, however they were added. Room for properties within objects of a
  * class is settled when the seventh is made, by what those before it needed; if a whole collection found none of them alive, there
- * is none. Properties whose keys are symbols or private names, as Node's and ours mostly are, would then make a dictionary of each such
- * object from the thirteenth on, for good: six probes and a collection, and a request costs twice as much (V8 14.6).
+ * is none. Properties whose keys are symbols or private names, as Node's and ours mostly are, make a dictionary of each such object, from
+ * the thirteenth property on and for good: six probes and a collection, and a request costs twice as much (V8 14.6).
  */
 export function keepShapes(): void {
   setFlagsFromString('--fast-properties-soft-limit=128');
 }
 
 /**
- * From now on half the processors, at most, look for what is alive beside the thread that goes on. V8 would take up to seven threads for
- * it, which on two busy processors leaves that thread waiting for its turn: in all, marking takes half as long again then.
+ * From now on half the processors, at most, look for what is alive beside the thread that goes on. V8 would take all four of Node's
+ * threads for it, which on two busy processors leaves that thread waiting for its turn. Marking takes half as long again instead.
  */
 export function markWithFewHelpers(): void {
   const helpers = Math.max(1, Math.floor(availableParallelism() / 2));
