@@ -7,6 +7,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createWriteStream, type WriteStream } from 'node:fs';
 import { join } from 'node:path';
+import { finished } from 'node:stream';
 import type { Clock } from '../base/clock.ts';
 import { AmbitError } from '../base/errors.ts';
 import { LineCutter } from './lines.ts';
@@ -50,7 +51,7 @@ export class LabProcess {
   readonly name: string;
   readonly namespace: LabNamespace;
   readonly logPath: string;
-  /** Settles when the program has ended and its output has been read. Never rejects. */
+  /** Settles when the program has ended and its output has been read and logged. Never rejects. */
   readonly exited: Promise<ProcessExit>;
   readonly #child: ChildProcess;
   readonly #dependencies: ProcessDependencies;
@@ -150,9 +151,10 @@ export class LabProcess {
     const settle = (code: number | null, signal: NodeJS.Signals | null) => {
       if (this.#exit !== undefined) return;
       this.#exit = { code, signal, expected: this.#stopping };
+      const exit = this.#exit;
+      finished(this.#log, () => resolve(exit)); // Whole or broken: who was told of the end may read the file.
       this.#log.end();
-      resolve(this.#exit);
-      if (!this.#stopping) this.#dependencies.onUnexpectedExit(this, this.#exit);
+      if (!this.#stopping) this.#dependencies.onUnexpectedExit(this, exit);
     };
     this.#child.on('error', (error) => {
       this.#take(`(cannot start: ${error.message})`);
