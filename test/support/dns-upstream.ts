@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import type { Test } from 'tap';
 import type { SocketAddress } from '../../src/base/address.ts';
-import { within } from './eventually.ts';
+import { patienceMs, within } from './eventually.ts';
 
 /** What the server sends back, in order; nothing at all when empty. */
 export type Script = (query: Buffer, transport: 'udp' | 'tcp') => readonly Buffer[] | Promise<readonly Buffer[]>;
@@ -68,7 +68,7 @@ export function frame(message: Buffer): Buffer {
 }
 
 /** One query from a socket of its own; rejects when nothing comes in time. */
-export async function askUdp(to: SocketAddress, query: Buffer, timeoutMs = 5000): Promise<Buffer> {
+export async function askUdp(to: SocketAddress, query: Buffer, timeoutMs = patienceMs): Promise<Buffer> {
   const socket = createSocket(to.ip.includes(':') ? 'udp6' : 'udp4');
   try {
     const answered = once(socket, 'message') as Promise<[Buffer]>;
@@ -80,7 +80,7 @@ export async function askUdp(to: SocketAddress, query: Buffer, timeoutMs = 5000)
 }
 
 /** Queries written at once on one connection; as many answers, in the order in which they came. */
-export async function askTcp(to: SocketAddress, queries: readonly Buffer[], timeoutMs = 5000): Promise<Buffer[]> {
+export async function askTcp(to: SocketAddress, queries: readonly Buffer[], timeoutMs = patienceMs): Promise<Buffer[]> {
   const socket = connect({ host: to.ip, port: to.port });
   const answers: Buffer[] = [];
   let bytes = Buffer.alloc(0);

@@ -1,6 +1,9 @@
 /** Waiting for a condition that real sockets make true, bounded and without fixed sleeps. */
 import { setTimeout as delay } from 'node:timers/promises';
 
+/** How long what must come may take on a busy machine. Waiting is no measurement: one that passes is as quick as ever. */
+export const patienceMs = 20_000;
+
 /**
  * Polls until `probe` returns something other than undefined or false, and returns that. Rejects after `timeoutMs`,
  * naming `what`.
@@ -8,7 +11,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 export async function eventually<T>(
   what: string,
   probe: () => T | undefined | false | Promise<T | undefined | false>,
-  timeoutMs = 5000,
+  timeoutMs = patienceMs,
 ): Promise<T> {
   const deadline = performance.now() + timeoutMs;
   for (;;) {
@@ -20,7 +23,7 @@ export async function eventually<T>(
 }
 
 /** The promise's value, or a rejection naming `what` after `timeoutMs`. */
-export async function within<T>(what: string, promise: Promise<T>, timeoutMs = 5000): Promise<T> {
+export async function within<T>(what: string, promise: Promise<T>, timeoutMs = patienceMs): Promise<T> {
   let handle: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {
     handle = setTimeout(() => reject(new Error(`waited ${timeoutMs} ms in vain for: ${what}`)), timeoutMs);

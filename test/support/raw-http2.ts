@@ -6,7 +6,7 @@ import { once } from 'node:events';
 import { connect, createServer, type TLSSocket } from 'node:tls';
 import type { Test } from 'tap';
 import type { SocketAddress } from '../../src/base/address.ts';
-import { within } from './eventually.ts';
+import { patienceMs, within } from './eventually.ts';
 import {
   ack,
   codeName,
@@ -115,7 +115,7 @@ export class RawHttp2 {
   }
 
   /** Looks again with each frame that comes and at the end, until `probe` gives something. */
-  async until<T>(what: string, probe: () => T | undefined | false, timeoutMs = 5000): Promise<T> {
+  async until<T>(what: string, probe: () => T | undefined | false, timeoutMs = patienceMs): Promise<T> {
     const now = probe();
     if (now !== undefined && now !== false) return now;
     return await new Promise((resolve, reject) => {

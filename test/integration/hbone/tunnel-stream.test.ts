@@ -67,7 +67,7 @@ await onEachEngine('a response that is cut is an error at the client, not the en
   const server = httpServer(t);
   const world = await worldOf(t, make, (stream) => void server.emit('connection', stream));
   const answer = await client(t, world).request({ method: 'GET', path: '/cut' });
-  await t.rejects(within('body', answer.body.text()));
+  await within('body', t.rejects(answer.body.text()));
 });
 
 await onEachEngine('a client that leaves in mid-request is noticed by the server', async (t, make) => {

@@ -82,7 +82,7 @@ t.test('a server that ends its connection in mid-request fails the request, when
         setImmediate(() => this.push(Buffer.alloc(++written)));
       },
     });
-    await t.rejects(within('the failure', world.call(body, false)), { message: /closed/ });
+    await within('the failure', t.rejects(world.call(body, false), { message: /closed/ }));
   }
 });
 

@@ -350,7 +350,7 @@ t.test('TCP: the connections of one client address stay with one pod, and PASSTH
   t.equal(found.size, 1);
   const passthrough = { ...roundRobin, choice: { kind: 'simple', balancer: 'passthrough' } } as const;
   harness.model = { ...emptyL7Model, destinations: destination({ loadBalancer: passthrough }) };
-  await t.rejects(within('the end', text(await harness.tunnel())));
+  await within('the end', t.rejects(text(await harness.tunnel())));
 });
 
 t.test('what asks for TLS in a way that cannot be read, or for a tunnel, is refused', async (t) => {
@@ -364,7 +364,7 @@ t.test('what asks for TLS in a way that cannot be read, or for a tunnel, is refu
   });
   for (const policy of [{ tls: { mode: 'invalid', reason: 'x' } }, { tunnel: { protocol: 'invalid' } }] as const) {
     tcp.model = { ...emptyL7Model, destinations: destination(policy) };
-    await t.rejects(within('the end', text(await tcp.tunnel())));
+    await within('the end', t.rejects(text(await tcp.tunnel())));
   }
   t.same([harness.arrived.length, tcp.arrived.length], [0, 0]);
 });

@@ -80,7 +80,7 @@ t.test('a denied connection is reset', async (t) => {
   allowed.end('x');
   t.equal(await within('the echo', text(allowed)), 'x');
   const denied = await harness.tunnel(undefined, notSleepId);
-  await t.rejects(within('the reset', text(denied)));
+  await within('the reset', t.rejects(text(denied)));
   t.equal(harness.arrived.length, 1);
   await eventually('the denial to be reported', () => harness.tcp.closed.includes('RBAC'));
 });
@@ -93,7 +93,7 @@ t.test('an open connection is reset once a policy of the pod or the service forb
       stream.write('x');
       await within('the echo', new Promise((resolve) => stream.once('data', resolve)));
     }
-    const reset = t.rejects(within('the reset', text(cut)), changed);
+    const reset = within('the reset', t.rejects(text(cut), changed));
     const key = changed === 'workloadPolicies' ? podUid(0) : serviceKey;
     harness.model = { ...emptyL7Model, [changed]: new Map([[key, [onlySleep]]]) };
     harness.waypoint.modelChanged();
@@ -111,7 +111,7 @@ t.test('a reset by the application arrives as a reset', async (t) => {
   const harness = await createHarness(t, { pods: [reset], podKind: 'tcp', appProtocol: 'tcp' });
   const stream = await harness.tunnel();
   stream.write('x');
-  await t.rejects(within('the reset', text(stream)));
+  await within('the reset', t.rejects(text(stream)));
 });
 
 t.test('a dead pod is passed over; with no pod left the connection is reset', async (t) => {

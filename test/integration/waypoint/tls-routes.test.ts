@@ -50,7 +50,7 @@ t.test('a connection goes where its server name leads, byte for byte, and anothe
     t.same(await within('the echo', buffer(stream)), hello, appProtocol);
     const other = await harness.tunnel();
     other.end(await helloOf('example.org'));
-    await t.rejects(within('the reset', buffer(other)), appProtocol);
+    await within('the reset', t.rejects(buffer(other), appProtocol));
     t.equal(harness.arrived.length, 1);
   }
 });
@@ -68,5 +68,5 @@ t.test('a client that stays silent, or speaks no TLS, has no name: it gets a rou
   harness.model = modelWith([{ serverNames: ['a.example.com'] }]);
   const refused = await harness.tunnel();
   refused.end('EHLO');
-  await t.rejects(within('the reset', buffer(refused)));
+  await within('the reset', t.rejects(buffer(refused)));
 });

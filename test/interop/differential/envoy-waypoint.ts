@@ -131,11 +131,21 @@ function jwtFilter(jwks: string): object {
   });
 }
 
+const largest = 0xffffffff;
+const unlimited = {
+  max_connections: largest,
+  max_pending_requests: largest,
+  max_requests: largest,
+  max_retries: largest,
+};
+
 function cluster(name: string, address: SocketAddress): object {
   return {
     name,
     type: 'STATIC',
     connect_timeout: '10s',
+    // As Istio has it. Envoy's own limits would drop the fourth of the retries that are under way at a time.
+    circuit_breakers: { thresholds: [unlimited] },
     load_assignment: {
       cluster_name: name,
       endpoints: [{ lb_endpoints: [{ endpoint: { address: socketAddress(address) } }] }],
