@@ -40,6 +40,10 @@ class Pod {
   readonly #idle = new Set<Socket>();
   #stopping = false;
 
+  constructor() {
+    this.server.on('connection', (socket) => socket.once('close', () => this.#idle.delete(socket)));
+  }
+
   start(port: number, ip: string): Promise<void> {
     this.#stopping = false;
     return new Promise((resolve, reject) => {
@@ -62,7 +66,7 @@ class Pod {
 
   #rest(socket: Socket): void {
     if (this.#stopping) socket.end();
-    else this.#idle.add(socket.once('close', () => this.#idle.delete(socket)));
+    else if (!socket.destroyed) this.#idle.add(socket);
   }
 }
 
