@@ -37,7 +37,12 @@ export interface ByteEnd {
   destroyWhenFinished(): void;
 }
 
-/** One end of a TCP connection. */
+/** For what was written to leave when nobody waits for that any more: a peer that does not read holds it no longer. */
+export const tailMs = 30_000;
+/** After FIN: a peer that goes on sending to a closed socket is answered by RST, and loses what it has not read. */
+export const lingerMs = 2000;
+
+/** One end of a TCP connection. `destroyWhenFinished` waits `tailMs` for the tail, then `lingerMs` for the peer to end. */
 export interface TcpByteEnd extends ByteEnd {
   /** Its descriptor is closed, or about to be. */
   readonly gone: boolean;

@@ -7,8 +7,9 @@
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { TLSSocket } from 'node:tls';
+import { type Clock, systemClock } from '../base/clock.ts';
 import { AmbitError, type ErrorOrigin } from '../base/errors.ts';
-import type { ByteEndHandler, TcpByteEnd } from './byte-end.ts';
+import { type ByteEndHandler, lingerMs, type TcpByteEnd, tailMs } from './byte-end.ts';
 import { DirectReads } from './direct-reads.ts';
 import { ownCopy } from './plain-socket.ts';
 import { resetSocket } from './reset-socket.ts';
@@ -17,15 +18,17 @@ import { writeInTurn } from './turn-writes.ts';
 export class DuplexEnd implements TcpByteEnd {
   readonly #duplex: Duplex;
   readonly #origin: ErrorOrigin;
+  readonly #clock: Clock;
   #handler: ByteEndHandler | undefined;
   #reads: DirectReads | Duplex;
   #cause: unknown;
   #over = false;
 
   /** Takes ownership of the duplex. It must keep its two directions apart (`allowHalfOpen`). */
-  constructor(duplex: Duplex, origin: ErrorOrigin) {
+  constructor(duplex: Duplex, origin: ErrorOrigin, clock: Clock = systemClock) {
     this.#duplex = duplex;
     this.#origin = origin;
+    this.#clock = clock;
     this.#reads = duplex;
     duplex.on('error', (error) => {
       this.#cause = error;
@@ -73,7 +76,7 @@ export class DuplexEnd implements TcpByteEnd {
   }
 
   pause(): void {
-    this.#reads.pause();
+    if (!this.#over) this.#reads.pause();
   }
 
   resume(): void {
@@ -83,18 +86,39 @@ export class DuplexEnd implements TcpByteEnd {
   reset(): void {
     this.#handler = undefined;
     this.#over = true;
-    // Only plain TCP can be reset; a TLS socket cut without close_notify is known to be cut.
-    if (this.#duplex instanceof Socket && !(this.#duplex instanceof TLSSocket)) resetSocket(this.#duplex);
-    else this.#duplex.destroy(new AmbitError('reset by the other side', { code: 'NET_RESET', origin: this.#origin }));
+    this.#cut();
   }
 
   destroyWhenFinished(): void {
     this.#handler = undefined;
+    if (this.#over) return;
     this.#over = true;
     const duplex = this.#duplex;
     this.#reads.resume();
-    if (duplex.writableFinished) duplex.destroy();
-    else duplex.end().once('finish', () => duplex.destroy());
+    if (duplex.destroyed) return;
+    const tail = this.#clock.after(tailMs, () => this.#cut());
+    const finished = () => {
+      tail.cancel();
+      this.#linger();
+    };
+    duplex.once('close', () => tail.cancel());
+    if (duplex.writableFinished) finished();
+    else duplex.end().once('finish', finished);
+  }
+
+  /** A socket hears its peer out; the peer of a stream is told by its close that it need not go on. */
+  #linger(): void {
+    const duplex = this.#duplex;
+    if (duplex instanceof Socket) {
+      const timer = this.#clock.after(lingerMs, () => duplex.destroy());
+      duplex.once('close', () => timer.cancel());
+    } else duplex.destroy();
+  }
+
+  #cut(): void {
+    // Only plain TCP can be reset; a TLS socket cut without close_notify is known to be cut.
+    if (this.#duplex instanceof Socket && !(this.#duplex instanceof TLSSocket)) resetSocket(this.#duplex);
+    else this.#duplex.destroy(new AmbitError('reset by the other side', { code: 'NET_RESET', origin: this.#origin }));
   }
 
   #closed(): void {

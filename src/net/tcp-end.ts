@@ -13,7 +13,7 @@ import { canonicalAddress, type SocketAddress } from '../base/address.ts';
 import type { Clock, Timer } from '../base/clock.ts';
 import { AmbitError, type ErrorOrigin } from '../base/errors.ts';
 import { Backlog } from './backlog.ts';
-import type { ByteEndHandler, TcpByteEnd } from './byte-end.ts';
+import { type ByteEndHandler, lingerMs, type TcpByteEnd, tailMs } from './byte-end.ts';
 import { countDescriptor } from './descriptors.ts';
 import { nativeSockets } from './native-sockets.ts';
 import { originalDestinationOf } from './original-destination.ts';
@@ -23,10 +23,6 @@ import { type PolledSocket, readiness, tcpPoll } from './tcp-poll.ts';
 const readsPerTurn = 4;
 /** A TLS read of 64 KiB arrives as four records: pieces so large wait for the check phase and leave in one call. */
 const gatheredBytes = 8 * 1024;
-/** For what was written to leave when nobody waits for that any more: a peer that does not read holds it no longer. */
-const tailMs = 30_000;
-/** After FIN: a peer that goes on sending to a closed socket is answered by RST, and loses what it has not read. */
-const lingerMs = 2000;
 /** Chunks that `sendChunks` takes. */
 const mostChunks = 64;
 /** Before a connection is closed, so that it is by FIN: what the peer sent and nobody wants. */

@@ -3,9 +3,11 @@ import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import type { Test } from 'tap';
-import type { TcpByteEnd } from '../../src/net/byte-end.ts';
+import type { Clock } from '../../src/base/clock.ts';
+import { lingerMs, type TcpByteEnd, tailMs } from '../../src/net/byte-end.ts';
 import { openDescriptors } from '../unit/native/descriptors.ts';
 import { eventually, within } from './eventually.ts';
+import { FakeClock } from './fake-clock.ts';
 import { readAll } from './relay-world.ts';
 import { randomTrial } from './tcp-end-trial.ts';
 import { type Adopt, type Connected, endsOf, Heard, hear, turns } from './tcp-ends.ts';
@@ -14,9 +16,12 @@ const mib = 1024 * 1024;
 /** Of what waits to be written, before the writer is told to wait. */
 const highWaterMark = 256 * 1024;
 
-export async function tcpEndCompliance<E extends TcpByteEnd>(t: Test, adopt: Adopt<E>): Promise<void> {
+export async function tcpEndCompliance<E extends TcpByteEnd>(
+  t: Test,
+  adopt: (clock?: Clock) => Adopt<E>,
+): Promise<void> {
   const connected = async (t: Test): Promise<Connected<E> & { gone: () => number }> => {
-    const { end, peer } = await (await endsOf(t, adopt)).connected();
+    const { end, peer } = await (await endsOf(t, adopt())).connected();
     let gone = 0;
     end.onGone(() => gone++);
     return { end, peer, gone: () => gone };
@@ -240,6 +245,69 @@ export async function tcpEndCompliance<E extends TcpByteEnd>(t: Test, adopt: Ado
       await turns(5);
       t.same(heard.calls, []);
     }
+  });
+
+  await t.test(
+    'one that nobody waits for hears out a peer that goes on sending, so that it gets the whole tail',
+    async (t) => {
+      for (const paused of ['before', 'after']) {
+        const clock = new FakeClock();
+        const { connected } = await endsOf(t, adopt(clock));
+        const { end, peer } = await connected();
+        hear(end);
+        peer.pause();
+        const tail = Buffer.alloc(2 * mib, 'tail');
+        end.write(tail);
+        if (paused === 'before') end.pause();
+        end.destroyWhenFinished();
+        if (paused === 'after') end.pause();
+        // More than the kernel keeps for who does not read.
+        for (let left = 16; left > 0; left--) {
+          peer.write(Buffer.alloc(mib));
+          await turns(3);
+        }
+        const { data, how } = await within('the tail', readAll(peer.resume()));
+        t.same([data.equals(tail), how], [true, 'end']);
+        await eventually('its own bytes are taken', () => peer.writableLength === 0);
+        t.equal(end.gone, false);
+        peer.end();
+        await eventually('both have finished', () => end.gone);
+        t.equal(clock.pending, 0);
+      }
+    },
+  );
+
+  await t.test('one that nobody waits for is not held by a peer that never reads, or never ends', async (t) => {
+    const clock = new FakeClock();
+    const { connected } = await endsOf(t, adopt(clock));
+    const deaf = await connected();
+    hear(deaf.end);
+    await fillUp(deaf.end, deaf.peer);
+    deaf.end.destroyWhenFinished();
+    clock.advance(tailMs - 1);
+    t.equal(deaf.end.gone, false);
+    clock.advance(1);
+    t.equal(deaf.end.gone, true);
+    t.equal((await within('the reset', readAll(deaf.peer.resume()))).how, 'reset');
+
+    const mute = await connected();
+    const atPeer = readAll(mute.peer);
+    mute.end.write(Buffer.from('tail'));
+    mute.end.destroyWhenFinished();
+    t.same(await within('the end', atPeer), { data: Buffer.from('tail'), how: 'end' });
+    await turns();
+    clock.advance(lingerMs - 1);
+    t.equal(mute.end.gone, false);
+    clock.advance(1);
+    t.equal(mute.end.gone, true);
+
+    const ended = await connected();
+    ended.end.end();
+    t.same(await within('the end', readAll(ended.peer)), { data: Buffer.alloc(0), how: 'end' });
+    ended.end.destroyWhenFinished();
+    clock.advance(lingerMs);
+    t.equal(ended.end.gone, true);
+    t.equal(clock.pending, 0);
   });
 
   await t.test(

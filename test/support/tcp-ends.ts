@@ -23,19 +23,21 @@ export const byHand =
   (fd) =>
     new TcpEnd(fd, 'upstream', clock);
 
-export const byNode: Adopt<DuplexEnd> = (fd) => {
-  let end: DuplexEnd | undefined;
-  adoptConnection(
-    fd,
-    (socket) => {
-      end = new DuplexEnd(socket, 'upstream');
-    },
-    (error) => {
-      throw error;
-    },
-  );
-  return end as DuplexEnd;
-};
+export const byNode =
+  (clock: Clock = systemClock): Adopt<DuplexEnd> =>
+  (fd) => {
+    let end: DuplexEnd | undefined;
+    adoptConnection(
+      fd,
+      (socket) => {
+        end = new DuplexEnd(socket, 'upstream', clock);
+      },
+      (error) => {
+        throw error;
+      },
+    );
+    return end as DuplexEnd;
+  };
 
 /** A listener whose connections become ends; everything is cut with the test. */
 export async function endsOf<E extends TcpByteEnd>(t: Test, adopt: Adopt<E>, ip = '127.0.0.1') {

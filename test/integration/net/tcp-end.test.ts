@@ -11,7 +11,6 @@ import { descriptorLimits, descriptorUse } from '../../../src/net/descriptors.ts
 import { TcpEnd } from '../../../src/net/tcp-end.ts';
 import { deafListener } from '../../support/deaf-listener.ts';
 import { eventually, within } from '../../support/eventually.ts';
-import { FakeClock } from '../../support/fake-clock.ts';
 import { readAll } from '../../support/relay-world.ts';
 import { byHand, endsOf, Heard, hear, turns } from '../../support/tcp-ends.ts';
 import { TurnCounter } from '../../support/turn-counter.ts';
@@ -236,69 +235,6 @@ t.test('who comes and resets at once, many times over, leaves nothing', async (t
   await eventually('no descriptor', () => openDescriptors() <= withListener);
   t.ok(withListener - open <= 2);
   t.equal(descriptorUse(limits).used, used);
-});
-
-t.test('one that nobody waits for hears out a peer that goes on sending, so that it gets the whole tail', async (t) => {
-  for (const paused of ['before', 'after']) {
-    const clock = new FakeClock();
-    const { connected } = await endsOf(t, byHand(clock));
-    const { end, peer } = await connected();
-    hear(end);
-    peer.pause();
-    const tail = Buffer.alloc(2 * mib, 'tail');
-    end.write(tail);
-    if (paused === 'before') end.pause();
-    end.destroyWhenFinished();
-    if (paused === 'after') end.pause();
-    // More than the kernel keeps for who does not read.
-    for (let left = 16; left > 0; left--) {
-      peer.write(Buffer.alloc(mib));
-      await turns(3);
-    }
-    const { data, how } = await within('the tail', readAll(peer.resume()));
-    t.same([data.equals(tail), how], [true, 'end']);
-    await eventually('its own bytes are taken', () => peer.writableLength === 0);
-    t.equal(end.gone, false);
-    peer.end();
-    await eventually('both have finished', () => end.gone);
-    t.equal(clock.pending, 0);
-  }
-});
-
-t.test('one that nobody waits for is not held by a peer that never reads, or never ends', async (t) => {
-  const clock = new FakeClock();
-  const { connected } = await endsOf(t, byHand(clock));
-  const deaf = await connected();
-  hear(deaf.end);
-  deaf.peer.pause();
-  do {
-    while (deaf.end.write(Buffer.alloc(64 * 1024)));
-    await turns(5);
-  } while (deaf.end.heldBytes === 0);
-  deaf.end.destroyWhenFinished();
-  clock.advance(29_999);
-  t.equal(deaf.end.gone, false);
-  clock.advance(1);
-  t.equal(deaf.end.gone, true);
-  t.equal((await within('the reset', readAll(deaf.peer.resume()))).how, 'reset');
-
-  const mute = await connected();
-  const atPeer = readAll(mute.peer);
-  mute.end.write(Buffer.from('tail'));
-  mute.end.destroyWhenFinished();
-  t.same(await within('the end', atPeer), { data: Buffer.from('tail'), how: 'end' });
-  clock.advance(1999);
-  t.equal(mute.end.gone, false);
-  clock.advance(1);
-  t.equal(mute.end.gone, true);
-
-  const ended = await connected();
-  ended.end.end();
-  t.same(await within('the end', readAll(ended.peer)), { data: Buffer.alloc(0), how: 'end' });
-  ended.end.destroyWhenFinished();
-  clock.advance(2000);
-  t.equal(ended.end.gone, true);
-  t.equal(clock.pending, 0);
 });
 
 t.test('what its owner cuts is told to who has its bytes, once', async (t) => {
