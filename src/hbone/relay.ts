@@ -7,6 +7,7 @@ import type { Cancellation } from '../base/cancellation.ts';
 import type { Clock } from '../base/clock.ts';
 import { errorText } from '../base/errors.ts';
 import type { Logger } from '../base/logger.ts';
+import { Members } from '../base/members.ts';
 import type { SpiffeId } from '../base/spiffe.ts';
 import type { PeerRevocation } from '../identity/revocation.ts';
 import type { SecretStore } from '../identity/secret.ts';
@@ -113,13 +114,13 @@ class TunnelRelay implements Relay {
     onConnection: (connection: CapturedConnection) => void,
     gate?: AcceptGate,
   ): Promise<RunningListener> {
-    const own = new Set<() => void>();
+    const own = new Members<() => void>();
     /** Until `gone` is called it counts, and can be reset. */
     const counts = (reset: () => void): (() => void) => {
-      own.add(reset);
+      const member = own.add(reset);
       this.#captured++;
       return () => {
-        own.delete(reset);
+        own.remove(member);
         this.#captured--;
         if (own.size === 0) listener.emptied();
       };
@@ -149,7 +150,7 @@ class TunnelRelay implements Relay {
       isEmpty: () => own.size === 0,
       drain: () => {},
       destroy: () => {
-        for (const reset of own) reset();
+        for (const reset of own.all()) reset();
       },
     });
     return listener;

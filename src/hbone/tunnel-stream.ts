@@ -28,7 +28,7 @@ export class TunnelStream extends Duplex {
     super({ allowHalfOpen: true, autoDestroy: true });
     this.#end = end;
     // A consumer that is not there yet must not let a reset end the process.
-    this.on('error', () => {});
+    this.on('error', ignore);
     this.#start();
   }
 
@@ -63,6 +63,7 @@ export class TunnelStream extends Duplex {
     }
     this.#proceed(error ?? new Error('the tunnel stream is closed'));
     done(error);
+    process.nextTick(forget, this);
   }
 
   #writeAll(parts: readonly Uint8Array[]): boolean {
@@ -114,3 +115,11 @@ export class TunnelStream extends Duplex {
     this.#proceed();
   }
 }
+
+/** In the tick after 'close': what listened goes with its connection, and does not stay as long as V8 keeps the stream. */
+function forget(stream: TunnelStream): void {
+  stream.removeAllListeners();
+  stream.on('error', ignore);
+}
+
+function ignore(): void {}

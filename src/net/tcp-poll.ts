@@ -27,8 +27,9 @@ class TcpPoll {
   readonly #epollFd: number;
   readonly #watcher: { ref(): void; unref(): void };
   readonly #words = new Int32Array(wordsOfEvent * 128);
-  /** By descriptor. */
-  readonly #sockets = new Map<number, { readonly tag: number; readonly socket: PolledSocket }>();
+  /** By descriptor. No Map: see `base/members.ts`. */
+  readonly #sockets: ({ readonly tag: number; readonly socket: PolledSocket } | undefined)[] = [];
+  #count = 0;
   #nextTag = 0;
   #waiting: PolledSocket[] = [];
   #readsLeft = 0;
@@ -67,13 +68,17 @@ class TcpPoll {
   add(fd: number, socket: PolledSocket): void {
     this.#nextTag = this.#nextTag === mostTag ? 0 : this.#nextTag + 1;
     nativeSockets().epollAdd(this.#epollFd, fd, this.#nextTag);
-    this.#sockets.set(fd, { tag: this.#nextTag, socket });
-    if (this.#sockets.size === 1) this.#watcher.ref();
+    const sockets = this.#sockets;
+    while (sockets.length <= fd) sockets.push(undefined);
+    sockets[fd] = { tag: this.#nextTag, socket };
+    if (++this.#count === 1) this.#watcher.ref();
   }
 
   /** Before its descriptor is closed, which takes it out of the set. */
   remove(fd: number): void {
-    if (this.#sockets.delete(fd) && this.#sockets.size === 0) this.#watcher.unref();
+    if (this.#sockets[fd] === undefined) return;
+    this.#sockets[fd] = undefined;
+    if (--this.#count === 0) this.#watcher.unref();
   }
 
   /** Calls `proceed` in the check phase of this turn, or in the next. */
@@ -91,7 +96,7 @@ class TcpPoll {
     const words = this.#words;
     const end = wordsOfEvent * nativeSockets().epollWait(this.#epollFd, words);
     for (let at = 0; at < end; at += wordsOfEvent) {
-      const entry = this.#sockets.get(words[at] as number);
+      const entry = this.#sockets[words[at] as number];
       if (entry?.tag !== words[at + 1]) continue;
       const { socket } = entry as { readonly socket: PolledSocket };
       toldSafely(() => socket.ready(words[at + 2] as number));

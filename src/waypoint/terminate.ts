@@ -3,6 +3,7 @@
  * are captured here and nowhere else; then the tunnel's protocol is told and its chain entered.
  */
 import type { Duplex } from 'node:stream';
+import { Members } from '../base/members.ts';
 import type { ConnectRequest, ConnectVerdict } from '../hbone/seam.ts';
 import type { ServedConnection } from '../http/exchange.ts';
 import { asksServerName } from '../route/match-stream.ts';
@@ -22,7 +23,7 @@ const noticeMs = 1000;
 export class Tunnels {
   readonly #services: WaypointServices;
   readonly #perIdentity = new Map<string, number>();
-  readonly #http = new Set<ServedConnection>();
+  readonly #http = new Members<ServedConnection>();
   #emptyWaiters: (() => void)[] = [];
   #draining = false;
   #open = 0;
@@ -76,7 +77,7 @@ export class Tunnels {
   drain(): void {
     if (this.#draining) return;
     this.#draining = true;
-    this.#leave([...this.#http]);
+    this.#leave(this.#http.all());
   }
 
   /** Resolves when no tunnel is open. */
@@ -124,8 +125,8 @@ export class Tunnels {
     }
     // On a port declared HTTP the parser answers what is none.
     const connection = serveHttpChain(this.#services, tunnel, stream, found === 'http2' ? '2' : '1.1');
-    this.#http.add(connection);
-    stream.once('close', () => this.#http.delete(connection));
+    const member = this.#http.add(connection);
+    stream.once('close', () => this.#http.remove(member));
     if (this.#draining) this.#leave([connection]);
   }
 

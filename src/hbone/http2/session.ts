@@ -41,6 +41,7 @@ import { type HeaderBlock, HeaderBlocks } from './header-blocks.ts';
 import { encodeFields } from './hpack-encoder.ts';
 import { PeerSettings, settingsPayload } from './peer-settings.ts';
 import { FramedRequest, FramedStream, type StreamHost } from './stream.ts';
+import { StreamTable } from './stream-table.ts';
 
 export interface ClientSessionEvents {
   /** The peer's first SETTINGS are in force. */
@@ -111,7 +112,7 @@ class FramedSession implements ClientSession, StreamHost, FrameSink {
   readonly #peer = new PeerSettings();
   readonly #resets: TokenBucket;
   readonly #idleFrames: TokenBucket;
-  readonly #streams = new Map<number, FramedStream>();
+  readonly #streams = new StreamTable();
   /** For room, in the order in which they are told of it. */
   readonly #waiting = new Set<FramedStream>();
   readonly #pings: { readonly payload: Buffer; readonly answered: () => void }[] = [];
@@ -472,7 +473,7 @@ class FramedSession implements ClientSession, StreamHost, FrameSink {
     else {
       const stream = this.#newStream(id);
       this.#events.stream?.(new FramedRequest(stream, fields));
-      if (isEnd && this.#streams.has(id)) stream.endArrived();
+      if (isEnd && this.#streams.get(id) !== undefined) stream.endArrived();
     }
   }
 
@@ -492,7 +493,7 @@ class FramedSession implements ClientSession, StreamHost, FrameSink {
       return;
     }
     stream.answer(status, pairsOf(fields));
-    if (isEnd && this.#streams.has(stream.id)) stream.endArrived();
+    if (isEnd && this.#streams.get(stream.id) !== undefined) stream.endArrived();
   }
 
   #resetCame(id: number, code: number): void {
@@ -516,12 +517,12 @@ class FramedSession implements ClientSession, StreamHost, FrameSink {
     if (!isFirst) this.#countIdleFrame('SETTINGS');
     const before = this.#peer.maxStreams;
     const wider = this.#peer.apply(payload, this.#isClient);
-    for (const stream of this.#streams.values()) {
+    for (const stream of this.#streams.all()) {
       stream.sendWindow += wider;
       if (stream.sendWindow > largestWindow) throw new ConnectionError(errorCode.flowControlError, 'a window too wide');
     }
     this.#writer.frame(frameType.settings, flag.ack, 0);
-    if (wider > 0) for (const stream of this.#streams.values()) this.#widened.add(stream);
+    if (wider > 0) for (const stream of this.#streams.all()) this.#widened.add(stream);
     if (isFirst) this.#events.ready?.();
     else if (this.#peer.maxStreams > before) this.#events.room?.();
   }
@@ -535,7 +536,7 @@ class FramedSession implements ClientSession, StreamHost, FrameSink {
     const wider = streamWindowBytes - this.#streamWindowBytes;
     if (wider <= 0) return;
     this.#streamWindowBytes = streamWindowBytes;
-    for (const stream of this.#streams.values()) stream.receiveWindow += wider;
+    for (const stream of this.#streams.all()) stream.receiveWindow += wider;
     this.#writer.frame(frameType.settings, 0, 0, settingsPayload([[setting.initialWindowSize, streamWindowBytes]]));
   }
 
@@ -558,7 +559,7 @@ class FramedSession implements ClientSession, StreamHost, FrameSink {
     this.#goingAway = true;
     if (!isFirst) this.#countIdleFrame('GOAWAY');
     if (isFirst) this.#events.goingAway?.();
-    if (this.#isClient) for (const stream of [...this.#streams.values()]) if (stream.id > last) stream.unprocessed();
+    if (this.#isClient) for (const stream of this.#streams.all()) if (stream.id > last) stream.unprocessed();
     this.#finishWhenIdle();
   }
 
@@ -614,7 +615,7 @@ class FramedSession implements ClientSession, StreamHost, FrameSink {
       receive: Math.max(firstWindowBytes, this.#streamWindowBytes),
     };
     const stream = new FramedStream(this, id, windows, this.#isClient ? 'upstream' : 'downstream');
-    this.#streams.set(id, stream);
+    this.#streams.add(stream);
     return stream;
   }
 
@@ -696,7 +697,7 @@ class FramedSession implements ClientSession, StreamHost, FrameSink {
   }
 
   #endStreams(error: AmbitError | undefined): void {
-    const streams = [...this.#streams.values()];
+    const streams = this.#streams.all();
     this.#streams.clear();
     this.#waiting.clear();
     for (const stream of streams) stream.sessionEnded(error);

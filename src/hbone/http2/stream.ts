@@ -157,9 +157,10 @@ export class FramedStream implements StreamEnd {
     this.#handler = undefined;
     this.#deaf = true;
     this.#dropKept();
-    if (this.#sentEnd || this.#stopped) this.cancel();
-    else if (this.#isEnding) this.#finished = () => this.cancel();
-    else this.end(() => this.cancel());
+    const cancel = () => this.cancel();
+    if (this.#sentEnd || this.#stopped) cancel();
+    else if (this.#isEnding) this.#finished = cancel;
+    else this.end(cancel);
   }
 
   wait(waiter: AnswerWaiter): void {
