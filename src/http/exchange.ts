@@ -71,7 +71,7 @@ export interface ConnectionHandlers {
   /** Of the paths of requests; `base` where it is not said. Asked for each. */
   readonly pathNormalization?: PathNormalization;
   /** Total. */
-  readonly exchange: (exchange: Exchange) => void;
+  exchange(exchange: Exchange): void;
   /** A request that was refused before it became an exchange; it has been answered. */
-  readonly refused: (status: number, reason: string) => void;
+  refused(status: number, reason: string): void;
 }

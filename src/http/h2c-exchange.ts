@@ -45,7 +45,12 @@ export class Http2Exchange implements Exchange {
     stream.on('wantTrailers', () => {
       if (this.#ended && !stream.closed) this.#sendTrailers();
     });
-    stream.once('close', () => this.#close(this.#ended && stream.rstCode === constants.NGHTTP2_NO_ERROR));
+    stream.once('close', () => {
+      this.#close(this.#ended && stream.rstCode === constants.NGHTTP2_NO_ERROR);
+      // V8 keeps the stream (docs/performance.md): not what listened to it as well.
+      stream.removeAllListeners();
+      stream.on('error', ignore);
+    });
   }
 
   expectBody(): void {
@@ -141,3 +146,5 @@ function fields(list: HeaderList): Record<string, string[]> {
   }
   return out;
 }
+
+function ignore(): void {}

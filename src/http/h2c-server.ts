@@ -34,6 +34,10 @@ export function serveH2c(stream: Duplex, handlers: ConnectionHandlers): ServedCo
     },
   });
   session.on('error', ignore);
+  session.once('close', () => {
+    session.removeAllListeners();
+    session.on('error', ignore);
+  });
   stream.once('end', () => session.destroy());
   session.on('stream', (h2: ServerHttp2Stream, _headers, flags: number, rawHeaders: readonly string[]) => {
     h2.on('error', ignore);

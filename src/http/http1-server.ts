@@ -48,7 +48,15 @@ interface Connection {
 /** Unanswered requests of one connection; node:http reads on without a bound. As many as HTTP/2 allows streams. */
 const maxUnanswered = 100;
 
-const connections = new WeakMap<Duplex, Connection>();
+/**
+ * Where a stream has its connection. Not in a WeakMap: that keeps a young value with a way back to its key until the next whole
+ * collection (V8 14.6), and with it all of a connection that lasted for one request.
+ */
+const connectionOf = Symbol('connection');
+
+interface Served {
+  [connectionOf]?: Connection | undefined;
+}
 
 /** First byte of a request to the end of its headers. Bodies and idle connections have none: the tunnel's owner ends those. */
 const defaultHeadTimeoutMs = 60_000;
@@ -120,7 +128,10 @@ export function serveHttp1(stream: Duplex, handlers: ConnectionHandlers, options
     over: false,
   };
   stream.on('error', ignore);
-  connections.set(stream, connection);
+  (stream as Served)[connectionOf] = connection;
+  stream.once('close', () => {
+    (stream as Served)[connectionOf] = undefined;
+  });
   // Heads are octets, which were read as Latin-1; node:http does not always say so when it writes one.
   stream.setDefaultEncoding('latin1');
   server.emit('connection', stream);
@@ -137,7 +148,7 @@ export function serveHttp1(stream: Duplex, handlers: ConnectionHandlers, options
 }
 
 function serve(request: IncomingMessage, response: ServerResponse, upgraded: Duplex | undefined): void {
-  const connection = connections.get(request.socket);
+  const connection = (request.socket as Served)[connectionOf];
   request.on('error', ignore);
   response.on('error', ignore);
   if (connection === undefined) {
@@ -197,7 +208,7 @@ function answered(connection: Connection, response: ServerResponse): void {
 function serveUpgrade(request: IncomingMessage, stream: Duplex, head: Buffer): void {
   // A connection may ask for many.
   if (!stream.listeners('error').includes(ignore)) stream.on('error', ignore);
-  const connection = connections.get(stream);
+  const connection = (stream as Served)[connectionOf];
   // Refused already: its end is under way.
   if (connection?.over === true) return;
   // The answers before this one still own the stream, and the bytes behind it cannot be kept for their end.
@@ -241,7 +252,7 @@ function refuse(connection: Connection, response: ServerResponse, refusal: Refus
 
 /** What the parser could not take: there is no response object. */
 function refuseRaw(stream: Duplex, refusal: Refusal | undefined): void {
-  const connection = connections.get(stream);
+  const connection = (stream as Served)[connectionOf];
   if (refusal === undefined || !stream.writable) {
     stream.destroy();
     return;

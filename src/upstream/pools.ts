@@ -15,7 +15,7 @@ import { maxHeaderBytes } from '../http/framing.ts';
 import type { HeaderList } from '../http/header-list.ts';
 import { PlainSocket } from '../net/plain-socket.ts';
 import type { Circuit } from './circuit.ts';
-import { ConnectionQueue, mostWaiting, type QueuedRequest } from './connection-queue.ts';
+import { ConnectionQueue, mostWaiting, type QueuedPool, type QueuedRequest } from './connection-queue.ts';
 import type { Connector } from './connector.ts';
 import { poolKey, type UpstreamEndpoint, type UpstreamProtocol } from './endpoint.ts';
 import { plainConnections } from './profile.ts';
@@ -303,30 +303,13 @@ function idleMsOf({ profile }: UpstreamEndpoint): number {
 }
 
 function enterQueue(entry: Entry, queue: ConnectionQueue, running: Try, dispatch: () => void): void {
-  const { pool } = entry;
-  const view = {
-    get free() {
-      return pool.stats.free;
-    },
-    get connections() {
-      return entry.connections;
-    },
-  };
+  const request = new QueuedTry(entry, running, dispatch);
   let waits = false;
-  const request: QueuedRequest = {
-    pool: view,
-    get over() {
-      return running.over;
-    },
-    get started() {
-      return running.started;
-    },
-    start: dispatch,
-  };
-  running.onUnderWay = () => {
+  const underWay = () => {
     if (waits) queue.left(request);
     waits = false;
   };
+  running.onUnderWay = underWay;
   switch (queue.enter(request)) {
     case 'refused':
       running.onResponseError(undefined, new Overflow('too many requests wait for a connection'));
@@ -337,6 +320,42 @@ function enterQueue(entry: Entry, queue: ConnectionQueue, running: Try, dispatch
       break;
     case 'started':
       break;
+  }
+}
+
+class QueuedTry implements QueuedRequest {
+  readonly pool: QueuedPool;
+  readonly #running: Try;
+  readonly start: () => void;
+
+  constructor(entry: Entry, running: Try, start: () => void) {
+    this.pool = new PoolOfEntry(entry);
+    this.#running = running;
+    this.start = start;
+  }
+
+  get over(): boolean {
+    return this.#running.over;
+  }
+
+  get started(): boolean {
+    return this.#running.started;
+  }
+}
+
+class PoolOfEntry implements QueuedPool {
+  readonly #entry: Entry;
+
+  constructor(entry: Entry) {
+    this.#entry = entry;
+  }
+
+  get free(): number {
+    return this.#entry.pool.stats.free;
+  }
+
+  get connections(): number {
+    return this.#entry.connections;
   }
 }
 

@@ -3,18 +3,11 @@
  * workload at its address, if that workload is the one that has the certificate.
  */
 import { parseSpiffeId } from '../base/spiffe.ts';
-import type { Tunnel } from './context.ts';
-
-export interface ClientFacts {
-  readonly namespace: string | undefined;
-  /** Undefined: not known, or somebody else's. */
-  readonly labels: Readonly<Record<string, string>> | undefined;
-}
-
-const kept = new WeakMap<Tunnel, ClientFacts>();
+import type { ClientFacts, Tunnel } from './context.ts';
 
 export function clientFacts(tunnel: Tunnel): ClientFacts {
-  return kept.getOrInsertComputed(tunnel, factsOf);
+  tunnel.facts ??= factsOf(tunnel);
+  return tunnel.facts;
 }
 
 function factsOf({ clientIdentity, clientWorkload }: Tunnel): ClientFacts {

@@ -9,7 +9,7 @@ import type { Extensions } from '../extensions/extensions.ts';
 import type { Workload } from '../mesh/model.ts';
 import type { MeshView } from '../mesh/view.ts';
 import type { L7Model } from '../route/model.ts';
-import type { AccessLog, TrafficMetrics } from '../telemetry/traffic.ts';
+import type { AccessLog, AccessLogFields, TrafficMetrics } from '../telemetry/traffic.ts';
 import type { Clusters } from '../upstream/balance/clusters.ts';
 import type { Connector } from '../upstream/connector.ts';
 import type { UpstreamPools } from '../upstream/pools.ts';
@@ -43,6 +43,28 @@ export interface Tunnel {
   readonly openedMs: number;
   /** Of the CONNECT; believed to be a number. */
   readonly traceparent?: string | undefined;
+  /**
+   * Made when first asked for, by `log-fields.ts` and `client-facts.ts`. Kept here: a young value of a WeakMap outlives its key
+   * (docs/performance.md).
+   */
+  fields?: TunnelFields;
+  facts?: ClientFacts;
+}
+
+/** What the lines of its access log say again and again. */
+export interface TunnelFields {
+  readonly client: AccessLogFields;
+  /** The line of the CONNECT itself. */
+  readonly connect: AccessLogFields;
+  /** Stage of the service, or straight to a pod, and the cluster it leads to. */
+  stage(listener: string, cluster: string | undefined): AccessLogFields;
+}
+
+/** Who its client is, for routes that ask. */
+export interface ClientFacts {
+  readonly namespace: string | undefined;
+  /** Undefined: not known, or somebody else's. */
+  readonly labels: Readonly<Record<string, string>> | undefined;
 }
 
 export interface WaypointServices {

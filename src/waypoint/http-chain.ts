@@ -5,12 +5,13 @@
  * I1: a request is reported exactly once, however it ends.
  */
 import type { Duplex } from 'node:stream';
-import type { Exchange, ServedConnection } from '../http/exchange.ts';
+import type { ConnectionHandlers, Exchange, ServedConnection } from '../http/exchange.ts';
 import { withoutGrpcWeb } from '../http/grpc-web-exchange.ts';
 import { serveH2c } from '../http/h2c-server.ts';
 import type { HeaderList } from '../http/header-list.ts';
 import { serveHttp1 } from '../http/http1-server.ts';
 import { localReply } from '../http/local-reply.ts';
+import type { PathNormalization } from '../http/request-target.ts';
 import { chooseBackend } from '../route/backend.ts';
 import { applyHeaderChange } from '../route/header-change.ts';
 import { matchRoute, type RouteRequest } from '../route/match-route.ts';
@@ -38,26 +39,44 @@ export function serveHttpChain(
   stream: Duplex,
   version: '1.1' | '2',
 ): ServedConnection {
-  const authorizer = new TunnelAuthorizer(services, tunnel);
-  const stages = new TunnelStages(services, tunnel);
-  const rules = new TunnelRules(services, tunnel);
-  const handlers = {
-    get pathNormalization() {
-      return services.model().meshConfig.pathNormalization;
-    },
-    exchange: (served: Exchange) => {
-      const exchange = speaksGrpc(tunnel) ? withoutGrpcWeb(served) : served;
-      const record = new RequestRecord(services, tunnel, authorizer, exchange);
-      record.telemetry = watchRecord(record, rules.of(record.model));
-      new RequestFlow(record, stages).start();
-    },
-    refused: (status: number, reason: string) => {
-      services.logger.info('refused a malformed request', { status, reason, peer: tunnel.client.ip });
-      reportMalformed(services, tunnel, rules.of(services.model()), status, reason);
-    },
-  };
+  const handlers = new HttpChain(services, tunnel);
   if (version === '2') return serveH2c(stream, handlers);
   return serveHttp1(stream, handlers, { http10Host: services.settings.http10 ? hostOf(tunnel) : undefined });
+}
+
+/** A class: a literal with a getter would be kept, with all of the tunnel, until the next whole collection (docs/performance.md). */
+class HttpChain implements ConnectionHandlers {
+  readonly #services: WaypointServices;
+  readonly #tunnel: Tunnel;
+  readonly #authorizer: TunnelAuthorizer;
+  readonly #stages: TunnelStages;
+  readonly #rules: TunnelRules;
+
+  constructor(services: WaypointServices, tunnel: Tunnel) {
+    this.#services = services;
+    this.#tunnel = tunnel;
+    this.#authorizer = new TunnelAuthorizer(services, tunnel);
+    this.#stages = new TunnelStages(services, tunnel);
+    this.#rules = new TunnelRules(services, tunnel);
+  }
+
+  get pathNormalization(): PathNormalization {
+    return this.#services.model().meshConfig.pathNormalization;
+  }
+
+  exchange(served: Exchange): void {
+    const tunnel = this.#tunnel;
+    const exchange = speaksGrpc(tunnel) ? withoutGrpcWeb(served) : served;
+    const record = new RequestRecord(this.#services, tunnel, this.#authorizer, exchange);
+    record.telemetry = watchRecord(record, this.#rules.of(record.model));
+    new RequestFlow(record, this.#stages).start();
+  }
+
+  refused(status: number, reason: string): void {
+    const services = this.#services;
+    services.logger.info('refused a malformed request', { status, reason, peer: this.#tunnel.client.ip });
+    reportMalformed(services, this.#tunnel, this.#rules.of(services.model()), status, reason);
+  }
 }
 
 class RequestFlow implements OpenRequest {

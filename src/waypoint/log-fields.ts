@@ -5,15 +5,7 @@
 import { formatSocketAddress } from '../base/address.ts';
 import type { AccessLogFields } from '../telemetry/traffic.ts';
 import type { UpstreamEndpoint } from '../upstream/endpoint.ts';
-import type { Tunnel, WaypointServices } from './context.ts';
-
-export interface TunnelFields {
-  readonly client: AccessLogFields;
-  /** The line of the CONNECT itself. */
-  readonly connect: AccessLogFields;
-  /** Stage of the service, or straight to a pod, and the cluster it leads to. */
-  stage(listener: string, cluster: string | undefined): AccessLogFields;
-}
+import type { Tunnel, TunnelFields, WaypointServices } from './context.ts';
 
 export interface EndpointFields {
   readonly pod: AccessLogFields;
@@ -23,11 +15,11 @@ export interface EndpointFields {
   readonly podStage: AccessLogFields;
 }
 
-const ofTunnel = new WeakMap<Tunnel, TunnelFields>();
 const ofEndpoint = new WeakMap<UpstreamEndpoint, EndpointFields>();
 
 export function tunnelFields(services: WaypointServices, tunnel: Tunnel): TunnelFields {
-  return ofTunnel.getOrInsertComputed(tunnel, () => makeTunnelFields(services, tunnel));
+  tunnel.fields ??= makeTunnelFields(services, tunnel);
+  return tunnel.fields;
 }
 
 function makeTunnelFields({ names }: WaypointServices, tunnel: Tunnel): TunnelFields {

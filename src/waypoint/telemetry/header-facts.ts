@@ -3,11 +3,25 @@ import { type HeaderList, headerBytes, headerValue, joinedHeader } from '../../h
 import type { HeaderFacts } from '../../route/telemetry/facts.ts';
 
 export function headerFacts(list: HeaderList): HeaderFacts {
-  return {
-    get: (name) => joinedHeader(list, name),
-    first: (name) => headerValue(list, name),
-    get bytes() {
-      return headerBytes(list);
-    },
-  };
+  return new ListFacts(list);
+}
+
+class ListFacts implements HeaderFacts {
+  readonly #list: HeaderList;
+
+  constructor(list: HeaderList) {
+    this.#list = list;
+  }
+
+  get bytes(): number {
+    return headerBytes(this.#list);
+  }
+
+  get(name: string): string | undefined {
+    return joinedHeader(this.#list, name);
+  }
+
+  first(name: string): string | undefined {
+    return headerValue(this.#list, name);
+  }
 }
