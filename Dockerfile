@@ -38,5 +38,5 @@ ENV NODE_ENV=production MALLOC_ARENA_MAX=1
 WORKDIR /
 USER 1337:1337
 EXPOSE 15001 15006 15008 15020 15021
-ENTRYPOINT ["node", "--disable-sigusr1", "--max-semi-space-size=4", "--no-maglev-destroy-on-background", "--no-memory-reducer", "/app/dist/bin/image.js"]
+ENTRYPOINT ["node", "--disable-sigusr1", "--max-semi-space-size=4", "--no-maglev-destroy-on-background", "--no-memory-reducer", "--no-allocation-site-pretenuring", "/app/dist/bin/image.js"]
 CMD ["--help"]
