@@ -152,7 +152,7 @@ export class LabProcess {
       if (this.#exit !== undefined) return;
       this.#exit = { code, signal, expected: this.#stopping };
       const exit = this.#exit;
-      finished(this.#log, () => resolve(exit)); // Whole or broken: who was told of the end may read the file.
+      finished(this.#log, () => resolve(exit)); // Whole or broken: who waited for the end may read the file.
       this.#log.end();
       if (!this.#stopping) this.#dependencies.onUnexpectedExit(this, exit);
     };
@@ -176,7 +176,8 @@ export class LabProcess {
 
   #killGroup(): void {
     const { pid } = this.#child;
-    if (pid === undefined) return;
+    // Once its end is known the number may be somebody else's.
+    if (pid === undefined || this.#exit !== undefined) return;
     try {
       process.kill(-pid, 'SIGKILL');
     } catch {
