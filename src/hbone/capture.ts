@@ -68,7 +68,11 @@ export function acceptSocket(
     socket.destroy();
     return;
   }
-  const accepted = (original: SocketAddress) => ({ end: new DuplexEnd(socket, 'downstream'), ...addresses, original });
+  const accepted = (original: SocketAddress) => ({
+    end: new DuplexEnd(socket, 'downstream', openers.clock),
+    ...addresses,
+    original,
+  });
   if (listen.greeting === 'socks5') {
     greetSocks(socket, openers.clock, logger, (requested, answer) =>
       hand(accepted(requested.destination), openers, logger, onConnection, { requested, answer }),

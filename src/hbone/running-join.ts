@@ -171,9 +171,18 @@ export async function openPlain(
   return { kind: 'open', end, established: { local, peer: destination, peerIdentity: undefined, headers: [] } };
 }
 
-async function dialStream(...how: Parameters<typeof dialEnd>): Promise<DialEndOutcome> {
-  const dialed = await dial(...how);
+async function dialStream(
+  destination: SocketAddress,
+  profile: SocketProfile,
+  clock: Clock,
+  cancellation: Cancellation,
+): Promise<DialEndOutcome> {
+  const dialed = await dial(destination, profile, clock, cancellation);
   if (dialed.kind === 'failed') return dialed;
   const { socket } = dialed;
-  return { kind: 'connected', end: new DuplexEnd(socket, 'upstream'), local: socketAddresses(socket)?.local };
+  return {
+    kind: 'connected',
+    end: new DuplexEnd(socket, 'upstream', clock),
+    local: socketAddresses(socket)?.local,
+  };
 }

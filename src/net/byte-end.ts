@@ -33,7 +33,10 @@ export interface ByteEnd {
   resume(): void;
   /** Cuts it so that the peer sees a reset. The handler hears nothing more. */
   reset(): void;
-  /** Lets what was written and ended leave, then closes. The handler hears nothing more. */
+  /**
+   * Lets what was written and ended leave, then closes. The handler hears nothing more. A stream may take as long as its session
+   * lives, and counts among its streams until then.
+   */
   destroyWhenFinished(): void;
 }
 

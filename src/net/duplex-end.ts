@@ -7,7 +7,7 @@
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { TLSSocket } from 'node:tls';
-import { type Clock, systemClock } from '../base/clock.ts';
+import type { Clock } from '../base/clock.ts';
 import { AmbitError, type ErrorOrigin } from '../base/errors.ts';
 import { type ByteEndHandler, lingerMs, type TcpByteEnd, tailMs } from './byte-end.ts';
 import { DirectReads } from './direct-reads.ts';
@@ -25,7 +25,7 @@ export class DuplexEnd implements TcpByteEnd {
   #over = false;
 
   /** Takes ownership of the duplex. It must keep its two directions apart (`allowHalfOpen`). */
-  constructor(duplex: Duplex, origin: ErrorOrigin, clock: Clock = systemClock) {
+  constructor(duplex: Duplex, origin: ErrorOrigin, clock: Clock) {
     this.#duplex = duplex;
     this.#origin = origin;
     this.#clock = clock;
@@ -124,9 +124,12 @@ export class DuplexEnd implements TcpByteEnd {
   #closed(): void {
     if (this.#over) return;
     this.#over = true;
+    // V8 keeps the duplex (docs/performance.md), and this end with it: not what it was joined to as well.
+    const handler = this.#handler;
+    this.#handler = undefined;
     const whole = this.#duplex.readableEnded;
     if (this.#cause === undefined && whole && this.#duplex.writableFinished) {
-      this.#handler?.closed();
+      handler?.closed();
       return;
     }
     const error = new AmbitError('the connection was reset', {
@@ -134,6 +137,6 @@ export class DuplexEnd implements TcpByteEnd {
       origin: this.#origin,
       cause: this.#cause,
     });
-    this.#handler?.broken(error, false);
+    handler?.broken(error, false);
   }
 }

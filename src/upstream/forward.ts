@@ -312,7 +312,9 @@ class Forwarding implements TryHandler, RunningForward {
     this.#responseStartedMs = this.#deps.clock.nowMs();
     const client = this.#exchange.switchProtocols(clean);
     const counts = { toUpstream: 0, toDownstream: 0 };
-    this.#upgraded = join(new DuplexEnd(client, 'downstream'), new DuplexEnd(stream, 'upstream'), counts, () => {
+    const { clock } = this.#deps;
+    const ends = [new DuplexEnd(client, 'downstream', clock), new DuplexEnd(stream, 'upstream', clock)] as const;
+    this.#upgraded = join(...ends, counts, () => {
       this.#upgradedBytes = counts.toUpstream;
       this.#responseBytes = counts.toDownstream;
       this.#finish();

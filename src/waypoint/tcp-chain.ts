@@ -58,7 +58,7 @@ export async function serveTcpChain(
     return;
   }
   await new Promise<void>((resolve) => {
-    const upstream = new DuplexEnd(reached.connected.stream, 'upstream');
+    const upstream = new DuplexEnd(reached.connected.stream, 'upstream', services.clock);
     const open = {
       recheck: () => {
         const reason =
@@ -67,11 +67,11 @@ export async function serveTcpChain(
         if (reason !== undefined) joined.stop(deniedError(reason));
       },
     };
-    services.tcpConnections.add(open);
+    const leave = services.tcpConnections.add(open);
     let timedOut: string | undefined;
     let stopWatching = () => {};
-    const joined = join(new DuplexEnd(stream, 'downstream'), upstream, counts, (result) => {
-      services.tcpConnections.delete(open);
+    const joined = join(new DuplexEnd(stream, 'downstream', services.clock), upstream, counts, (result) => {
+      leave();
       stopWatching();
       if (result.kind === 'stopped' && timedOut !== undefined) over('-', timedOut, result.error);
       else if (result.kind === 'stopped') over('RBAC', result.error?.message ?? '', result.error);

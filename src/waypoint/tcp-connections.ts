@@ -4,6 +4,7 @@
  *
  * I1: a change is worked through in slices, so that no turn of the loop is long; one that comes meanwhile starts anew.
  */
+import { Members } from '../base/members.ts';
 
 const sliceSize = 256;
 
@@ -13,21 +14,21 @@ export interface OpenTcpConnection {
 }
 
 export class TcpConnections {
-  readonly #open = new Set<OpenTcpConnection>();
+  readonly #open = new Members<OpenTcpConnection>();
   readonly #toCheck = new Set<OpenTcpConnection>();
   #checking = false;
 
-  add(connection: OpenTcpConnection): void {
-    this.#open.add(connection);
-  }
-
-  delete(connection: OpenTcpConnection): void {
-    this.#open.delete(connection);
-    this.#toCheck.delete(connection);
+  /** What is returned is to be called when it is over. */
+  add(connection: OpenTcpConnection): () => void {
+    const member = this.#open.add(connection);
+    return () => {
+      this.#open.remove(member);
+      this.#toCheck.delete(connection);
+    };
   }
 
   recheck(): void {
-    for (const connection of this.#open) this.#toCheck.add(connection);
+    for (const connection of this.#open.all()) this.#toCheck.add(connection);
     if (!this.#checking) this.#check();
   }
 

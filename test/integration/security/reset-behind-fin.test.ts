@@ -2,6 +2,7 @@
 import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
 import t, { type Test } from 'tap';
+import { systemClock } from '../../../src/base/clock.ts';
 import { DuplexEnd } from '../../../src/net/duplex-end.ts';
 import { within } from '../../support/eventually.ts';
 
@@ -25,7 +26,7 @@ t.test('a reset in the turn of a FIN closes the socket, and what comes afterward
   const note = (error: Error) => void errors.push(error);
   process.on('uncaughtException', note);
   t.teardown(() => process.off('uncaughtException', note));
-  const end = new DuplexEnd(accepted, 'downstream');
+  const end = new DuplexEnd(accepted, 'downstream', systemClock);
   end.start({ data: () => {}, end: () => {}, drain: () => {}, closed: () => {}, broken: () => {} });
   const closed = new Promise((resolve) => accepted.once('close', resolve));
   end.end();
