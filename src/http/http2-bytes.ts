@@ -31,10 +31,11 @@ export function wholeBody(stream: Http2Stream): Readable {
   });
   body.on('error', () => {});
   const take = (chunk: Buffer): boolean => body.destroyed || body.push(chunk);
-  stream.push = (chunk, encoding) => {
+  const pushed: Http2Stream['push'] = (chunk, encoding) => {
     if (chunk === null && !stream.closed && !stream.destroyed) whole = true;
     return chunk === null || stream.readableLength > 0 ? push(chunk, encoding) : take(chunk as Buffer);
   };
+  stream.push = pushed;
   // What was read before, and the end.
   stream.on('data', take);
   const believe = () => {
@@ -43,6 +44,8 @@ export function wholeBody(stream: Http2Stream): Readable {
   };
   stream.once('end', () => setImmediate(believe));
   stream.once('close', () => {
+    // V8 keeps the stream (docs/performance.md), which need not lead to the body.
+    stream.push = push;
     if (!whole) body.destroy(new Error('the stream closed before its end'));
   });
   return body;

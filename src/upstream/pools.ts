@@ -323,6 +323,7 @@ function enterQueue(entry: Entry, queue: ConnectionQueue, running: Try, dispatch
   }
 }
 
+/** Classes, not literals with getters: those would be kept until the next whole collection (docs/performance.md). */
 class QueuedTry implements QueuedRequest {
   readonly pool: QueuedPool;
   readonly #running: Try;

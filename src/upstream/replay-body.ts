@@ -46,7 +46,9 @@ export class ReplayBody {
   /** The body from its start; the reader before it gets nothing more. */
   open(): Readable {
     const reader = new Readable({ read: () => this.#resume(reader) });
-    reader.on('error', () => {});
+    reader.on('error', ignore);
+    // Who reads may keep it for longer than its request lasts (docs/performance.md).
+    reader.once('close', letGo);
     this.#reader = reader;
     for (const chunk of this.#kept) reader.push(chunk);
     if (this.#error !== undefined) reader.destroy(this.#error);
@@ -98,3 +100,9 @@ export class ReplayBody {
     this.#observer?.fail(error);
   }
 }
+
+function letGo(this: Readable): void {
+  this._read = ignore;
+}
+
+function ignore(): void {}

@@ -40,8 +40,9 @@ export interface ServedConnection {
 }
 
 export class Try implements RunningTry {
-  readonly #handler: TryHandler;
-  readonly #release: () => void;
+  /** Let go when it is over: undici's request, and with it this, is kept for longer (docs/performance.md). */
+  #handler: TryHandler;
+  #release: () => void;
   /** The connection it goes out on, as far as undici has told. */
   onConnection: ServedConnection | undefined;
   /** It went out on a connection that had stood before. */
@@ -102,9 +103,7 @@ export class Try implements RunningTry {
   }
 
   onResponseEnd(controller: Dispatcher.DispatchController): void {
-    if (this.#over) return;
-    this.#finish();
-    this.#handler.end(rawList(controller.rawTrailers));
+    if (!this.#over) this.#finish().end(rawList(controller.rawTrailers));
   }
 
   onRequestUpgrade(controller: Dispatcher.DispatchController, status: number, _headers: unknown, stream: Duplex): void {
@@ -115,16 +114,13 @@ export class Try implements RunningTry {
     }
     const headers = rawList(controller.rawHeaders);
     if (status === 101) {
-      this.#finish();
-      this.#handler.upgraded(headers, stream);
+      this.#finish().upgraded(headers, stream);
       return;
     }
     // HTTP/2: undici hands over whatever answered the CONNECT.
     const bytes = http2Bytes(stream as ClientHttp2Stream);
-    if (status === 200) {
-      this.#finish();
-      this.#handler.upgraded(headers, bytes);
-    } else this.#refused(status, headers, bytes);
+    if (status === 200) this.#finish().upgraded(headers, bytes);
+    else this.#refused(status, headers, bytes);
   }
 
   /** The answer to an upgrade that was refused is one like any other. */
@@ -136,26 +132,29 @@ export class Try implements RunningTry {
       if (!this.#over && !this.#handler.data(chunk)) bytes.pause();
     });
     bytes.once('end', () => {
-      if (this.#over) return;
-      this.#finish();
-      this.#handler.end(noHeaders);
+      if (!this.#over) this.#finish().end(noHeaders);
     });
     bytes.once('error', (error) => this.onResponseError(undefined, error));
   }
 
   onResponseError(_controller: Dispatcher.DispatchController | undefined, error: Error): void {
     if (this.#over) return;
-    this.#finish();
+    const handler = this.#finish();
     const kind = failureKind(error);
     const stale = kind === 'reset' && this.#reused && !this.#heard && !wasMalformed(error);
-    this.#handler.failed(stale ? { kind, stale } : { kind }, error);
+    handler.failed(stale ? { kind, stale } : { kind }, error);
   }
 
-  #finish(): void {
-    if (this.#over) return;
+  /** Once. Returns who is to hear of it. */
+  #finish(): TryHandler {
+    const handler = this.#handler;
+    const release = this.#release;
+    this.#handler = nobody;
+    this.#release = ignore;
     this.#over = true;
     this.#underWay();
-    this.#release();
+    release();
+    return handler;
   }
 
   #underWay(): void {
@@ -193,3 +192,12 @@ function rawList(raw: Dispatcher.DispatchController['rawHeaders'] | RawHead): He
 }
 
 function ignore(): void {}
+
+const nobody: TryHandler = {
+  inform: ignore,
+  head: ignore,
+  data: () => true,
+  end: ignore,
+  upgraded: ignore,
+  failed: ignore,
+};

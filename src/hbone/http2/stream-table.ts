@@ -47,7 +47,7 @@ export class StreamTable {
     return true;
   }
 
-  /** Those of the moment. */
+  /** Those of the moment, in no order. */
   all(): FramedStream[] {
     return this.#places.filter((stream) => stream !== undefined);
   }

@@ -6,6 +6,7 @@ export function headerFacts(list: HeaderList): HeaderFacts {
   return new ListFacts(list);
 }
 
+/** No literal with a getter: it would be kept until the next whole collection (docs/performance.md). */
 class ListFacts implements HeaderFacts {
   readonly #list: HeaderList;
 

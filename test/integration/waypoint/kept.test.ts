@@ -17,6 +17,7 @@ import { http1, http2 } from './client.ts';
 import { createHarness, type Harness, type HarnessOptions, serviceKey, sleepId } from './harness.ts';
 
 const count = 100;
+const body = 'x'.repeat(10_000);
 /** Of the last ones something may still be on its way. */
 const mostKept = 3;
 
@@ -89,7 +90,9 @@ async function collectYoung(): Promise<void> {
 
 const kinds: Readonly<Record<string, { readonly tcp?: true; readonly ask: (harness: Harness) => Promise<unknown> }>> = {
   'HTTP/1.1': { ask: async (harness) => await http1(await harness.tunnel()) },
+  'HTTP/1.1 with a body': { ask: async (harness) => await http1(await harness.tunnel(), { method: 'POST', body }) },
   'HTTP/2': { ask: async (harness) => await http2(await harness.tunnel(), { ':path': '/' }) },
+  'HTTP/2 with a body': { ask: async (harness) => await http2(await harness.tunnel(), { ':path': '/' }, body) },
   TCP: {
     tcp: true,
     ask: async (harness) => {
