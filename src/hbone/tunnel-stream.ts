@@ -6,6 +6,7 @@
  */
 import { Duplex } from 'node:stream';
 import type { AmbitError } from '../base/errors.ts';
+import { forgetListeners } from '../base/forget-listeners.ts';
 import type { ByteEndHandler } from '../net/byte-end.ts';
 import { ownCopy } from '../net/plain-socket.ts';
 import type { StreamEnd } from './http2/engine.ts';
@@ -63,7 +64,8 @@ export class TunnelStream extends Duplex {
     }
     this.#proceed(error ?? new Error('the tunnel stream is closed'));
     done(error);
-    process.nextTick(forget, this);
+    // In the tick after 'close'.
+    process.nextTick(forgetListeners, this);
   }
 
   #writeAll(parts: readonly Uint8Array[]): boolean {
@@ -114,12 +116,6 @@ export class TunnelStream extends Duplex {
     this.once('end', () => this.destroy(error));
     this.#proceed();
   }
-}
-
-/** In the tick after 'close': what listened goes with its connection, and does not stay as long as V8 keeps the stream. */
-function forget(stream: TunnelStream): void {
-  stream.removeAllListeners();
-  stream.on('error', ignore);
 }
 
 function ignore(): void {}

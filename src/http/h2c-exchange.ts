@@ -7,6 +7,7 @@
 import { constants, type ServerHttp2Stream } from 'node:http2';
 import type { Duplex } from 'node:stream';
 import { closeHttp2Stream } from '../base/close-http2-stream.ts';
+import { forgetListeners } from '../base/forget-listeners.ts';
 import type { Exchange, IncomingRequest } from './exchange.ts';
 import { type HeaderList, headerValue, noHeaders } from './header-list.ts';
 import { ownMatters, stripHopByHop } from './hop-by-hop.ts';
@@ -47,9 +48,7 @@ export class Http2Exchange implements Exchange {
     });
     stream.once('close', () => {
       this.#close(this.#ended && stream.rstCode === constants.NGHTTP2_NO_ERROR);
-      // V8 keeps the stream (docs/performance.md): not what listened to it as well.
-      stream.removeAllListeners();
-      stream.on('error', ignore);
+      forgetListeners(stream);
     });
   }
 
@@ -146,5 +145,3 @@ function fields(list: HeaderList): Record<string, string[]> {
   }
   return out;
 }
-
-function ignore(): void {}

@@ -9,6 +9,7 @@
  */
 import { constants, performServerHandshake, type ServerHttp2Stream } from 'node:http2';
 import type { Duplex } from 'node:stream';
+import { forgetListeners } from '../base/forget-listeners.ts';
 import type { ConnectionHandlers, ServedConnection } from './exchange.ts';
 import { checkHttp2Framing, maxHeaderBytes, maxHeaderCount, type Refusal } from './framing.ts';
 import { Http2Exchange } from './h2c-exchange.ts';
@@ -34,10 +35,7 @@ export function serveH2c(stream: Duplex, handlers: ConnectionHandlers): ServedCo
     },
   });
   session.on('error', ignore);
-  session.once('close', () => {
-    session.removeAllListeners();
-    session.on('error', ignore);
-  });
+  session.once('close', () => forgetListeners(session));
   stream.once('end', () => session.destroy());
   session.on('stream', (h2: ServerHttp2Stream, _headers, flags: number, rawHeaders: readonly string[]) => {
     h2.on('error', ignore);

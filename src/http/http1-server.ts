@@ -52,10 +52,14 @@ const maxUnanswered = 100;
  * Where a stream has its connection. Not in a WeakMap: that keeps a young value with a way back to its key until the next whole
  * collection (V8 14.6), and with it all of a connection that lasted for one request.
  */
-const connectionOf = Symbol('connection');
+const connectionKey = Symbol('connection');
 
 interface Served {
-  [connectionOf]?: Connection | undefined;
+  [connectionKey]?: Connection | undefined;
+}
+
+function connectionOf(stream: Duplex): Connection | undefined {
+  return (stream as Served)[connectionKey];
 }
 
 /** First byte of a request to the end of its headers. Bodies and idle connections have none: the tunnel's owner ends those. */
@@ -128,9 +132,10 @@ export function serveHttp1(stream: Duplex, handlers: ConnectionHandlers, options
     over: false,
   };
   stream.on('error', ignore);
-  (stream as Served)[connectionOf] = connection;
+  const served = stream as Served;
+  served[connectionKey] = connection;
   stream.once('close', () => {
-    (stream as Served)[connectionOf] = undefined;
+    served[connectionKey] = undefined;
   });
   // Heads are octets, which were read as Latin-1; node:http does not always say so when it writes one.
   stream.setDefaultEncoding('latin1');
@@ -148,7 +153,7 @@ export function serveHttp1(stream: Duplex, handlers: ConnectionHandlers, options
 }
 
 function serve(request: IncomingMessage, response: ServerResponse, upgraded: Duplex | undefined): void {
-  const connection = (request.socket as Served)[connectionOf];
+  const connection = connectionOf(request.socket);
   request.on('error', ignore);
   response.on('error', ignore);
   if (connection === undefined) {
@@ -208,7 +213,7 @@ function answered(connection: Connection, response: ServerResponse): void {
 function serveUpgrade(request: IncomingMessage, stream: Duplex, head: Buffer): void {
   // A connection may ask for many.
   if (!stream.listeners('error').includes(ignore)) stream.on('error', ignore);
-  const connection = (stream as Served)[connectionOf];
+  const connection = connectionOf(stream);
   // Refused already: its end is under way.
   if (connection?.over === true) return;
   // The answers before this one still own the stream, and the bytes behind it cannot be kept for their end.
@@ -252,7 +257,7 @@ function refuse(connection: Connection, response: ServerResponse, refusal: Refus
 
 /** What the parser could not take: there is no response object. */
 function refuseRaw(stream: Duplex, refusal: Refusal | undefined): void {
-  const connection = (stream as Served)[connectionOf];
+  const connection = connectionOf(stream);
   if (refusal === undefined || !stream.writable) {
     stream.destroy();
     return;

@@ -31,6 +31,7 @@ export function wholeBody(stream: Http2Stream): Readable {
   });
   body.on('error', () => {});
   const take = (chunk: Buffer): boolean => body.destroyed || body.push(chunk);
+  // By a name: a literal assigned as it stands would be kept until the next whole collection (docs/performance.md).
   const pushed: Http2Stream['push'] = (chunk, encoding) => {
     if (chunk === null && !stream.closed && !stream.destroyed) whole = true;
     return chunk === null || stream.readableLength > 0 ? push(chunk, encoding) : take(chunk as Buffer);

@@ -150,8 +150,8 @@ export class LabProcess {
     }
     const settle = (code: number | null, signal: NodeJS.Signals | null) => {
       if (this.#exit !== undefined) return;
-      this.#exit = { code, signal, expected: this.#stopping };
-      const exit = this.#exit;
+      const exit = { code, signal, expected: this.#stopping };
+      this.#exit = exit;
       finished(this.#log, () => resolve(exit)); // Whole or broken: who waited for the end may read the file.
       this.#log.end();
       if (!this.#stopping) this.#dependencies.onUnexpectedExit(this, exit);

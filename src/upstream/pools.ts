@@ -305,6 +305,7 @@ function idleMsOf({ profile }: UpstreamEndpoint): number {
 function enterQueue(entry: Entry, queue: ConnectionQueue, running: Try, dispatch: () => void): void {
   const request = new QueuedTry(entry, running, dispatch);
   let waits = false;
+  // By a name: a literal assigned as it stands would be kept as well (docs/performance.md).
   const underWay = () => {
     if (waits) queue.left(request);
     waits = false;

@@ -18,7 +18,7 @@ import type { AppProtocol, Service, Workload } from '../../../src/mesh/model.ts'
 import { MeshStore } from '../../../src/mesh/store.ts';
 import type { NameSource } from '../../../src/net/name-resolver.ts';
 import { plainSocket } from '../../../src/net/socket-spec.ts';
-import { emptyL7Model, type L7Model } from '../../../src/route/model.ts';
+import { emptyL7Model, type L7Model, type L7Policy } from '../../../src/route/model.ts';
 import type { RequestLabels, TrafficLabels } from '../../../src/telemetry/traffic-labels.ts';
 import { defaultOverloadSettings, type OverloadSettings } from '../../../src/waypoint/protection/overload.ts';
 import { defaultWaypointSettings } from '../../../src/waypoint/settings.ts';
@@ -35,6 +35,15 @@ const zoneIds = [sleepId, notSleepId, productId];
 export const vip = '10.96.179.71';
 export const host = 'productpage.default.svc.cluster.local';
 export const serviceKey = `default/${host}`;
+export const onlySleep: L7Policy = {
+  source: { kind: 'AuthorizationPolicy', namespace: 'default', name: 'sleep-only' },
+  action: 'allow',
+  dryRun: false,
+  rules: [
+    { clauses: [[[{ kind: 'principal', values: [{ kind: 'exact', value: sleepId.slice(9) }], notValues: [] }]]] },
+  ],
+};
+
 const gatewayService = 'default/bookinfo-productpage.default.waypoint.internal';
 const gateway = { kind: 'hostname', service: gatewayService, hbonePort: 15006 } as const;
 

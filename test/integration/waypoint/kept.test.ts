@@ -9,12 +9,12 @@ import t from 'tap';
 import { collectGarbage } from '../../../src/base/garbage.ts';
 import { Http2Exchange } from '../../../src/http/h2c-exchange.ts';
 import { Http1Exchange } from '../../../src/http/http1-exchange.ts';
-import { emptyL7Model, type L7Policy } from '../../../src/route/model.ts';
+import { emptyL7Model } from '../../../src/route/model.ts';
 import { TunnelAuthorizer } from '../../../src/waypoint/authorize.ts';
 import { RequestRecord } from '../../../src/waypoint/request-record.ts';
 import { eventually, within } from '../../support/eventually.ts';
 import { http1, http2 } from './client.ts';
-import { createHarness, type Harness, type HarnessOptions, serviceKey, sleepId } from './harness.ts';
+import { createHarness, type Harness, type HarnessOptions, onlySleep, serviceKey } from './harness.ts';
 
 const count = 100;
 const body = 'x'.repeat(10_000);
@@ -62,15 +62,6 @@ const tcpPods: HarnessOptions = {
   pods: [(socket: Socket) => void socket.pipe(socket)],
   podKind: 'tcp',
   appProtocol: 'tcp',
-};
-
-const onlySleep: L7Policy = {
-  source: { kind: 'AuthorizationPolicy', namespace: 'default', name: 'sleep-only' },
-  action: 'allow',
-  dryRun: false,
-  rules: [
-    { clauses: [[[{ kind: 'principal', values: [{ kind: 'exact', value: sleepId.slice(9) }], notValues: [] }]]] },
-  ],
 };
 
 const watch = new Watch();

@@ -2,25 +2,15 @@
 import type { Socket } from 'node:net';
 import { text } from 'node:stream/consumers';
 import t from 'tap';
-import type { L7Policy } from '../../../src/route/model.ts';
 import { emptyL7Model } from '../../../src/route/model.ts';
 import { eventually, within } from '../../support/eventually.ts';
 import { http1 } from './client.ts';
-import { createHarness, host, notSleepId, podIp, podUid, serviceKey, sleepId } from './harness.ts';
+import { createHarness, host, notSleepId, onlySleep, podIp, podUid, serviceKey } from './harness.ts';
 
 const echo = (socket: Socket) => void socket.pipe(socket);
 const greet = (socket: Socket) => {
   socket.write('220 ready\r\n');
   socket.pipe(socket);
-};
-
-const onlySleep: L7Policy = {
-  source: { kind: 'AuthorizationPolicy', namespace: 'default', name: 'sleep-only' },
-  action: 'allow',
-  dryRun: false,
-  rules: [
-    { clauses: [[[{ kind: 'principal', values: [{ kind: 'exact', value: sleepId.slice(9) }], notValues: [] }]]] },
-  ],
 };
 
 t.test('a port declared TCP passes bytes and half-close both ways', async (t) => {

@@ -2,6 +2,8 @@
  * Envoy with what istiod gives a waypoint's HTTP chain for the rules of `mesh/rules.yaml`: settings of its connection
  * manager, order of filters, and forms of routes (waypoint.md §2.5, §3.2, §3.5, §3.6). It listens in clear.
  */
+
+import { cluster, socketAddress, typed } from '../../../bench/systems/envoy-config.ts';
 import type { SocketAddress } from '../../../src/base/address.ts';
 import { type EnvoyConfig, envoyListener } from '../../support/envoy-config.ts';
 
@@ -32,10 +34,12 @@ export function envoyWaypoint({ v1, v2, jwks }: EnvoyWaypointOptions): EnvoyConf
   });
   const listener = {
     name: envoyListener,
-    address: socketAddress({ ip: '127.0.0.1', port: 0 }),
+    address: socketAddress('127.0.0.1', 0),
     filter_chains: [{ filters: [{ name: 'http', typed_config: manager }] }],
   };
-  return { static_resources: { listeners: [listener], clusters: [cluster('v1', v1), cluster('v2', v2)] } };
+  // Without limits, as in Istio: Envoy's own would drop the fourth of the retries that are under way at a time.
+  const clusters = Object.entries({ v1, v2 }).map(([name, { ip, port }]) => cluster(name, socketAddress(ip, port)));
+  return { static_resources: { listeners: [listener], clusters } };
 }
 
 function routes(): object[] {
@@ -129,34 +133,4 @@ function jwtFilter(jwks: string): object {
       },
     ],
   });
-}
-
-const largest = 0xffffffff;
-const unlimited = {
-  max_connections: largest,
-  max_pending_requests: largest,
-  max_requests: largest,
-  max_retries: largest,
-};
-
-function cluster(name: string, address: SocketAddress): object {
-  return {
-    name,
-    type: 'STATIC',
-    connect_timeout: '10s',
-    // As Istio has it. Envoy's own limits would drop the fourth of the retries that are under way at a time.
-    circuit_breakers: { thresholds: [unlimited] },
-    load_assignment: {
-      cluster_name: name,
-      endpoints: [{ lb_endpoints: [{ endpoint: { address: socketAddress(address) } }] }],
-    },
-  };
-}
-
-function socketAddress({ ip, port }: SocketAddress): object {
-  return { socket_address: { address: ip, port_value: port } };
-}
-
-function typed(name: string, config: object): object {
-  return { '@type': `type.googleapis.com/${name}`, ...config };
 }

@@ -6,9 +6,13 @@ import t from 'tap';
 const root = path.join(import.meta.dirname, '../../..');
 const pages = globSync('{*,docs/*,bench/*,native/*,examples/**/*,test/**/*}.md', { cwd: root });
 
+function withoutCode(text: string): string {
+  return text.replaceAll(/^```[\s\S]*?^```/gm, '');
+}
+
 /** As GitHub makes them. */
 function anchorsOf(text: string): Set<string> {
-  const headings = text.replaceAll(/^```[\s\S]*?^```/gm, '').matchAll(/^#+ (.*)$/gm);
+  const headings = withoutCode(text).matchAll(/^#+ (.*)$/gm);
   return new Set([...headings].map(([, heading = '']) => anchorOf(heading)));
 }
 
@@ -22,9 +26,7 @@ function anchorOf(heading: string): string {
 
 /** Of a page at `page` with that text; each said in words. */
 function deadLinks(page: string, text: string): string[] {
-  const links = [...text.replaceAll(/^```[\s\S]*?^```/gm, '').matchAll(/\]\(([^()\s]+)\)/g)].map(
-    ([, link = '']) => link,
-  );
+  const links = [...withoutCode(text).matchAll(/\]\(([^()\s]+)\)/g)].map(([, link = '']) => link);
   return links
     .filter((link) => !/^[a-z]+:/.test(link))
     .flatMap((link) => {
